@@ -1,0 +1,35 @@
+"""Backends: one folder per hardware provider. The registry is the folder list; loading one imports that one only."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from swarmctl.backends.base import Backend, Host
+
+
+def names() -> list[str]:
+    """All backends, sorted, without importing any of them."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
+def specs() -> Mapping[str, type[Any]]:
+    """The spec types under NodePool by backend key; imports nothing but each backend's `spec` module."""
+    return {name: importlib.import_module(f"{__name__}.{name}.spec").SPEC for name in names()}
+
+
+@cache
+def load(name: str) -> Backend:
+    """The backend called `name`. Raises KeyError when there is none."""
+    if name not in names():
+        raise KeyError(name)
+    return cast("Backend", importlib.import_module(f"{__name__}.{name}.backend").BACKEND)
+
+
+def open_host(host: Mapping[str, Any]) -> Host:
+    """The host that a machine's `host` input names."""
+    return load(host["backend"]).open_host(host)

@@ -1,0 +1,195 @@
+"""The capability protocols of hardware. A backend is one folder with a fixed set of files; everyone else sees it
+only through the protocols here.
+
+Contracts: every call may be repeated after a crash and then converges; what is already so is not an error; what is
+already gone is not an error; every call that can block has a timeout. What a host prints is untrusted: bounded in
+size, decoded with replacement, never interpreted by a shell of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from swarmctl.errors import SwarmError, WorldUnreadable
+
+Json = Any
+OUTPUT_LIMIT = 16 * 1024 * 1024
+"""Bytes of stdout or stderr kept from one command; the rest is dropped and said so."""
+
+
+class HostGone(SwarmError):
+    """The machine does not exist (any more)."""
+
+
+class HostUnreachable(WorldUnreadable):
+    """The machine exists and does not answer."""
+
+
+class CommandFailed(SwarmError):
+    """A command on a host ended with a status other than 0; `message` names the host, never secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command on a host ended."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, undecodable bytes replaced."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A supervised process on a host."""
+
+    name: str
+    running: bool
+    pid: int | None = None
+
+
+class Host(Protocol):
+    """One machine that commands can be run on: the host protocol (run, put, get, service)."""
+
+    name: str
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
+        """Run one command as root of the machine, without a shell, with a clean environment and LC_ALL=C.
+
+        Raises `CommandFailed` when `check` and the status is not 0, `HostGone`, `HostUnreachable` (also at timeout).
+        """
+        ...
+
+    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file atomically (new file with its final mode, fsync, rename); folders are made as 0755."""
+        ...
+
+    def get(self, path: str) -> bytes | None:
+        """Read a file; None when it does not exist."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a folder with what is in it; nothing happens when it is gone."""
+        ...
+
+    def start_service(self, name: str, argv: Sequence[str]) -> None:
+        """Keep `argv` running on the machine in the background; its output goes to its log. No-op when it runs so."""
+        ...
+
+    def stop_service(self, name: str) -> None:
+        """End it and wait until it is gone; nothing happens when it does not run."""
+        ...
+
+    def services(self) -> list[ServiceStatus]:
+        """The services that were started and not stopped, running or dead."""
+        ...
+
+    def logs(self, *, tail: int = 200) -> Iterable[tuple[str, str]]:
+        """The last lines of every log of the machine as (log name, line)."""
+        ...
+
+    def exec(self, argv: Sequence[str]) -> int:
+        """Run one command with this process's own terminal and return its exit status (for `swarmctl exec`)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRequest:
+    """A declared pool that wants machines of this backend."""
+
+    pool: str
+    cluster: str
+    region: str
+    labels: Mapping[str, str]
+    spec: Any
+    """The backend's own spec type, as declared under its key."""
+    resources: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One machine that a pool gets: pure data, decided before anything is made."""
+
+    pool: str
+    key: str
+    """Stable within the pool: the ordinal, or the declared host name."""
+    name: str
+    """The node name, unique in the stack."""
+    labels: Mapping[str, str]
+    inputs: Mapping[str, Json]
+    """Inputs of the machine's resource (`swarm:nodepool:Machine`), `backend` and `host` among them."""
+    underlay: tuple[str, ...]
+    host: Mapping[str, Json]
+    """What `open_host` needs; always has `backend` and `node`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `swarmctl doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+class Backend(Protocol):
+    """One hardware provider."""
+
+    name: str
+    """Its key under a NodePool."""
+    spec: type[Any]
+    """The frozen msgspec type under that key."""
+
+    def place(
+        self, stack: str, pools: Sequence[PoolRequest], previous: Mapping[str, Mapping[str, Json]]
+    ) -> list[Placement]:
+        """Decide every machine of every pool of this backend. Pure: no I/O.
+
+        `stack` is the stack's identity, `previous` the machines' inputs in the state by node name: a machine that is
+        there keeps its addresses, also when others come and go.
+        """
+        ...
+
+    def create_machine(self, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Make the machine, or adopt the one that is there; returns outputs. Converges after a crash at any point."""
+        ...
+
+    def read_machine(self, inputs: Mapping[str, Json]) -> Mapping[str, Json] | None:
+        """The machine's inputs as the world has them, None when it is gone. Changes nothing."""
+        ...
+
+    def update_machine(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Change in place what can be; returns outputs."""
+        ...
+
+    def delete_machine(self, inputs: Mapping[str, Json]) -> None:
+        """Remove the machine and everything that was made for it."""
+        ...
+
+    def replaces(self) -> Mapping[str, str]:
+        """Inputs whose change needs a new machine, with the reason as a clause."""
+        ...
+
+    def open_host(self, host: Mapping[str, Json]) -> Host:
+        """The host for `host` (see `Placement.host`); doesn't connect yet."""
+        ...
+
+    def machines(self, stack: str) -> list[str]:
+        """Names of all nodes that exist for this stack, found by marks left with the things themselves."""
+        ...
+
+    def sweep(self, stack: str) -> list[str]:
+        """Remove everything that exists for this stack, known to a state or not; returns what was removed."""
+        ...
+
+    def doctor(self) -> list[Check]:
+        """Whether this machine can drive the backend, and in which mode."""
+        ...

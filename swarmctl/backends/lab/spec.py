@@ -1,0 +1,34 @@
+"""The declared shape of `lab:` under a NodePool."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class LabHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """One machine with a name of its own."""
+
+    name: Annotated[
+        str, msgspec.Meta(description="Node name, unique in the stack.", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    ]
+    labels: Annotated[
+        dict[str, str], msgspec.Meta(description="Labels of this machine; they win over the pool's.")
+    ] = {}
+
+
+class LabSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Machines in small on this computer: exactly one of `count` and `hosts`."""
+
+    count: Annotated[
+        Count | None, msgspec.Meta(description="How many machines; they are called `POOL-0`, `POOL-1` and so on.")
+    ] = None
+    hosts: Annotated[
+        Annotated[list[LabHost], msgspec.Meta(min_length=1)] | None, msgspec.Meta(description="Machines by name.")
+    ] = None
+
+
+SPEC = LabSpec

@@ -1,0 +1,151 @@
+"""The command line: one module per command, imported when that command runs; no logic here, only words and exits.
+
+`main` is the only place where an exception becomes a message and an exit code. Nothing heavier than click is imported
+before a command is chosen, so that `--help`, completion and `version` stay as fast as click itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from swarmctl import __version__
+from swarmctl.errors import SwarmError
+
+if TYPE_CHECKING:
+    from swarmctl.cli.context import Context
+
+COMMANDS = {
+    "init": "Write a first stack into a folder",
+    "validate": "Find every mistake in the declarations; touches nothing",
+    "fmt": "Lay the files out the one way, comments kept",
+    "explain": "Explain a kind, a field or a diagnostic code",
+    "schema": "Print the JSON Schema of the declarations",
+    "plan": "Show what apply would change",
+    "apply": "Make it so",
+    "drift": "Show where the world has moved away from what was applied",
+    "destroy": "Take everything of the stack away",
+    "status": "Measure the nodes and the mesh",
+    "graph": "Draw the mesh",
+    "exec": "Run a command on a node",
+    "logs": "Print a node's logs",
+    "doctor": "Check what this machine can do, and how to mend what it cannot",
+    "engine": "Install or find the Pulumi engine",
+    "version": "Print the version",
+}
+"""Every command with its one line of help; the module of the same name in this folder holds `command`."""
+
+GROUPS = {
+    "Declare": ("init", "validate", "fmt", "explain", "schema"),
+    "Change": ("plan", "apply", "drift", "destroy"),
+    "Look": ("status", "graph", "exec", "logs"),
+    "This machine": ("doctor", "engine", "version"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help lines without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the one command that was asked for."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's own, with "did you mean" from the standard library."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no such command: {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Commands under titles, from the table alone."""
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name]) for name in names])
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no documents, 4 invalid declaration, 5 plan refused, 6 lock held, "
+    "7 partly done, 8 world unreadable, 9 declined, 20 changes pending, 21 drift, 130 interrupted.",
+)
+@click.option(
+    "-C",
+    "--directory",
+    type=click.Path(file_okay=False),
+    default=".",
+    metavar="DIR",
+    help="Folder with the stack's declarations. Default: this folder.",
+)
+@click.option("--debug", is_flag=True, help="Write a scrubbed log of the run to a file and name it at the end.")
+@click.pass_context
+def cli(ctx: click.Context, directory: str, debug: bool) -> None:
+    """Declare clusters, node pools, a WireGuard mesh and security policy in YAML; plan it, apply it, prove it.
+
+    \b
+    Examples:
+      swarmctl init my-stack             write a first stack
+      swarmctl -C my-stack validate      find every mistake, touch nothing
+      swarmctl -C my-stack plan          see what would change
+      swarmctl -C my-stack apply         make it so
+    """
+    from swarmctl.cli.context import Context
+
+    ctx.obj = Context(directory=directory, debug=debug)
+
+
+def main() -> None:
+    """Entry point of `swarmctl`: run, turn errors into messages, exit with the published code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: list[str]) -> int:
+    """Run one command line and return its exit code; nothing a user can type ends in a traceback."""
+    context: Context | None = None
+    try:
+        with cli.make_context("swarmctl", args) as ctx:
+            context = ctx.obj
+            result = cli.invoke(ctx)
+            context = ctx.obj
+        return int(result) if isinstance(result, int) else 0
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SwarmError as error:
+        from swarmctl.reports.failure import show_error
+
+        show_error(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`swarmctl … | head`): not an error, but Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last door: a bug is told as a bug, never as a traceback
+        from swarmctl.reports.failure import show_bug
+
+        show_bug(error, version=__version__, debug=bool(context and context.debug))
+        return 1

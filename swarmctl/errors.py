@@ -1,0 +1,100 @@
+"""The few exceptions that end a run: each carries its exit code and a hint; the CLI prints them, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum, unique
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from swarmctl.diagnostics import Diagnostic
+
+
+@unique
+class ExitCode(IntEnum):
+    """The published exit codes. Precedence, first that holds: 130, 2-9, 1, 21, 20."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NO_DOCUMENTS = 3
+    INVALID_DECLARATION = 4
+    PLAN_REFUSED = 5
+    LOCK_HELD = 6
+    PARTLY_DONE = 7
+    WORLD_UNREADABLE = 8
+    DECLINED = 9
+    CHANGES_PENDING = 20
+    DRIFT = 21
+    INTERRUPTED = 130
+
+
+class SwarmError(Exception):
+    """A run cannot go on. `message` is one sentence without a full stop, `hint` says how to mend it."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "", *, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = tuple(details)
+        """Further lines, such as every way that was tried."""
+
+
+class UsageError(SwarmError):
+    """The command line asks for what cannot be done: no such node, no terminal and no `--yes`."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NoDocuments(SwarmError):
+    """The folder holds no declarations."""
+
+    exit_code = ExitCode.NO_DOCUMENTS
+
+
+class InvalidDeclaration(SwarmError):
+    """The declarations have errors; `diagnostics` holds every one of them, warnings included."""
+
+    exit_code = ExitCode.INVALID_DECLARATION
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__("the declarations are not valid")
+        self.diagnostics = tuple(diagnostics)
+
+
+class PlanRefused(SwarmError):
+    """A saved plan no longer fits the declarations, the state or the tool."""
+
+    exit_code = ExitCode.PLAN_REFUSED
+
+
+class LockHeld(SwarmError):
+    """Another run works on the same stack."""
+
+    exit_code = ExitCode.LOCK_HELD
+
+
+class PartlyDone(SwarmError):
+    """Some resources failed; what was done is in the state and the next apply continues there."""
+
+    exit_code = ExitCode.PARTLY_DONE
+
+
+class WorldUnreadable(SwarmError):
+    """A machine or its backend could not be read."""
+
+    exit_code = ExitCode.WORLD_UNREADABLE
+
+
+class Declined(SwarmError):
+    """The user said no at the prompt."""
+
+    exit_code = ExitCode.DECLINED
+
+
+class Interrupted(SwarmError):
+    """Ctrl-C; the message says how to go on."""
+
+    exit_code = ExitCode.INTERRUPTED

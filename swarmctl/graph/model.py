@@ -1,0 +1,140 @@
+"""The desired state: resources with plain inputs, references between them, and what they tell each other.
+
+A `Resource` is one thing the engine keeps in its state. Its inputs are plain JSON data in which a `Ref` stands for
+an output that is known only when the other resource exists (a public key made on a node, for instance).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from swarmctl.diagnostics import Range
+
+Json = Any
+"""None, bool, int, float, str, list or dict with str keys; in inputs also `Ref`."""
+
+E = TypeVar("E")
+
+_ADDRESS = re.compile(r"^(?P<kind>[a-z]+)/(?P<name>[a-z0-9]([a-z0-9-]*[a-z0-9])?)(\[(?P<key>[a-z0-9/.-]+)\])?$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """`kind/name[key]`, such as `nodepool/workers[0]` or `mesh/backbone[workers-0/peers]`; made of declared names only."""
+
+    kind: str
+    name: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}[{self.key}]" if self.key else f"{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read an address back. Raises ValueError when `text` is none."""
+        match = _ADDRESS.match(text)
+        if match is None:
+            raise ValueError(f"not an address: {text!r}")
+        return cls(match["kind"], match["name"], match["key"] or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Stands in inputs for the output `property` of the resource at `address`."""
+
+    address: Address
+    property: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource as it should be."""
+
+    address: Address
+    type: str
+    """Pulumi type token, such as `swarm:mesh:Peers`."""
+    inputs: Mapping[str, Json]
+    depends_on: tuple[Address, ...] = ()
+    """Resources that must exist first although no input refers to them."""
+    node: str = ""
+    """The machine it lands on, by node name; empty when it lands on none."""
+    cluster: str = ""
+    pool: str = ""
+    origin: Range | None = None
+    """Where in the files it was declared."""
+
+    def refs(self) -> Iterator[Ref]:
+        """Every reference in the inputs."""
+        stack: list[Json] = [self.inputs]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, Ref):
+                yield value
+            elif isinstance(value, Mapping):
+                stack.extend(value.values())
+            elif isinstance(value, (list, tuple)):
+                stack.extend(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a node pool tells the other kinds about one machine."""
+
+    name: str
+    """Unique in the stack, such as `workers-0`."""
+    address: Address
+    pool: str
+    cluster: str
+    region: str
+    labels: Mapping[str, str]
+    """The pool's labels and the host's own; the host's win."""
+    underlay: tuple[str, ...]
+    """Addresses on the underlay, IPv4 first, without prefix length."""
+    host: Mapping[str, Json]
+    """What `swarmctl.backends.open_host` needs to reach it; goes into inputs as `host`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshMember:
+    """What a mesh tells the other kinds about one of its nodes."""
+
+    node: str
+    mesh: str
+    interface: str
+    addresses: tuple[str, ...]
+    """Addresses on the mesh, without prefix length, in the order of the mesh's `cidrs`."""
+    cidrs: tuple[str, ...]
+    listen_port: int
+    peers: tuple[str, ...]
+    """Names of the nodes it has a tunnel to."""
+    forwards: bool
+    """Whether it passes traffic on between other members (a hub)."""
+    address: Address
+    """The resource that makes the interface."""
+
+
+@dataclass(slots=True)
+class Graph:
+    """All resources of a stack and what the kinds told each other while expanding."""
+
+    stack: str
+    """The stack's identity: its name, and its uid where it has one."""
+    resources: dict[Address, Resource] = field(default_factory=dict)
+    exports: list[Any] = field(default_factory=list)
+
+    def add(self, resource: Resource) -> None:
+        """Add one resource. Raises ValueError when its address is taken: kinds must keep addresses apart."""
+        if resource.address in self.resources:
+            raise ValueError(f"{resource.address} is declared twice")
+        self.resources[resource.address] = resource
+
+    def export(self, fact: Any) -> None:
+        """Tell the kinds that expand later."""
+        self.exports.append(fact)
+
+    def exported(self, of: type[E]) -> list[E]:
+        """What was told so far, by type, such as `graph.exported(Machine)`."""
+        return [fact for fact in self.exports if isinstance(fact, of)]

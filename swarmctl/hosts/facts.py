@@ -1,0 +1,64 @@
+"""What a host looks like, as plain data. Pure: the script that reads it and the parsers; no I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One network interface."""
+
+    name: str
+    up: bool
+    mtu: int
+    addresses: tuple[str, ...]
+    """With prefix length, such as `10.88.0.1/16`; link-local ones left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One WireGuard peer as the interface has it."""
+
+    public_key: str
+    endpoint: str
+    """`address:port`, IPv6 in brackets; empty when none is known."""
+    allowed_ips: tuple[str, ...]
+    keepalive: int
+    """Seconds, 0 when off."""
+    latest_handshake: int
+    """Unix time in seconds, 0 when there was none."""
+    received: int
+    """Bytes."""
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class WireGuard:
+    """One WireGuard interface. The private key is never read."""
+
+    interface: str
+    public_key: str
+    listen_port: int
+    peers: Mapping[str, Peer]
+    """By public key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that one reading of a host tells."""
+
+    hostname: str
+    now: int
+    """The host's clock, Unix time in seconds."""
+    interfaces: Mapping[str, Interface]
+    wireguard: Mapping[str, WireGuard]
+    """By interface name."""
+    nftables: Any
+    """The parsed JSON of `nft -j list ruleset`: `{"nftables": [...]}`."""
+    sysctl: Mapping[str, str]
+    """The few keys that swarmctl sets, such as `net.ipv4.ip_forward`."""
+    key_files: Mapping[str, str] = field(default_factory=dict)
+    """Private key files of meshes: path → mode, such as `0600`."""

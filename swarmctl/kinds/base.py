@@ -1,0 +1,210 @@
+"""What a declared kind is made of. One folder per kind; this module holds the contract that all of them keep.
+
+A kind's `__init__` holds `KIND = Kind(...)` and imports nothing heavier than its spec; rules, expansion and resources
+are named as "module:attribute" and imported when first used, so that `validate` never loads what only `apply` needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from swarmctl.backends.base import Host
+    from swarmctl.declarations.declaration import Inventory
+    from swarmctl.diagnostics import Diagnostic
+    from swarmctl.graph.model import Address, Graph, Json
+    from swarmctl.hosts.facts import Facts
+
+PropertyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One declared kind."""
+
+    name: str
+    """As written in `kind:`, such as `NodePool`."""
+    summary: str
+    """One sentence for `swarmctl explain`."""
+    spec: type[Any]
+    """The frozen msgspec type of `spec:`; its JSON Schema is generated from it."""
+    variants: Callable[[], Mapping[str, type[Any]]] | None = None
+    """For one-of kinds: spec types by key, of which a declaration chooses exactly one."""
+    rules: str = ""
+    """`module:function`, called as `rules(inventory) -> Iterable[Diagnostic]` once per stack."""
+    expand: str = ""
+    """`module:function`, called as `expand(context) -> None` once per stack."""
+    expands_after: tuple[str, ...] = ()
+    """Kinds whose exports the expansion reads."""
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """Type token → `module:attribute` of a `ResourceType` instance."""
+
+
+Rules = Callable[["Inventory"], Iterable["Diagnostic"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What `expand` gets: the declarations, the graph to add to, and what was applied before."""
+
+    inventory: Inventory
+    graph: Graph
+    previous: Callable[[Address], Mapping[str, Json] | None]
+    """The inputs of a resource in the state, so that allocated addresses stay where they are; None when it is new."""
+
+
+def load(reference: str) -> Any:
+    """Import `module:attribute`."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@unique
+class ChangeKind(StrEnum):
+    """What happens to one property."""
+
+    ADD = "add"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyChange:
+    """One property that differs. `path` names keys only; a list counts as one value."""
+
+    path: PropertyPath
+    kind: ChangeKind
+    replace: bool = False
+    """The resource has to be made anew because of it."""
+    reason: str = ""
+    """Why, when `replace`: a clause such as "the region decides the subnet"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One thing that lands on a host, for people: `+ peer control-0 …`, `- rule ray-head …`."""
+
+    action: ChangeKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What a change disrupts. `text` is empty when nothing is."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A resource as the world has it: `inputs` in the shape of declared inputs, so that differences are per property."""
+
+    inputs: Mapping[str, Json]
+    outputs: Mapping[str, Json]
+
+
+class Hosts(Protocol):
+    """The way from a resource to the machine it lands on; one per provider process, safe for threads."""
+
+    def open(self, host: Mapping[str, Json]) -> Host:
+        """The host that the input `host` names. Doesn't connect yet."""
+        ...
+
+    def facts(self, host: Mapping[str, Json]) -> Facts:
+        """What the host looks like, read in one call and kept until something is changed on it.
+
+        Raises `backends.base.HostGone` when the machine does not exist (any more) and `HostUnreachable` when it
+        exists and does not answer.
+        """
+        ...
+
+    def changed(self, host: Mapping[str, Json]) -> None:
+        """Forget the host's facts: something was changed on it."""
+        ...
+
+
+class ResourceType(Protocol):
+    """How one type of resource is made, read, changed and removed. Pure of Pulumi: plain data in, plain data out.
+
+    Every method may be called again after a crash: `create` adopts what is already there, `delete` of what is gone
+    succeeds. Unknown inputs (preview only) arrive as `UNKNOWN`. Errors are `swarmctl.errors.SwarmError`.
+    """
+
+    def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
+        """The properties that differ between the inputs as last applied (or as read back) and as declared."""
+        ...
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Make it, or adopt it; returns the outputs (without the inputs)."""
+        ...
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+        """Read it back, given the inputs as last applied; None when it is gone."""
+        ...
+
+    def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Change it in place by a delta; returns the outputs."""
+        ...
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
+        """Remove it and every trace of it."""
+        ...
+
+    def outputs(self) -> Sequence[str]:
+        """Names of the outputs, unknown until it exists."""
+        ...
+
+    def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
+        """What lands on the host when it goes from `old` (None: is made) to `new` (None: is removed)."""
+        ...
+
+    def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
+        """What that disrupts."""
+        ...
+
+
+class Unknown:
+    """A value that is known only after apply. One instance, `UNKNOWN`."""
+
+    def __repr__(self) -> str:
+        return "(known after apply)"
+
+
+UNKNOWN = Unknown()
+
+
+def differences(
+    old: Mapping[str, Json],
+    new: Mapping[str, Json],
+    *,
+    replace: Mapping[str, str] | None = None,
+) -> list[PropertyChange]:
+    """Compare two inputs key by key, going into mappings; lists and scalars are compared whole.
+
+    `replace` names the top-level properties whose change makes the resource anew, with the reason.
+    """
+    found: list[PropertyChange] = []
+    reasons = replace or {}
+
+    def walk(before: Any, after: Any, path: PropertyPath) -> None:
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            for key in sorted({*before, *after}):
+                if key not in after:
+                    add(ChangeKind.DELETE, (*path, key))
+                elif key not in before:
+                    add(ChangeKind.ADD, (*path, key))
+                else:
+                    walk(before[key], after[key], (*path, key))
+        elif after is UNKNOWN or before != after:
+            add(ChangeKind.UPDATE, path)
+
+    def add(kind: ChangeKind, path: PropertyPath) -> None:
+        reason = reasons.get(path[0], "")
+        found.append(PropertyChange(path, kind, path[0] in reasons, reason))
+
+    walk(old, new, ())
+    return found

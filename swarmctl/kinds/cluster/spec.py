@@ -1,0 +1,25 @@
+"""The declared shape of a Cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+
+class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Spec of a Cluster."""
+
+    mesh: Annotated[
+        str,
+        msgspec.Meta(
+            description="Mesh that connects all nodes of the cluster.", extra_json_schema={"x-swarmctl-ref": "Mesh"}
+        ),
+    ]
+    security_policy: Annotated[
+        str,
+        msgspec.Meta(
+            description="Security policy that holds on every node of the cluster.",
+            extra_json_schema={"x-swarmctl-ref": "SecurityPolicy"},
+        ),
+    ]

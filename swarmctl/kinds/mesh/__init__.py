@@ -1,0 +1,17 @@
+"""Mesh: a WireGuard network across the nodes of the clusters that name it."""
+
+from swarmctl.kinds.base import Kind
+from swarmctl.kinds.mesh.spec import MeshSpec
+
+KIND = Kind(
+    name="Mesh",
+    summary="A WireGuard network across the nodes of the clusters that name it.",
+    spec=MeshSpec,
+    rules="swarmctl.kinds.mesh.rules:check",
+    expand="swarmctl.kinds.mesh.expand:expand",
+    expands_after=("NodePool",),
+    resources={
+        "swarm:mesh:Interface": "swarmctl.kinds.mesh.resources:INTERFACE",
+        "swarm:mesh:Peers": "swarmctl.kinds.mesh.resources:PEERS",
+    },
+)

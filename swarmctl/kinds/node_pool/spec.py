@@ -1,0 +1,41 @@
+"""The declared shape of a NodePool, without the backend's part: that comes from the backend (see `Kind.variants`)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
+Memory = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]*(Ki|Mi|Gi|Ti)$")]
+Label = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label, RFC 1123."""
+
+
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What each machine may use."""
+
+    cpus: Annotated[Cpus | None, msgspec.Meta(description="CPUs each machine may use, such as 2 or 0.5.")] = None
+    memory: Annotated[
+        Memory | None, msgspec.Meta(description="Memory each machine may use, such as `512Mi` or `80Gi`.")
+    ] = None
+
+
+class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Spec of a NodePool, without its backend."""
+
+    cluster: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="Cluster the machines belong to. Left out: the stack's default.",
+            extra_json_schema={"x-swarmctl-ref": "Cluster"},
+        ),
+    ] = None
+    region: Annotated[
+        Label | None,
+        msgspec.Meta(
+            description="Region the machines stand in; machines of one region share an underlay subnet. "
+            "Left out: the stack's default.",
+        ),
+    ] = None
+    resources: Annotated[Resources, msgspec.Meta(description="Limits of each machine. Left out: none.")] = Resources()

@@ -1,0 +1,49 @@
+"""The declared shape of a SecurityPolicy."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Selector = dict[str, str]
+"""Labels that must all be there with these values; an empty selector takes every node."""
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+PortRange = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")]
+
+
+class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """Traffic on the mesh that is allowed."""
+
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            description="Name of the flow, unique in the policy.", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+        ),
+    ]
+    ports: Annotated[
+        list[Port | PortRange],
+        msgspec.Meta(description="Destination ports and ranges, such as `[6379, 10001-10010]`.", min_length=1),
+    ]
+    from_: Annotated[
+        Selector, msgspec.Meta(description="Labels of the nodes that may open it; `{}` is every node.")
+    ] = {}
+    to: Annotated[Selector, msgspec.Meta(description="Labels of the nodes it may go to; `{}` is every node.")] = {}
+    protocol: Annotated[Literal["tcp", "udp"], msgspec.Meta(description="Transport protocol.")] = "tcp"
+
+
+class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Default deny; flows are the exceptions."""
+
+    flows: Annotated[
+        list[Flow], msgspec.Meta(description="What is allowed on the mesh; everything else is denied.")
+    ] = []
+
+
+class SecurityPolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Spec of a SecurityPolicy."""
+
+    network: Annotated[
+        Network, msgspec.Meta(description="Network part: default deny, and the flows that are allowed.")
+    ] = Network()
