@@ -1,0 +1,128 @@
+"""The main road: a declared cluster comes up, changes, drifts, heals and goes away, through the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import lab as labs
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+NODES = ["control-0", "control-1", "workers-0", "workers-1", "workers-2"]
+
+
+@pytest.fixture()
+def lab(tmp_path: Path, engine: object) -> Iterator[labs.Lab]:
+    made = labs.make(tmp_path)
+    try:
+        yield made
+    finally:
+        made("destroy", "--yes", code=None)
+
+
+def test_a_lab_comes_up_changes_drifts_heals_and_goes_away(lab: labs.Lab) -> None:
+    comes_up(lab)
+    applying_again_changes_and_writes_nothing(lab)
+    scales_up_and_down(lab)
+    drifts_and_heals(lab)
+    goes_away(lab)
+
+
+def comes_up(lab: labs.Lab) -> None:
+    plan = lab("plan", "--format", "json", "--detailed-exitcode", code=20).json
+    assert plan["schema"] == "swarmctl/plan/v1"
+    assert plan["summary"]["create"] == len(plan["changes"]) == 4 * len(NODES)
+
+    lab("apply", "--yes")
+
+    status = lab("status", "--format", "json").json
+    assert [node["name"] for node in status["nodes"]] == NODES
+    assert all(node["ready"] for node in status["nodes"]), status["nodes"]
+    assert len(status["links"]) == len(NODES) * (len(NODES) - 1)
+    assert all(link["reachable"] and link["handshakeAge"] < 180 for link in status["links"]), status["links"]
+    assert status["flows"], "declared flows are probed"
+    assert all(flow["ok"] for flow in status["flows"]), [flow for flow in status["flows"] if not flow["ok"]]
+
+
+def applying_again_changes_and_writes_nothing(lab: labs.Lab) -> None:
+    before = labs.tree(lab.data)
+    run = lab("apply", "--yes")
+    assert "nothing to change" in (run.out + run.err).lower()
+    after = labs.tree(lab.data)
+    on_nodes = {path: value for path, value in after.items() if before.get(path) != value and path.startswith("lab/")}
+    assert on_nodes == {}, "applying again wrote to a node"
+    lab("plan", "--detailed-exitcode", code=0)
+
+
+def scales_up_and_down(lab: labs.Lab) -> None:
+    lab.edit("pools.yaml", "lab: {count: 3}", "lab: {count: 4}")
+    plan = lab("plan", "--format", "json").json
+    created = {change["address"] for change in plan["changes"] if change["action"] == "create"}
+    updated = {change["address"] for change in plan["changes"] if change["action"] == "update"}
+    assert "nodepool/workers[3]" in created
+    assert len(created) == 4
+    assert plan["summary"]["replace"] == plan["summary"]["delete"] == 0
+    assert {f"mesh/backbone[{node}/peers]" for node in NODES} <= updated
+    handshakes = sessions(lab)
+    lab("apply", "--yes")
+    status = lab("status", "--format", "json").json
+    assert len(status["nodes"]) == 6
+    assert all(node["ready"] for node in status["nodes"])
+    assert sessions(lab, only=set(handshakes)) == handshakes, "tunnels that stayed were set up anew"
+
+    lab.edit("pools.yaml", "lab: {count: 4}", "lab: {count: 3}")
+    text = lab("plan").out
+    assert "workers-3" in text
+    lab("apply", "--yes")
+    status = lab("status", "--format", "json").json
+    assert [node["name"] for node in status["nodes"]] == NODES
+    assert all(flow["ok"] for flow in status["flows"])
+
+
+def sessions(lab: labs.Lab, only: set[tuple[str, str]] | None = None) -> dict[tuple[str, str], str]:
+    """The public key that each tunnel of each node has, by (node, allowed IPs): the same key is the same session."""
+    found = {}
+    for node in NODES:
+        for line in lab.on(node, "wg show wg0 allowed-ips").splitlines():
+            key, allowed = line.split("\t")
+            found[node, allowed] = key
+    return {pair: key for pair, key in found.items() if only is None or pair in only}
+
+
+def drifts_and_heals(lab: labs.Lab) -> None:
+    lab("drift", code=0)
+    peer = lab.on("workers-0", "wg show wg0 peers").split()[0]
+    lab.on("workers-0", f"wg set wg0 peer {peer} remove")
+    lab.on("workers-1", "nft flush ruleset")
+    lab.on("workers-2", "ip link set wg0 mtu 1300")
+    userspace = lab.on("control-1", "ip -d link show wg0 | grep -qw wireguard || echo userspace").strip()
+    lab.on("control-1", "pkill -9 -f wireguard-go" if userspace else "ip link del wg0")
+
+    drift = lab("drift", "--format", "json", code=21).json
+    found = {(entry["address"], entry["path"]) for entry in drift["drift"]}
+    addresses = {address for address, _ in found}
+    assert "mesh/backbone[workers-0/peers]" in addresses
+    assert "securitypolicy/baseline[workers-1]" in addresses
+    assert ("mesh/backbone[workers-2]", "mtu") in found
+    assert "mesh/backbone[control-1]" in addresses
+    untouched = {address for address in addresses if "control-0" in address}
+    assert untouched == set()
+
+    keys = {node: lab.on(node, "cat /etc/swarmctl/mesh/backbone/public.key 2>/dev/null || true") for node in NODES}
+    lab("apply", "--yes")
+    lab("drift", code=0)
+    assert keys == {
+        node: lab.on(node, "cat /etc/swarmctl/mesh/backbone/public.key 2>/dev/null || true") for node in NODES
+    }
+    status = lab("status", "--format", "json").json
+    assert all(node["ready"] for node in status["nodes"]), status["nodes"]
+
+
+def goes_away(lab: labs.Lab) -> None:
+    lab("destroy", "--yes")
+    labs.assert_nothing_left(lab)
+    again = lab("destroy", "--yes")
+    assert "nothing to destroy" in (again.out + again.err).lower()
