@@ -24,7 +24,7 @@ spec:
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def lab(tmp_path: Path, engine: object) -> Iterator[labs.Lab]:
     made = labs.make(tmp_path)
     (made.stack / "pools.yaml").write_text(SMALL)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 NODES = ["control-0", "control-1", "workers-0", "workers-1", "workers-2"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def lab(tmp_path: Path, engine: object) -> Iterator[labs.Lab]:
     made = labs.make(tmp_path)
     try:

@@ -34,7 +34,7 @@ exec setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all --boun
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def root() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")

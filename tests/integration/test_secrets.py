@@ -33,7 +33,7 @@ class Watcher(threading.Thread):
                             continue
 
 
-@pytest.fixture()
+@pytest.fixture
 def lab(tmp_path: Path, engine: object) -> Iterator[labs.Lab]:
     made = labs.make(tmp_path)
     try:
