@@ -1,4 +1,4 @@
-"""Makes this machine ready for labs: system packages, the Pulumi engine, a userspace WireGuard. A second run takes no time.
+"""Makes this machine ready for labs: system packages, the Pulumi engine, a userspace WireGuard. Again takes no time.
 
 System packages are installed only as root; an ordinary user is told the one command that does it.
 """
