@@ -16,6 +16,8 @@ class Interface:
     mtu: int
     addresses: tuple[str, ...]
     """With prefix length, such as `10.88.0.1/16`; link-local ones left out."""
+    alias: str = ""
+    """What `ip link set … alias` wrote there; swarmctl marks its own so: `swarmctl:MESH`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,5 @@ class Facts:
     """The few keys that swarmctl sets, such as `net.ipv4.ip_forward`."""
     key_files: Mapping[str, str] = field(default_factory=dict)
     """Private key files of meshes: path → mode, such as `0600`."""
+    public_keys: Mapping[str, str] = field(default_factory=dict)
+    """The public half of each of these files: path → public key; without those that hold no key."""

@@ -1,0 +1,169 @@
+"""One script that reads everything that is needed from a host, and the parser of what it prints. Pure: no I/O here.
+
+The script only reads, and prints no private key: WireGuard is asked field by field (its dump and showconf print the
+key), of key files only the public half is worked out. What comes back is untrusted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts.facts import Facts, Interface, Peer, WireGuard
+
+LIMIT = 16 * 1024 * 1024
+"""Bytes of a reading; a thousand peers and a full ruleset need less than one MiB."""
+
+SCRIPT = r"""
+part() { printf '\n@@ %s\n' "$1"; }
+part hostname; cat /proc/sys/kernel/hostname
+part now; date +%s
+part interfaces; ip -d -j addr; printf '\n@ %s\n' "$?"
+# Asked one interface after the other: of `all`, wg 1.0.20210914 names the interface in the first endpoint only.
+links=$(wg show interfaces 2>/dev/null)
+for field in public-key listen-port peers endpoints allowed-ips persistent-keepalive latest-handshakes transfer; do
+  part "wg $field"
+  for link in $links; do
+    wg show "$link" "$field" 2>/dev/null | while IFS= read -r line; do printf '%s\t%s\n' "$link" "$line"; done
+  done
+done
+part nftables; nft -j list ruleset; printf '\n@ %s\n' "$?"
+part sysctl
+for key in net/ipv4/ip_forward net/ipv6/conf/all/forwarding; do
+  [ -r "/proc/sys/$key" ] && printf '%s\t%s\n' "$key" "$(cat "/proc/sys/$key")"
+done
+part keys
+for file in /etc/swarmctl/mesh/*/private.key; do
+  [ -f "$file" ] && printf '%s\t%s\t%s\n' "$file" "$(stat -c %a "$file")" "$(wg pubkey <"$file" 2>/dev/null)"
+done
+part end
+"""
+
+ARGV = ("sh", "-c", SCRIPT)
+"""The command to run on the host; run it without checking its status, `parse` judges what it printed."""
+
+NOT_FOUND = 127
+"""The shell's status for a program that isn't there."""
+
+
+def parse(output: bytes, host: str) -> Facts:
+    """What the script printed on the machine called `host`. Raises WorldUnreadable when that makes no sense."""
+    if len(output) > LIMIT:
+        raise _unreadable(host, f"it printed more than {LIMIT // 1024 // 1024} MiB")
+    parts = _split(output.decode("utf-8", "replace"))
+    if "end" not in parts:
+        raise _unreadable(host, "its answer broke off")
+    try:
+        return _facts(parts)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(host, f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _unreadable(host: str, why: str) -> WorldUnreadable:
+    return WorldUnreadable(
+        f"the state of {host} cannot be read: {why}",
+        f"look at what `swarmctl exec {host} -- ip -j addr` and `swarmctl exec {host} -- nft -j list ruleset` print",
+    )
+
+
+def _split(text: str) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for chunk in f"\n{text}".split("\n@@ ")[1:]:
+        name, _, body = chunk.partition("\n")
+        parts.setdefault(name, body)
+    return parts
+
+
+def _facts(parts: Mapping[str, str]) -> Facts:
+    keys = [line.split("\t") for line in parts["keys"].splitlines() if line]
+    return Facts(
+        hostname=parts["hostname"].strip(),
+        now=int(parts["now"]),
+        interfaces=_interfaces(_json(parts["interfaces"], "ip")),
+        wireguard=_wireguard(parts),
+        nftables=_nftables(parts["nftables"]),
+        sysctl={
+            name.replace("/", "."): value.strip()
+            for name, value in (line.split("\t") for line in parts["sysctl"].splitlines() if line)
+        },
+        key_files={path: mode.zfill(4) for path, mode, _ in keys},
+        public_keys={path: public for path, _, public in keys if public},
+    )
+
+
+def _json(part: str, program: str) -> Any:
+    body, _, status = part.rstrip().rpartition("\n@ ")
+    if int(status) == NOT_FOUND:
+        raise ValueError(f"{program} is not installed there")
+    if int(status):
+        raise ValueError(f"{program} failed there with status {int(status)}")
+    return json.loads(body)
+
+
+def _interfaces(links: Any) -> dict[str, Interface]:
+    return {
+        link["ifname"]: Interface(
+            name=link["ifname"],
+            up="UP" in link["flags"],
+            mtu=int(link["mtu"]),
+            addresses=tuple(
+                f"{address['local']}/{int(address['prefixlen'])}"
+                for address in link.get("addr_info", ())
+                if address.get("scope") != "link"
+            ),
+            alias=str(link.get("ifalias", "")),
+        )
+        # `ip -j addr` prints an empty object for every link that its filter leaves out.
+        for link in links
+        if link
+    }
+
+
+def _nftables(part: str) -> Any:
+    ruleset = _json(part, "nft")
+    if not all(isinstance(item, dict) for item in ruleset["nftables"]):
+        raise ValueError("nft printed something that is no ruleset")
+    return ruleset
+
+
+def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
+    def field(name: str) -> list[list[str]]:
+        rows = (line.split("\t") for line in parts[f"wg {name}"].splitlines() if line)
+        return [row for row in rows if row[1]]
+
+    def per_peer(name: str, value: Callable[[list[str]], Any]) -> dict[tuple[str, str], Any]:
+        return {(row[0], row[1]): value(row) for row in field(name)}
+
+    endpoints = per_peer("endpoints", lambda row: "" if row[2] == "(none)" else row[2])
+    allowed = per_peer("allowed-ips", lambda row: () if row[2] == "(none)" else tuple(row[2].split()))
+    keepalive = per_peer("persistent-keepalive", lambda row: 0 if row[2] == "off" else int(row[2]))
+    handshakes = per_peer("latest-handshakes", lambda row: int(row[2]))
+    transfer = per_peer("transfer", lambda row: (int(row[2]), int(row[3])))
+    ports = {row[0]: int(row[1]) for row in field("listen-port")}
+    peers: dict[str, dict[str, Peer]] = {}
+    for interface, key in ((row[0], row[1]) for row in field("peers")):
+        at = (interface, key)
+        if at not in transfer:
+            continue  # removed between two of the questions
+        received, sent = transfer[at]
+        peers.setdefault(interface, {})[key] = Peer(
+            public_key=key,
+            endpoint=endpoints[at],
+            allowed_ips=allowed[at],
+            keepalive=keepalive[at],
+            latest_handshake=handshakes[at],
+            received=received,
+            sent=sent,
+        )
+    return {
+        row[0]: WireGuard(
+            interface=row[0],
+            public_key="" if row[1] == "(none)" else row[1],
+            listen_port=ports[row[0]],
+            peers=peers.get(row[0], {}),
+        )
+        for row in field("public-key")
+        if row[0] in ports
+    }

@@ -1,0 +1,290 @@
+"""`swarm:mesh:Interface`: a WireGuard interface on one node, its key made there and its addresses.
+
+The private key is made by the node's own shell, goes from file to kernel by path, and is never printed. Inputs that
+are measured and not chosen: `state` (up, down, gone), `key` (installed, another, none), `keyMode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from shlex import quote
+
+from swarmctl.backends.base import Completed, Host, HostGone
+from swarmctl.errors import SwarmError
+from swarmctl.graph.model import Json
+from swarmctl.hosts.facts import Facts
+from swarmctl.kinds.base import (
+    UNKNOWN,
+    ChangeKind,
+    Effect,
+    Hosts,
+    Impact,
+    Observed,
+    PropertyChange,
+    differences,
+)
+
+REPLACE = {
+    "interface": "an interface that is up cannot be renamed",
+    "keyPath": "the key is made where it stays",
+}
+FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+DISRUPTIVE = {"listenPort", "state", "key", "addresses"}
+
+MAKE_KEY = """
+umask 077
+folder=$(dirname "$key")
+mkdir -p "$folder"
+chmod 0700 "$folder"
+if ! wg pubkey <"$key" >/dev/null 2>&1; then
+  rm -f "$folder/.private.key.new"
+  wg genkey >"$folder/.private.key.new"
+  sync "$folder/.private.key.new"
+  mv "$folder/.private.key.new" "$key"
+  sync "$folder"
+fi
+chmod 0600 "$key"
+"""
+PRINT_PUBLIC_KEY = 'wg pubkey <"$key"\n'
+WAIT = """
+tries=0
+until wg show "$interface" listen-port >/dev/null 2>&1; do
+  tries=$((tries + 1))
+  if [ "$tries" -ge 200 ]; then echo "WireGuard on $interface did not start within 10 s" >&2; exit 1; fi
+  sleep 0.05
+done
+"""
+
+
+class TakenByOther(SwarmError):
+    """The node has an interface of that name which is not swarmctl's."""
+
+
+class InterfaceType:
+    """How it is made, read, changed and removed; see `kinds.base.ResourceType`."""
+
+    def outputs(self) -> Sequence[str]:
+        """The public key: all that ever leaves the node of the pair."""
+        return ("publicKey",)
+
+    def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
+        """Property by property; another interface name makes it anew."""
+        return differences(old, new, replace=REPLACE)
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Make it, or adopt what an earlier run left. Raises TakenByOther rather than seize a stranger's interface."""
+        facts = hosts.facts(inputs["host"])
+        name = inputs["interface"]
+        link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
+        stranger = wireguard is None or bool(wireguard.public_key)
+        if link is not None and stranger and not link.alias.startswith("swarmctl:"):
+            raise TakenByOther(
+                f"{inputs['node']} already has an interface {name} that swarmctl did not make",
+                "choose another name with the mesh's field `interface`, or remove that interface",
+            )
+        return self._converge(hosts, inputs, facts)
+
+    def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Set what differs on the node, and nothing else; the key stays."""
+        facts = hosts.facts(new["host"])
+        if old.get("forwarding") is True and not new["forwarding"]:
+            return self._converge(hosts, new, facts, stop_forwarding=True)
+        return self._converge(hosts, new, facts)
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+        """As the node has it. None when the node or the key is gone: both mean a new key, which others must learn."""
+        try:
+            facts = hosts.facts(inputs["host"])
+        except HostGone:
+            return None
+        key = facts.public_keys.get(inputs["keyPath"])
+        if key is None:
+            return None
+        return Observed(observe(facts, inputs), {"publicKey": key})
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
+        """Take the interface, its process and the key away, unless another mesh has taken the interface over."""
+        try:
+            facts = hosts.facts(inputs["host"])
+            host = hosts.open(inputs["host"])
+            link = facts.interfaces.get(inputs["interface"])
+            if link is None or link.alias in ("", _alias(inputs)):
+                host.stop_service(service(inputs["interface"]))
+                # A link of the kernel's stays, one of a process went with it.
+                name = quote(inputs["interface"])
+                _run(host, f"if ip link show {name} >/dev/null 2>&1; then ip link del {name}; fi\n")
+            if inputs["forwarding"]:
+                _run(host, "".join(_set_forwarding(inputs, on=False)))
+            host.remove(str(PurePosixPath(inputs["keyPath"]).parent))
+        except HostGone:
+            return
+        hosts.changed(inputs["host"])
+
+    def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
+        """One line when it comes or goes, one per property when it changes."""
+        if old is None or new is None:
+            action, inputs = (ChangeKind.ADD, new) if new is not None else (ChangeKind.DELETE, old)
+            return [Effect(action, _describe(inputs, made=new is not None))] if inputs is not None else []
+        return [
+            Effect(ChangeKind.UPDATE, f"interface {_text(new['interface'])}: {_changed(change, old, new)}")
+            for change in self.diff(old, new)
+            if change.path[0] not in ("host", "node")
+        ]
+
+    def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
+        """What it does to the tunnels of the node."""
+        if old is None:
+            return Impact()
+        if new is None:
+            return Impact(f"tunnels of {old['node']} close")
+        changed = self.diff(old, new)
+        if any(change.replace for change in changed):
+            return Impact(f"tunnels of {new['node']} close and are made anew, with a new key")
+        if any(change.path[0] in DISRUPTIVE for change in changed):
+            return Impact(f"tunnels of {new['node']} re-handshake")
+        return Impact()
+
+    def _converge(
+        self, hosts: Hosts, inputs: Mapping[str, Json], facts: Facts, *, stop_forwarding: bool = False
+    ) -> Mapping[str, Json]:
+        """From the facts to the inputs, doing only what is missing; returns the outputs."""
+        seen = observe(facts, inputs)
+        public = facts.public_keys.get(inputs["keyPath"], "")
+        missing = public == "" or seen["keyMode"] != inputs["keyMode"]
+        if seen["state"] == "gone" or missing:
+            host = hosts.open(inputs["host"])
+            script = _head(inputs) + (MAKE_KEY if missing else "") + PRINT_PUBLIC_KEY
+            try:
+                public = _run(host, script).text.strip()
+                if seen["state"] == "gone":
+                    _start(host, inputs["interface"])
+            finally:
+                hosts.changed(inputs["host"])
+        commands = _settings(facts, inputs, seen, public)
+        if stop_forwarding:
+            commands += _set_forwarding(inputs, on=False)
+        if commands:
+            try:
+                _run(hosts.open(inputs["host"]), _head(inputs) + WAIT + "".join(commands))
+            finally:
+                hosts.changed(inputs["host"])
+        return {"publicKey": public}
+
+
+def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """The inputs as the node has them."""
+    name = inputs["interface"]
+    link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
+    seen = dict(inputs)
+    seen["keyMode"] = facts.key_files.get(inputs["keyPath"], "none")
+    if link is None or wireguard is None:
+        seen["state"] = "gone"
+        return seen
+    seen["state"] = "up" if link.up else "down"
+    seen["mtu"] = link.mtu
+    seen["listenPort"] = wireguard.listen_port
+    seen["addresses"] = same_order(link.addresses, inputs["addresses"])
+    if wireguard.public_key != facts.public_keys.get(inputs["keyPath"]):
+        seen["key"] = "another" if wireguard.public_key else "none"
+    else:
+        seen["key"] = "installed"
+    if inputs["forwarding"]:
+        # Off is not measured: a node that is no hub may have other reasons to forward, and the firewall forbids it.
+        seen["forwarding"] = all(facts.sysctl.get(key) == "1" for key in _forwarding_keys(inputs))
+    return seen
+
+
+def same_order(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """`found` in the order of `wanted`, the rest behind it: what has no order must not differ by it."""
+    return [item for item in wanted if item in found] + sorted(item for item in found if item not in wanted)
+
+
+def service(interface: str) -> str:
+    """Name of the service that runs WireGuard where the kernel has none."""
+    return f"wireguard-{interface}"
+
+
+def _start(host: Host, interface: str) -> None:
+    """Make the link: by the kernel where it knows WireGuard, else by wireguard-go."""
+    # A process whose link was taken away may linger.
+    host.stop_service(service(interface))
+    if host.run(["ip", "link", "add", interface, "type", "wireguard"], check=False).returncode:
+        host.start_service(service(interface), ["wireguard-go", "-f", interface])
+
+
+def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json], public: str) -> list[str]:
+    """The commands that set what differs; peers and sessions are not touched."""
+    gone = seen["state"] == "gone"
+    name = inputs["interface"]
+    link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
+    commands: list[str] = []
+    if gone or wireguard is None or wireguard.public_key != public:
+        commands.append('wg set "$interface" private-key "$key"\n')
+    if gone or seen["listenPort"] != inputs["listenPort"]:
+        commands.append(f'wg set "$interface" listen-port {int(inputs["listenPort"])}\n')
+    if gone or link is None or link.alias != _alias(inputs):
+        commands.append(f'ip link set dev "$interface" alias {quote(_alias(inputs))}\n')
+    if gone or seen["mtu"] != inputs["mtu"]:
+        commands.append(f'ip link set dev "$interface" mtu {int(inputs["mtu"])}\n')
+    if gone or seen["state"] != "up":
+        commands.append('ip link set dev "$interface" up\n')
+    present = [] if gone else seen["addresses"]
+    # Removed first: with a primary address the kernel drops the others of its network too.
+    commands += [f'ip addr del {quote(a)} dev "$interface"\n' for a in present if a not in inputs["addresses"]]
+    for address in (a for a in inputs["addresses"] if a not in present):
+        commands.append(f'ip addr add {quote(address)} dev "$interface"{" nodad" if ":" in address else ""}\n')
+    if inputs["forwarding"] and not all(facts.sysctl.get(key) == "1" for key in _forwarding_keys(inputs)):
+        commands += _set_forwarding(inputs, on=True)
+    return commands
+
+
+def _forwarding_keys(inputs: Mapping[str, Json]) -> list[str]:
+    return [FORWARDING[family] for family in sorted({6 if ":" in text else 4 for text in inputs["addresses"]})]
+
+
+def _set_forwarding(inputs: Mapping[str, Json], *, on: bool) -> list[str]:
+    return [f"echo {int(on)} >/proc/sys/{key.replace('.', '/')}\n" for key in _forwarding_keys(inputs)]
+
+
+def _head(inputs: Mapping[str, Json]) -> str:
+    return f"interface={quote(inputs['interface'])}\nkey={quote(inputs['keyPath'])}\n"
+
+
+def _run(host: Host, script: str) -> Completed:
+    return host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
+
+
+def _alias(inputs: Mapping[str, Json]) -> str:
+    return f"swarmctl:{PurePosixPath(inputs['keyPath']).parent.name}"
+
+
+def _text(value: Json) -> str:
+    return "(known after apply)" if value is UNKNOWN else str(value)
+
+
+def _describe(inputs: Mapping[str, Json], *, made: bool) -> str:
+    addresses = inputs["addresses"]
+    parts = [
+        f"interface {_text(inputs['interface'])}",
+        _text(addresses) if addresses is UNKNOWN else ", ".join(addresses),
+        f"udp/{_text(inputs['listenPort'])}",
+        f"MTU {_text(inputs['mtu'])}",
+        "key made on the node" if made else "with its key",
+    ]
+    return ", ".join(parts)
+
+
+def _changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
+    name = change.path[0]
+    if name == "state":
+        lost = {"gone": "is gone and is started again with the same key", "down": "is down and is set up again"}
+        return lost.get(str(old["state"]), f"state {_text(old['state'])} → {_text(new['state'])}")
+    if name == "key":
+        return "has not the key of the node's key file and gets it back"
+    before, after = old.get(name), new.get(name)
+    if name == "addresses" and UNKNOWN not in (before, after):
+        gone = [f"-{address}" for address in before or () if address not in (after or ())]
+        return "addresses " + " ".join([*gone, *(f"+{a}" for a in after or () if a not in (before or ()))])
+    words = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file"}
+    return f"{words.get(name, name)} {_text(before)} → {_text(after)}"

@@ -1,0 +1,103 @@
+"""`swarm:nodepool:Machine`: one machine of a backend. What it takes to make one, only its backend knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from swarmctl import backends
+from swarmctl.backends.base import Backend, HostGone
+from swarmctl.graph.model import Json
+from swarmctl.kinds.base import (
+    UNKNOWN,
+    ChangeKind,
+    Effect,
+    Hosts,
+    Impact,
+    Observed,
+    PropertyChange,
+    differences,
+)
+
+
+class MachineType:
+    """How it is made, read, changed and removed; see `kinds.base.ResourceType`."""
+
+    def outputs(self) -> Sequence[str]:
+        """None that others refer to."""
+        return ()
+
+    def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
+        """Property by property; the backend says what it cannot change in place."""
+        reasons = {"backend": "another backend means another machine", **_backend(new).replaces()}
+        return differences(old, new, replace=reasons)
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Make the machine, or adopt the one that is there."""
+        try:
+            return _backend(inputs).create_machine(inputs)
+        finally:
+            hosts.changed(inputs["host"])
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+        """As the backend has it; None when it is gone."""
+        try:
+            found = _backend(inputs).read_machine(inputs)
+        except HostGone:
+            return None
+        return None if found is None else Observed(found, {})
+
+    def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Change in place what can be."""
+        try:
+            return _backend(new).update_machine(old, new)
+        finally:
+            hosts.changed(new["host"])
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
+        """Remove the machine with everything on it."""
+        try:
+            _backend(inputs).delete_machine(inputs)
+        except HostGone:
+            return
+        finally:
+            hosts.changed(inputs["host"])
+
+    def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
+        """One line when it comes or goes, one per property when it changes."""
+        if old is None or new is None:
+            action, inputs = (ChangeKind.ADD, new) if new is not None else (ChangeKind.DELETE, old)
+            return [Effect(action, _describe(inputs))] if inputs is not None else []
+        return [
+            Effect(
+                change.kind,
+                f"machine {new['node']}: {'.'.join(change.path)} {_at(old, change.path)} → {_at(new, change.path)}",
+            )
+            for change in self.diff(old, new)
+            if change.path[0] != "host"
+        ]
+
+    def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
+        """Whether it takes the machine away."""
+        if old is not None and (new is None or any(change.replace for change in self.diff(old, new))):
+            return Impact(f"{old['node']} goes away with everything on it")
+        return Impact()
+
+
+def _backend(inputs: Mapping[str, Json]) -> Backend:
+    return backends.load(inputs["backend"])
+
+
+def _describe(inputs: Mapping[str, Json]) -> str:
+    region = inputs.get("region")
+    place = f" in {region}" if isinstance(region, str) and region else ""
+    return f"machine {inputs['node']} ({inputs['backend']}){place}"
+
+
+def _at(inputs: Mapping[str, Json], path: Sequence[str]) -> str:
+    value: Json = inputs
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return "(known after apply)" if value is UNKNOWN else "nothing" if value is None else str(value)
+
+
+MACHINE = MachineType()

@@ -1,0 +1,186 @@
+"""The firewall compiler: what a node lets in → named rules of one nftables table, and back from what nft lists. Pure.
+
+Default deny for what comes in and for what passes through; what goes out is allowed, and so are answers to it:
+a node may fetch packages and reach its management, and every other node defends its own door. A rule is a line of
+nft's language in one canonical form (`canonical` for lists), so that two rulesets differ by rule and not as texts.
+All rules accept, except `invalid`; path-MTU messages stand before it, because those about a connection that the
+kernel has forgotten already count as invalid. Otherwise the order means nothing; it is kept fixed all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
+
+TABLE = "swarmctl"
+FAMILY = "inet"
+CHAINS: Mapping[str, str] = {
+    "forward": "filter hook forward priority 0 policy drop",
+    "input": "filter hook input priority 0 policy drop",
+    "output": "filter hook output priority 0 policy accept",
+}
+"""The base chains, as `Table.chains` has them."""
+OWNER = "policy-"
+"""A chain without rules, called `policy-NAME`, says whose table it is."""
+LIMIT = "limit rate 100/second burst 200 packets"
+"""For echo and path-MTU messages: a node with hundreds of peers that all ping it at once stays under it."""
+
+_ORDER = (
+    "path-mtu",
+    "invalid",
+    "answers",
+    "loopback",
+    "neighbours",
+    "wireguard",
+    "underlay",
+    "mesh",
+    "flow",
+    "through",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Traffic to this node that is allowed on the mesh."""
+
+    name: str
+    protocol: str
+    ports: tuple[str, ...]
+    """`6379` or `10001-10010`."""
+    sources: tuple[str, ...]
+    """Mesh addresses it may come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Everything that decides one node's rules."""
+
+    interface: str
+    port: int
+    """UDP port WireGuard listens on."""
+    endpoints: tuple[str, ...]
+    """Underlay addresses of its peers."""
+    cidrs: tuple[str, ...]
+    """Networks of the mesh."""
+    forwards: bool
+    flows: tuple[Flow, ...]
+
+
+def compile_rules(door: Door) -> dict[str, str]:
+    """The node's rules: stable name → canonical text."""
+    rules = {
+        "invalid": "ct state invalid drop",
+        "answers": "ct state established,related accept",
+        "loopback": 'iifname "lo" accept',
+        # RFC 4861, 7.1: neighbour discovery with a hop limit of 255 comes from the same link.
+        "neighbours": f"ip6 hoplimit 255 icmpv6 type {canonical(_NEIGHBOURS)} accept",
+    }
+    outside, inside = f'iifname != "{door.interface}"', f'iifname "{door.interface}"'
+    for family, addresses in _by_family(door.endpoints):
+        source = f"{family} saddr {canonical(addresses)}"
+        rules[f"wireguard:{family}"] = f"{outside} {source} udp dport {door.port} accept"
+        rules[f"underlay:echo:{family}"] = f"{outside} {source} {_ECHO[family]} {LIMIT} accept"
+    for family in dict.fromkeys(_family(cidr) for cidr in door.cidrs):
+        rules[f"mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} accept"
+        rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} accept"
+    for flow in door.flows:
+        for family, addresses in _by_family(flow.sources):
+            source = f"{inside} {family} saddr {canonical(addresses)}"
+            for ports in merge_ports(flow.ports):
+                rules[f"flow:{flow.name}:{ports}:{family}"] = f"{source} {flow.protocol} dport {ports} accept"
+    if door.forwards:
+        rules["through"] = f'{inside} oifname "{door.interface}" accept'
+    return dict(sorted(rules.items(), key=lambda item: order(item[0])))
+
+
+_NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-advert")
+_ECHO = {"ip": "icmp type echo-request", "ip6": "icmpv6 type echo-request"}
+_PATH_MTU = {
+    "ip": "icmp type destination-unreachable icmp code frag-needed",
+    "ip6": "icmpv6 type packet-too-big",
+}
+
+
+def order(name: str) -> tuple[int, str]:
+    """Where the rule called `name` stands in its chain, as a sort key."""
+    group = name.partition(":")[0]
+    return (_ORDER.index(group) if group in _ORDER else len(_ORDER), name)
+
+
+def chain(name: str) -> str:
+    """The chain that the rule called `name` belongs to."""
+    return "forward" if name.partition(":")[0] == "through" else "input"
+
+
+def canonical(elements: Iterable[str]) -> str:
+    """A list of values as this module writes them: sorted, without doubles, one alone without braces."""
+    found = sorted(set(elements), key=_sort_key)
+    return found[0] if len(found) == 1 else "{ " + ", ".join(found) + " }"
+
+
+def merge_ports(ports: Iterable[str]) -> list[str]:
+    """Ports and ranges, sorted, overlapping and touching ones made one: nft lists them so."""
+    spans = sorted((int(low), int(high or low)) for low, _, high in (port.partition("-") for port in ports))
+    merged: list[tuple[int, int]] = []
+    for low, high in spans:
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return [f"{low}" if low == high else f"{low}-{high}" for low, high in merged]
+
+
+def render(owner: str, chains: Mapping[str, str], rules: Mapping[str, str]) -> str:
+    """The transaction for `nft -f -` that puts the table there as a whole, in place of the one that may be there."""
+    lines = [f"table {FAMILY} {TABLE}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
+    lines += [f"  chain {OWNER}{owner} {{", "  }"]
+    for name, base in sorted(chains.items()):
+        head, _, policy = base.rpartition(" policy ")
+        lines += [f"  chain {name} {{", f"    type {head}; policy {policy};"]
+        lines += [
+            f'    {text} comment "{rule}"'
+            for rule, text in sorted(rules.items(), key=lambda item: order(item[0]))
+            if chain(rule) == name
+        ]
+        lines.append("  }")
+    return "\n".join([*lines, "}", ""])
+
+
+def render_removal() -> str:
+    """The transaction that takes the table away, also when it is gone already."""
+    return f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n"
+
+
+def sources(text: str) -> Sequence[str]:
+    """The source addresses that the rule `text` names."""
+    words = text.split()
+    if "saddr" not in words:
+        return ()
+    rest = words[words.index("saddr") + 1 :]
+    return [word.rstrip(",") for word in rest[1 : rest.index("}")]] if rest[0] == "{" else rest[:1]
+
+
+def _family(address: str) -> str:
+    return "ip6" if ":" in address else "ip"
+
+
+def _by_family(addresses: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """nft's word for the family → the addresses of it, without empty ones."""
+    found: dict[str, list[str]] = {"ip": [], "ip6": []}
+    for address in addresses:
+        found[_family(address)].append(address)
+    return [(family, of) for family, of in found.items() if of]
+
+
+@lru_cache(maxsize=65536)
+def _sort_key(text: str) -> tuple[int, int, str]:
+    """Numbers by value, then addresses by value, then words."""
+    if text.isdigit():
+        return (0, int(text), "")
+    try:
+        return (1, int(ip_address(text)), "")
+    except ValueError:
+        low = text.partition("-")[0]
+        return (0, int(low), text) if low.isdigit() else (2, 0, text)
