@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q -rs --durations=20 --no-loadscope-reorder -
 LINTS := code format types imports shell
 
 .DEFAULT_GOAL := help
-.PHONY: help setup machine lab lab-down test test-fast soak bench lint $(LINTS:%=lint-%) constraints clean
+.PHONY: help setup machine lab lab-down test test-fast soak bench lint $(LINTS:%=lint-%) readme constraints clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -54,6 +54,9 @@ lint-imports: setup
 
 lint-shell:
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/setup; else echo "shellcheck is not installed: skipped"; fi
+
+readme: machine ## Capture the output shown in README.md anew, on a lab of its own
+	@$(BIN)/python scripts/capture_readme.py
 
 constraints: ## Pin the newest versions of all dependencies into constraints.txt
 	@scripts/setup --pin

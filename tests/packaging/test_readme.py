@@ -1,0 +1,95 @@
+"""README and CONTRIBUTING can't lie: what they say to type exists, and what they show is what comes."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from swarmctl.cli import COMMANDS, cli
+from swarmctl.errors import ExitCode
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "CONTRIBUTING.md")
+
+
+def load_capture() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("capture_readme", ROOT / "scripts" / "capture_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CAPTURE = load_capture()
+TYPED = [
+    pytest.param(command, id=f"{page}: {command}")
+    for page in PAGES
+    for block in CAPTURE.BLOCK.finditer((ROOT / page).read_text())
+    for command in CAPTURE.commands(block[2])
+]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_is_to_be_typed_exists(typed: str) -> None:
+    program, *arguments = shlex.split(typed)
+    if program == "make":
+        assert set(arguments) <= TARGETS
+    elif program == "swarmctl":
+        parse(cli, arguments, "swarmctl", None)
+    elif program.startswith("scripts/"):
+        assert (ROOT / program).stat().st_mode & 0o111
+    elif program == "python":
+        assert importlib.util.find_spec(arguments[1]) is not None
+    else:
+        assert program == "sed", f"not known here: {typed}"
+
+
+def parse(command: click.Command, arguments: list[str], name: str, parent: click.Context | None) -> None:
+    """Let click read the command line as it would, without running anything. Fails on what it doesn't know."""
+    # A file that an earlier command of the page writes isn't there when only reading.
+    arguments = ["Makefile" if argument == "plan.json" else argument for argument in arguments]
+    with command.make_context(name, list(arguments), parent=parent) as context:
+        if isinstance(command, click.Group):
+            # click keeps the rest of a group's line here between parsing and invoking.
+            rest = [*context._protected_args, *context.args]
+            found, sub, left = command.resolve_command(context, rest)
+            assert sub is not None
+            parse(sub, left, found or "", context)
+
+
+def test_what_needs_no_engine_prints_just_what_the_readme_shows() -> None:
+    shown = (ROOT / "README.md").read_text()
+    with CAPTURE.sandbox() as run:
+        assert CAPTURE.rendered(shown, ("run",), run) == shown, "run `make readme`"
+
+
+def test_what_needs_a_lab_shows_output() -> None:
+    blocks = [block[2] for block in CAPTURE.BLOCK.finditer((ROOT / "README.md").read_text()) if block[1] == "lab"]
+    assert blocks
+    assert all(len(block.splitlines()) > len(CAPTURE.commands(block)) for block in blocks), "run `make readme`"
+    assert not any(str(Path.home()) in block or "Traceback" in block for block in blocks)
+
+
+def test_every_command_and_exit_code_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if f"`{name}`" not in text] == []
+    codes = " ".join(text[text.index("Exit codes are") :].split())
+    assert [code.value for code in ExitCode if not re.search(rf"\b{code.value} [a-z]", codes)] == []
+
+
+def test_every_target_of_the_makefile_is_documented_in_it() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    documented = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    assert {target for target in TARGETS - documented if not target.startswith("lint-")} == {"machine"}
+    for target in re.findall(
+        r"`make ([a-z-]+)`", (ROOT / "README.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+    ):
+        assert target in TARGETS
