@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum, unique
 from typing import TYPE_CHECKING
 
@@ -55,13 +55,17 @@ class NoDocuments(SwarmError):
 
 
 class InvalidDeclaration(SwarmError):
-    """The declarations have errors; `diagnostics` holds every one of them, warnings included."""
+    """The declarations have errors; `diagnostics` holds every one of them, warnings included.
+
+    `sources` holds the texts by path as shown, for excerpts.
+    """
 
     exit_code = ExitCode.INVALID_DECLARATION
 
-    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+    def __init__(self, diagnostics: Sequence[Diagnostic], sources: Mapping[str, str] | None = None) -> None:
         super().__init__("the declarations are not valid")
         self.diagnostics = tuple(diagnostics)
+        self.sources = dict(sources or {})
 
 
 class PlanRefused(SwarmError):

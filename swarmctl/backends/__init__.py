@@ -22,6 +22,14 @@ def specs() -> Mapping[str, type[Any]]:
     return {name: importlib.import_module(f"{__name__}.{name}.spec").SPEC for name in names()}
 
 
+def underlay(name: str) -> tuple[str, ...]:
+    """Networks that the machines' addresses below the mesh are taken from: `UNDERLAY` of the backend's `spec` module.
+
+    Empty when the backend gives out no addresses itself.
+    """
+    return tuple(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "UNDERLAY", ()))
+
+
 @cache
 def load(name: str) -> Backend:
     """The backend called `name`. Raises KeyError when there is none."""

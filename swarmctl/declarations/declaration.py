@@ -53,8 +53,10 @@ class Declaration:
 class Inventory:
     """All declarations of one stack, by kind and name, in the order of files and documents."""
 
-    def __init__(self, declarations: Iterable[Declaration]) -> None:
+    def __init__(self, declarations: Iterable[Declaration], *, complete: bool = True) -> None:
         self._all = tuple(declarations)
+        self.complete = complete
+        """False when documents with errors were left out: then nothing may be concluded from what is not here."""
         self._index = {(declaration.kind, declaration.name): declaration for declaration in reversed(self._all)}
 
     def __iter__(self) -> Iterator[Declaration]:

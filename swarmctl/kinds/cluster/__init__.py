@@ -7,4 +7,5 @@ KIND = Kind(
     name="Cluster",
     summary="Node pools that share one mesh and one security policy.",
     spec=ClusterSpec,
+    rules="swarmctl.kinds.cluster.rules:check",
 )

@@ -10,7 +10,13 @@ Selector = dict[str, str]
 """Labels that must all be there with these values; an empty selector takes every node."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-PortRange = Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$")]
+PortRange = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$",
+        extra_json_schema={"patternErrorMessage": "a port (`6379`) or a range of ports (`10001-10010`)"},
+    ),
+]
 
 
 class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -19,17 +25,29 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
     name: Annotated[
         str,
         msgspec.Meta(
-            description="Name of the flow, unique in the policy.", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+            description="Name of the flow, unique in the policy; a DNS label (RFC 1123).",
+            pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            examples=["ray-head"],
         ),
     ]
     ports: Annotated[
         list[Port | PortRange],
-        msgspec.Meta(description="Destination ports and ranges, such as `[6379, 10001-10010]`.", min_length=1),
+        msgspec.Meta(
+            description="Destination ports: whole numbers and ranges, both ends included.",
+            min_length=1,
+            examples=[[6379, "10001-10010"]],
+        ),
     ]
     from_: Annotated[
-        Selector, msgspec.Meta(description="Labels of the nodes that may open it; `{}` is every node.")
+        Selector,
+        msgspec.Meta(
+            description="Labels of the nodes that may open it; `{}` is every node.", examples=[{"role": "worker"}]
+        ),
     ] = {}
-    to: Annotated[Selector, msgspec.Meta(description="Labels of the nodes it may go to; `{}` is every node.")] = {}
+    to: Annotated[
+        Selector,
+        msgspec.Meta(description="Labels of the nodes it may go to; `{}` is every node.", examples=[{"role": "head"}]),
+    ] = {}
     protocol: Annotated[Literal["tcp", "udp"], msgspec.Meta(description="Transport protocol.")] = "tcp"
 
 
@@ -37,12 +55,16 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     """Default deny; flows are the exceptions."""
 
     flows: Annotated[
-        list[Flow], msgspec.Meta(description="What is allowed on the mesh; everything else is denied.")
+        list[Flow],
+        msgspec.Meta(
+            description="What is allowed on the mesh; everything else is denied.",
+            examples=[[{"name": "metrics", "from": {"role": "head"}, "to": {}, "ports": [9100]}]],
+        ),
     ] = []
 
 
 class SecurityPolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Spec of a SecurityPolicy."""
+    """What is allowed; whatever is not listed is denied."""
 
     network: Annotated[
         Network, msgspec.Meta(description="Network part: default deny, and the flows that are allowed.")

@@ -7,5 +7,4 @@ KIND = Kind(
     name="Stack",
     summary="One deployable unit: its name, where its state is kept, and defaults for the pools in it.",
     spec=StackSpec,
-    rules="swarmctl.kinds.stack.rules:check",
 )

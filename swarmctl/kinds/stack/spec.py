@@ -6,7 +6,18 @@ from typing import Annotated
 
 import msgspec
 
-FileUrl = Annotated[str, msgspec.Meta(pattern="^file://.+")]
+FileUrl = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^file://.+",
+        extra_json_schema={"patternErrorMessage": "`file://` and a folder, such as `file:///srv/swarm/state`"},
+    ),
+]
+Label = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label, RFC 1123."""
+
+LabelKey = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, msgspec.Meta(pattern="^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 
 
 class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -14,22 +25,33 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
     cluster: Annotated[
         str | None,
-        msgspec.Meta(description="Cluster of pools that name none.", extra_json_schema={"x-swarmctl-ref": "Cluster"}),
+        msgspec.Meta(
+            description="Cluster of pools that name none.",
+            examples=["core"],
+            extra_json_schema={"x-swarmctl-ref": "Cluster"},
+        ),
     ] = None
-    region: Annotated[str | None, msgspec.Meta(description="Region of pools that name none.")] = None
+    region: Annotated[
+        Label | None, msgspec.Meta(description="Region of pools that name none.", examples=["eu-central"])
+    ] = None
     labels: Annotated[
-        dict[str, str], msgspec.Meta(description="Labels that every pool gets; a pool's own labels win.")
+        dict[LabelKey, LabelValue],
+        msgspec.Meta(
+            description="Labels that every machine gets; those of its pool and its own win.",
+            examples=[{"team": "inference"}],
+        ),
     ] = {}
 
 
 class StackSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Spec of a Stack."""
+    """What holds for the whole stack; everything in it may be left out."""
 
     state: Annotated[
         FileUrl | None,
         msgspec.Meta(
-            description="State store: `file://` and a folder, absolute or relative to this file. "
-            "Left out: a folder of the stack's own in the user's data directory.",
+            description="Where the engine keeps the state: `file://` and a folder, absolute, under `~/`, or relative "
+            "to the stack's folder. Left out: a folder of the stack's own in the user's data directory.",
+            examples=["file://~/swarm-state", "file:///srv/swarm/state"],
         ),
     ] = None
     defaults: Annotated[Defaults, msgspec.Meta(description="What node pools take when they leave it out.")] = Defaults()

@@ -1,0 +1,171 @@
+"""Documents → typed declarations: kind, schema, types, names, references. Kinds are passed in, never imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from swarmctl.declarations import codes, names
+from swarmctl.declarations.declaration import Declaration, Inventory, Metadata
+from swarmctl.declarations.names import Named
+from swarmctl.declarations.schemas import KindSchema, Schemas, Source, shipped
+from swarmctl.declarations.words import fold, listing, nearest, sentences, shown
+from swarmctl.diagnostics import Code, Diagnostic, Range, errors
+from swarmctl.documents.document import Document, Path
+
+API_VERSION = "swarmctl/v1alpha1"
+
+
+class KindOfSpec(Protocol):
+    """What decoding needs to know of a kind; `kinds.base.Kind` is one."""
+
+    @property
+    def name(self) -> str:
+        """As written in `kind:`."""
+        ...
+
+    @property
+    def spec(self) -> type[Any]:
+        """The type of `spec:`."""
+        ...
+
+    @property
+    def variants(self) -> Any:
+        """None, or a function that returns the one-of types by key."""
+        ...
+
+
+def decode(
+    documents: Sequence[Document],
+    kinds: Mapping[str, KindOfSpec],
+    *,
+    complete: bool = True,
+    schemas: Source = shipped,
+) -> tuple[Inventory, list[Diagnostic]]:
+    """Check and type all documents of one stack; the inventory holds those without errors of their own.
+
+    `complete` is False when files could not be read: then a name that is not there is not called missing.
+    """
+    found: list[Diagnostic] = []
+    named: list[Named] = []
+    lost: set[str] = set()
+    cache = Schemas(schemas)
+    for document in documents:
+        diagnostic = _envelope(document, kinds)
+        if diagnostic is not None:
+            found.append(diagnostic)
+            lost.add(names.name_of(document))
+            continue
+        kind = kinds[document.data["kind"]]  # type: ignore[index]
+        problems = _check(document, cache.of(kind.name))
+        declaration = None
+        if not problems:
+            declaration, problems = _typed(document, kind, cache.of(kind.name))
+        found += problems
+        named.append(Named(kind.name, names.name_of(document), document, declaration))
+    unique, duplicates = names.duplicates(named)
+    found += duplicates
+    found += names.stacks(named, complete=complete and not lost)
+    found += names.dangling(named, cache, lost=lost, complete=complete)
+    whole = complete and not errors(found)
+    return Inventory((one.declaration for one in unique if one.declaration is not None), complete=whole), found
+
+
+def _check(document: Document, schema: KindSchema) -> list[Diagnostic]:
+    """Every mistake against the schema. What puts mistakes into words is loaded when there is one."""
+    try:
+        if schema.validator.is_valid(document.data):
+            return []
+    except (ValueError, UnicodeError):
+        pass  # `check` meets the same and tells it
+    from swarmctl.declarations.validation import check
+
+    return check(document, schema)
+
+
+def _envelope(document: Document, kinds: Mapping[str, KindOfSpec]) -> Diagnostic | None:
+    """What keeps the document from being checked at all: one error, and none of what would follow from it."""
+    data = document.data
+    if not isinstance(data, Mapping):
+        return Diagnostic(
+            codes.NOT_A_MAPPING,
+            f"a document is a mapping with `apiVersion`, `kind`, `metadata` and `spec`, and this is {shown(data)}",
+            document.positions.value(()),
+            label="not a mapping",
+            help="write `key: value` lines; a file can hold several documents, divided by `---`",
+        )
+    for field, allowed, code in (
+        ("apiVersion", [API_VERSION], codes.API_VERSION),
+        ("kind", sorted(kinds), codes.KIND),
+    ):
+        value = data.get(field)
+        if isinstance(value, str) and value in allowed:
+            continue
+        return _unknown_envelope(document, data, field, allowed, code)
+    return None
+
+
+def _unknown_envelope(
+    document: Document, data: Mapping[str, Any], field: str, allowed: list[str], code: Code
+) -> Diagnostic:
+    what = listing(allowed)
+    if field not in data:
+        slip = next((key for key in data if fold(key) == fold(field)), "")
+        hint = f"`{slip}` is written `{field}`" if slip else f"add `{field}: {allowed[0]}`" if len(allowed) == 1 else ""
+        known = f"{'kinds' if field == 'kind' else 'known'}: {what}"
+        where = document.positions.key((slip,)) if slip else _first(document, data)
+        return Diagnostic(
+            code, f"the document has no `{field}`", where, label=f"`{field}` is missing", help=sentences(hint, known)
+        )
+    value = data[field]
+    near = nearest(value, allowed, cutoff=0.5) if isinstance(value, str) else ""
+    return Diagnostic(
+        code,
+        f"unknown {field} {f'`{value}`' if isinstance(value, str) else shown(value)}",
+        document.positions.key((field,)) if value is None else document.positions.value((field,)),
+        label=f"not a known {field}",
+        help=sentences(f"did you mean `{near}`?" if near else "", f"known: {what}"),
+    )
+
+
+def _first(document: Document, data: Mapping[str, Any]) -> Range:
+    return document.positions.key((next(iter(data)),)) if data else document.positions.value(())
+
+
+def _typed(document: Document, kind: KindOfSpec, schema: KindSchema) -> tuple[Declaration | None, list[Diagnostic]]:
+    """Turn a document that its schema takes into types. Whatever the types refuse beyond that is told, too."""
+    data: Any = document.data
+    spec = dict(data.get("spec") or {})
+    variants = kind.variants() if kind.variants else {}
+    variant = next((key for key in variants if key in spec), "")
+    variant_spec = None
+    try:
+        if variant:
+            variant_spec = msgspec.convert(spec.pop(variant), variants[variant])
+        typed = msgspec.convert(spec, kind.spec)
+    except msgspec.ValidationError as error:
+        return None, _refused(document, schema, str(error))
+    metadata = Metadata(**data["metadata"])
+    return Declaration(kind.name, metadata, typed, document, variant, variant_spec), []
+
+
+def _refused(document: Document, schema: KindSchema, reason: str) -> list[Diagnostic]:
+    """What schema and types see differently: JSON Schema takes 2.0 for a whole number, the types don't."""
+    from swarmctl.declarations import messages
+
+    found = []
+    for path, value in _leaves(document.data, ()):
+        node = schema.at(path) or {}
+        if isinstance(value, float) and "integer" in node.get("type", ()):
+            found.append(messages.wrong_type(document, path, node))
+    return found or [messages.not_taken(document, ("spec",), reason)]
+
+
+def _leaves(value: Any, path: Path) -> list[tuple[Path, Any]]:
+    if isinstance(value, Mapping):
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for index, item in enumerate(value) for leaf in _leaves(item, (*path, index))]
+    return [(path, value)]

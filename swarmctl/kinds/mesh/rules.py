@@ -1,0 +1,334 @@
+"""What must hold for meshes beyond their schema: networks that are networks, apart, and large enough; a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+from swarmctl import backends
+from swarmctl.declarations import fleet
+from swarmctl.declarations.declaration import Declaration, Inventory
+from swarmctl.diagnostics import Code, Diagnostic, Range, Related, Severity
+from swarmctl.kinds.mesh.spec import MeshSpec
+from swarmctl.mesh.selectors import matches
+
+Network = IPv4Network | IPv6Network
+
+IPV6_LEAST_MTU = 1280
+"""Bytes that every IPv6 link must carry (RFC 8200, 5)."""
+
+NOT_A_NETWORK = Code(
+    "SW3101",
+    "not a network",
+    """`cidrs` takes networks: an IPv4 or IPv6 address, a slash, and the length of the prefix. In `[...]`, IPv6 needs
+quotes.
+
+Wrong: `cidrs: [10.88.0.0]`, `cidrs: [10.88.0.0/33]`, `cidrs: [10.88.0/16]`
+
+Right: `cidrs: [10.88.0.0/16, "fd88:5b2a::/64"]`
+""",
+)
+HOST_BITS = Code(
+    "SW3102",
+    "address inside a network instead of the network",
+    """The address has bits set beyond the prefix length: it is one address of the network, not the network. Either the
+prefix is meant to be longer, or the address is a slip; swarmctl does not guess.
+
+Wrong: `cidrs: [10.88.1.7/16]`
+
+Right: `cidrs: [10.88.0.0/16]`
+""",
+)
+SAME_FAMILY = Code(
+    "SW3103",
+    "two networks of one family",
+    """A mesh has one IPv4 network, one IPv6 network, or one of each; every machine gets one address from each.
+
+Wrong: `cidrs: [10.88.0.0/16, 10.89.0.0/16]`
+
+Right: `cidrs: [10.88.0.0/15]`
+""",
+)
+MESHES_OVERLAP = Code(
+    "SW3104",
+    "meshes with overlapping networks",
+    """Two meshes have addresses in common, so an address would not say which machine it is.
+
+Wrong: a Mesh with `cidrs: [10.88.0.0/16]` and another with `cidrs: [10.88.4.0/24]`
+
+Right: `cidrs: [10.88.0.0/16]` and `cidrs: [10.89.0.0/24]`
+""",
+)
+UNDERLAY_OVERLAP = Code(
+    "SW3105",
+    "mesh network overlaps the underlay",
+    """The machines have addresses of this range below the mesh. Packets to the tunnels' own ends would be sent into the
+tunnels, and nothing would arrive. The message names the range that is taken.
+
+Wrong: a network for the mesh out of the range the backend takes its own addresses from
+
+Right: `cidrs: [10.88.0.0/16]`
+""",
+)
+EXHAUSTED = Code(
+    "SW3106",
+    "network too small for its machines",
+    """Every machine of every cluster that names the mesh needs an address of each of its networks.
+
+Wrong: `cidrs: [10.88.0.0/30]` (2 usable addresses) for 5 machines
+
+Right: `cidrs: [10.88.0.0/24]` (254)
+""",
+)
+NO_HUB = Code(
+    "SW3107",
+    "hub and spoke without a hub",
+    """No machine of the mesh has the labels that `hubs.select` asks for, so the spokes would have nobody to talk to.
+
+Wrong: `hubs: {select: {role: gatway}}` where the pools have `labels: {role: gateway}`
+
+Right: `hubs: {select: {role: gateway}}`
+""",
+)
+MTU_TOO_SMALL = Code(
+    "SW3108",
+    "MTU too small for IPv6",
+    """IPv6 does not work on links that carry less than 1280 bytes (RFC 8200, 5); Linux switches it off there.
+
+Wrong: `cidrs: ["fd88::/64"]` with `mtu: 1200`
+
+Right: `mtu: 1280` or more, or IPv4 alone
+""",
+)
+PUBLIC = Code(
+    "SW3109",
+    "mesh network out of public addresses",
+    """The network is not one for private use (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7).
+The real owner of these addresses can't be reached from the machines while the mesh is up. A warning: they may be yours.
+
+Wrong: `cidrs: [11.0.0.0/16]`
+
+Right: `cidrs: [10.11.0.0/16]`
+""",
+)
+UNUSED = Code(
+    "SW3110",
+    "mesh that no cluster uses",
+    """No Cluster names the mesh, so it has no machines and nothing is made for it. A warning: the cluster may come
+later.
+
+Wrong: a Mesh `spare`, and every Cluster with `mesh: backbone`
+
+Right: `mesh: spare` in a Cluster, or the Mesh removed
+""",
+)
+
+_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+"""RFC 1918, RFC 6598, RFC 4193."""
+
+
+class _Declared(NamedTuple):
+    """One item of a mesh's `cidrs` that is a network."""
+
+    mesh: Declaration
+    item: int
+    network: Network
+
+    @property
+    def where(self) -> Range:
+        return self.mesh.value("spec", "cidrs", self.item)
+
+
+def check(inventory: Inventory) -> Iterator[Diagnostic]:
+    """Every mistake in the meshes of the stack."""
+    networks: list[_Declared] = []
+    for mesh in inventory.of("Mesh"):
+        own: list[_Declared] = []
+        for index, text in enumerate(mesh.spec.cidrs):
+            parsed = _parse(mesh, index, text)
+            if isinstance(parsed, Diagnostic):
+                yield parsed
+            else:
+                own.append(parsed)
+        yield from _one_mesh(inventory, mesh, own)
+        networks += own
+    yield from _meshes_apart(networks)
+
+
+def _one_mesh(inventory: Inventory, mesh: Declaration, own: list[_Declared]) -> Iterator[Diagnostic]:
+    yield from _families(own)
+    yield from _mtu(mesh, own)
+    clusters = {cluster.name for cluster in inventory.of("Cluster") if cluster.spec.mesh == mesh.name}
+    members = [node for node in fleet.nodes(inventory) if node.cluster in clusters]
+    for declared in own:
+        yield from _private(declared)
+        yield from _underlay(declared, {node.pool.variant for node in members})
+        yield from _room(declared, len(members))
+    if inventory.complete:
+        if not clusters:
+            yield Diagnostic(
+                UNUSED,
+                f"no Cluster uses the Mesh `{mesh.name}`",
+                mesh.value("metadata", "name"),
+                label="has no machines",
+                help=f"add `mesh: {mesh.name}` to a Cluster, or remove the Mesh",
+                severity=Severity.WARNING,
+            )
+        yield from _hub(mesh, members)
+
+
+def _parse(mesh: Declaration, index: int, text: str) -> _Declared | Diagnostic:
+    where = mesh.value("spec", "cidrs", index)
+    address, slash, length = text.partition("/")
+    try:
+        if not (slash and length.isascii() and length.isdigit()):
+            raise ValueError("the prefix length is missing")
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return Diagnostic(
+            NOT_A_NETWORK,
+            f"`{text}` is not a network",
+            where,
+            label="expected ADDRESS/PREFIX-LENGTH",
+            help=_network_hint(address, slash),
+        )
+    if ip_address(address) != network.network_address:
+        return Diagnostic(
+            HOST_BITS,
+            f"`{text}` is an address in the network `{network}`, not a network",
+            where,
+            label=f"bits beyond /{network.prefixlen} are set",
+            help=f"did you mean `{network}`?",
+        )
+    return _Declared(mesh, index, network)
+
+
+def _network_hint(address: str, slash: str) -> str:
+    try:
+        version = ip_address(address).version
+    except ValueError:
+        return 'write for example `10.88.0.0/16` or `"fd88:5b2a::/64"`'
+    if slash:
+        return f"the prefix length of IPv{version} is a number from 0 to {32 if version == 4 else 128}"
+    return f"add the prefix length, such as `{address}/{16 if version == 4 else 64}`"
+
+
+def _families(own: list[_Declared]) -> Iterator[Diagnostic]:
+    for declared in own[1:]:
+        if declared.network.version == own[0].network.version:
+            yield Diagnostic(
+                SAME_FAMILY,
+                f"the Mesh `{declared.mesh.name}` has two IPv{declared.network.version} networks",
+                declared.where,
+                label=f"a second IPv{declared.network.version} network",
+                help="keep one of them; a mesh takes one IPv4 and one IPv6 network at most",
+                related=(Related(own[0].where, "the first one"),),
+            )
+
+
+def _mtu(mesh: Declaration, own: list[_Declared]) -> Iterator[Diagnostic]:
+    spec: MeshSpec = mesh.spec
+    six = next((declared for declared in own if declared.network.version == 6), None)
+    if six is not None and spec.mtu < IPV6_LEAST_MTU:
+        yield Diagnostic(
+            MTU_TOO_SMALL,
+            f"IPv6 needs an MTU of at least {IPV6_LEAST_MTU}, and the Mesh `{mesh.name}` has {spec.mtu}",
+            mesh.value("spec", "mtu"),
+            label=f"less than {IPV6_LEAST_MTU}",
+            help=f"write `mtu: {IPV6_LEAST_MTU}` or more, or leave the IPv6 network out",
+            related=(Related(six.where, "the IPv6 network"),),
+        )
+
+
+def _private(declared: _Declared) -> Iterator[Diagnostic]:
+    private = (ip_network(text) for text in _PRIVATE)
+    if not any(_inside(declared.network, known) for known in private):
+        yield Diagnostic(
+            PUBLIC,
+            f"`{declared.network}` is not a network for private use",
+            declared.where,
+            label="somebody else's addresses, most likely",
+            help='take a part of `10.0.0.0/8` or, for IPv6, of `"fd00::/8"`',
+            severity=Severity.WARNING,
+        )
+
+
+def _inside(network: Network, outer: Network) -> bool:
+    return network.version == outer.version and network.overlaps(outer) and network.prefixlen >= outer.prefixlen
+
+
+def _underlay(declared: _Declared, used: set[str]) -> Iterator[Diagnostic]:
+    for backend in sorted(used):
+        for text in backends.underlay(backend):
+            taken = ip_network(text)
+            if taken.version == declared.network.version and taken.overlaps(declared.network):
+                yield Diagnostic(
+                    UNDERLAY_OVERLAP,
+                    f"`{declared.network}` overlaps `{taken}`, which machines of `{backend}` have below the mesh",
+                    declared.where,
+                    label="taken by the underlay",
+                    help=f"take a network outside of `{taken}`",
+                )
+
+
+def _room(declared: _Declared, members: int) -> Iterator[Diagnostic]:
+    # Two are the most that a protocol keeps for itself; nearly every network needs no closer look.
+    if declared.network.num_addresses >= members + 2:
+        return
+    from swarmctl.mesh.addresses import capacity
+
+    room = capacity(str(declared.network))
+    if room >= members:
+        return
+    bits = declared.network.max_prefixlen
+    wider = next(length for length in range(declared.network.prefixlen, -1, -1) if 2 ** (bits - length) >= members + 2)
+    yield Diagnostic(
+        EXHAUSTED,
+        f"`{declared.network}` has {room} usable address{'' if room == 1 else 'es'}, "
+        f"and the Mesh `{declared.mesh.name}` has {members} machines",
+        declared.where,
+        label=f"{members - room} too few",
+        help=f"widen it to /{wider} or more, or declare fewer machines",
+    )
+
+
+def _hub(mesh: Declaration, members: list[fleet.Node]) -> Iterator[Diagnostic]:
+    hubs = mesh.spec.topology.hubs
+    if hubs is None or not members or any(matches(hubs.select, node.labels) for node in members):
+        return
+    path = ("spec", "topology", "hubs", "select")
+    sets = [node.labels for node in members]
+    key, slip = fleet.selector_slip(hubs.select, sets)
+    known = any(key in labels for labels in sets)
+    yield Diagnostic(
+        NO_HUB,
+        f"no machine of the Mesh `{mesh.name}` is a hub",
+        mesh.value(*path) if not key else mesh.value(*path, key) if known else mesh.key(*path, key),
+        label="no machine has this",
+        help=slip,
+    )
+
+
+def _meshes_apart(networks: list[_Declared]) -> Iterator[Diagnostic]:
+    """Overlaps between meshes. Networks are nested or apart: in order, one overlaps the widest before it or none."""
+    widest: _Declared | None = None
+    for declared in sorted(networks, key=_extent):
+        version, first, _ = _extent(declared)
+        if widest is None or version != widest.network.version or first > int(widest.network.broadcast_address):
+            widest = declared
+        elif widest.mesh is not declared.mesh:
+            yield Diagnostic(
+                MESHES_OVERLAP,
+                f"`{declared.network}` of the Mesh `{declared.mesh.name}` overlaps `{widest.network}` of the Mesh "
+                f"`{widest.mesh.name}`",
+                declared.where,
+                label="taken by another mesh",
+                help="give every mesh a network of its own",
+                related=(Related(widest.where, f"the Mesh `{widest.mesh.name}`"),),
+            )
+
+
+def _extent(declared: _Declared) -> tuple[int, int, int]:
+    network = declared.network
+    return network.version, int(network.network_address), network.prefixlen

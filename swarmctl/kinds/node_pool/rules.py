@@ -1,0 +1,126 @@
+"""What must hold for node pools beyond their schema: where they belong, and what their machines are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swarmctl.declarations import fleet
+from swarmctl.declarations.declaration import Declaration, Inventory
+from swarmctl.declarations.words import listing, sentences
+from swarmctl.diagnostics import Code, Diagnostic, Related
+
+HOSTNAME_LIMIT = 63
+"""Characters in one DNS label (RFC 1035, 2.3.4); Linux takes 64 for a whole host name."""
+
+NO_CLUSTER = Code(
+    "SW3201",
+    "pool without cluster",
+    """A pool's machines belong to a cluster, which brings their mesh and security policy. The pool names it, or the
+Stack does for all pools.
+
+Wrong: a NodePool without `cluster`, and a Stack without `defaults.cluster`
+
+Right: `spec: {cluster: core, …}` in the NodePool, or `spec: {defaults: {cluster: core}}` in the Stack
+""",
+)
+NO_REGION = Code(
+    "SW3202",
+    "pool without region",
+    """The region decides the underlay subnet of a pool's machines; changing it later makes every machine anew, so it is
+never guessed.
+
+Wrong: a NodePool without `region`, and a Stack without `defaults.region`
+
+Right: `spec: {region: eu-central, …}` in the NodePool, or `spec: {defaults: {region: eu-central}}` in the Stack
+""",
+)
+NODE_TWICE = Code(
+    "SW3203",
+    "two machines with one name",
+    """Machine names are unique in the stack: they are host names, and addresses are made of them. Machines of a pool
+with `count` are called `POOL-0`, `POOL-1` and so on, so a host must not be called like one of those.
+
+Wrong: a pool `workers` with `count: 3`, and another with `hosts: [{name: workers-1}]`
+
+Right: `hosts: [{name: big-1}]`
+""",
+)
+NAME_TOO_LONG = Code(
+    "SW3204",
+    "machine name too long for a host name",
+    """A host name has at most 63 characters. Machines of a pool with `count` are called `POOL-0`, `POOL-1` and so on,
+so the pool's own name must leave room for the number.
+
+Wrong: a pool with a name of 63 characters and `count: 2`
+
+Right: a shorter name
+""",
+)
+
+
+def check(inventory: Inventory) -> Iterator[Diagnostic]:
+    """Every mistake in the pools of the stack."""
+    found = fleet.defaults(inventory)
+    # Without a readable Stack its defaults are unknown, and nothing is missing for sure.
+    if found is not None:
+        for pool in inventory.of(fleet.POOL):
+            if not fleet.cluster_of(pool, inventory):
+                yield _missing(inventory, pool, "cluster", NO_CLUSTER, sorted(c.name for c in inventory.of("Cluster")))
+            if not (pool.spec.region or found.region):
+                yield _missing(inventory, pool, "region", NO_REGION, _regions(inventory))
+    yield from _names(inventory)
+
+
+def _regions(inventory: Inventory) -> list[str]:
+    return sorted({pool.spec.region for pool in inventory.of(fleet.POOL) if pool.spec.region})
+
+
+def _missing(inventory: Inventory, pool: Declaration, field: str, code: Code, known: list[str]) -> Diagnostic:
+    stack = inventory.of("Stack")[0]
+    example = known[0] if known else "core" if field == "cluster" else "eu-central"
+    return Diagnostic(
+        code,
+        f"the NodePool `{pool.name}` names no {field}, and the Stack `{stack.name}` has no default for it",
+        pool.key("spec"),
+        label=f"`{field}` is missing",
+        help=sentences(
+            f"add `{field}: {example}` here, or `defaults: {{{field}: {example}}}` to the Stack",
+            f"used so far: {listing(known)}" if known else "",
+        ),
+    )
+
+
+def _names(inventory: Inventory) -> Iterator[Diagnostic]:
+    first: dict[str, fleet.Node] = {}
+    long: set[str] = set()
+    clashing: set[tuple[str, str]] = set()
+    for node in fleet.nodes(inventory):
+        if len(node.name) > HOSTNAME_LIMIT and node.pool.name not in long:
+            long.add(node.pool.name)
+            yield Diagnostic(
+                NAME_TOO_LONG,
+                f"the machine `{node.name}` would have a name of {len(node.name)} characters, "
+                f"and a host name has at most {HOSTNAME_LIMIT}",
+                node.where,
+                label=f"{len(node.pool.name)} characters, and the number comes on top",
+                help=f"shorten the pool's name by {len(node.name) - HOSTNAME_LIMIT} or more characters",
+            )
+        earlier = first.setdefault(node.name, node)
+        # Two pools of many machines clash once, not once per machine.
+        if earlier is node or (node.host is None and (earlier.pool.name, node.pool.name) in clashing):
+            continue
+        clashing.add((earlier.pool.name, node.pool.name))
+        yield _twice(earlier, node)
+
+
+def _twice(earlier: fleet.Node, node: fleet.Node) -> Diagnostic:
+    counted = next((one for one in (node, earlier) if one.host is None), None)
+    because = f"; machines of the NodePool `{counted.pool.name}` are numbered from 0" if counted else ""
+    return Diagnostic(
+        NODE_TWICE,
+        f"two machines are called `{node.name}`",
+        node.where,
+        label="called so again",
+        help=f"give one of them another name{because}",
+        related=(Related(earlier.where, f"the first `{node.name}`, in the NodePool `{earlier.pool.name}`"),),
+    )

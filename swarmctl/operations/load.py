@@ -1,0 +1,86 @@
+"""Folder → a stack without errors: where every operation begins that goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from swarmctl.declarations.declaration import Declaration, Inventory
+from swarmctl.diagnostics import Diagnostic, Severity
+from swarmctl.errors import InvalidDeclaration
+from swarmctl.operations.validate import validate
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStack:
+    """A stack without errors."""
+
+    name: str
+    identity: str
+    """`NAME-UID`, or the name alone where the Stack has no uid."""
+    state_url: str | None
+    """`file://` and an absolute path; None: the store in the user's data directory."""
+    inventory: Inventory
+    diagnostics: tuple[Diagnostic, ...]
+    """Warnings."""
+    sources: Mapping[str, str]
+    digest: str
+    """SHA-256 over what is declared: comments, layout, order, and how documents are spread over files don't count."""
+
+
+def load_stack(folder: Path) -> LoadedStack:
+    """The stack declared in `folder`.
+
+    Raises NoDocuments when there is none, InvalidDeclaration (with every diagnostic, and `sources`) when it has errors.
+    """
+    checked = validate(folder)
+    if not checked.valid:
+        raise InvalidDeclaration(checked.diagnostics, checked.sources)
+    stack = checked.inventory.of("Stack")[0]
+    uid = stack.metadata.uid
+    return LoadedStack(
+        name=stack.name,
+        identity=f"{stack.name}-{uid}" if uid else stack.name,
+        state_url=_state_url(stack.spec.state, folder),
+        inventory=checked.inventory,
+        diagnostics=tuple(one for one in checked.diagnostics if one.severity is Severity.WARNING),
+        sources=checked.sources,
+        digest=digest(checked.inventory),
+    )
+
+
+def digest(inventory: Inventory) -> str:
+    """SHA-256 in hex over the declarations with their defaults filled in, in an order of their own."""
+    plain = sorted(
+        (_plain(declaration) for declaration in inventory), key=lambda one: (one["kind"], one["metadata"]["name"])
+    )
+    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+
+
+def _plain(declaration: Declaration) -> dict[str, Any]:
+    metadata = declaration.metadata
+    return {
+        "kind": declaration.kind,
+        "metadata": {
+            "name": metadata.name,
+            "labels": metadata.labels,
+            "annotations": metadata.annotations,
+            "uid": metadata.uid,
+        },
+        "spec": msgspec.to_builtins(declaration.spec),
+        "variant": declaration.variant,
+        "variantSpec": msgspec.to_builtins(declaration.variant_spec),
+    }
+
+
+def _state_url(declared: str | None, folder: Path) -> str | None:
+    """`file://` with an absolute path: `~/` is the home directory, a relative path starts at the stack's folder."""
+    if declared is None:
+        return None
+    path = Path(declared.removeprefix("file://")).expanduser()
+    return f"file://{(folder.resolve() / path)}"
