@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 import click
 
 from swarmctl import __version__
-from swarmctl.errors import SwarmError
+from swarmctl.errors import ExitCode, SwarmError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.shell_completion import CompletionItem
+
     from swarmctl.cli.context import Context
+
+COMPLETION = "_SWARMCTL_COMPLETE"
+"""Set by the shell's completion script; `bash_source`, `zsh_source` and `fish_source` print that script."""
 
 COMMANDS = {
     "init": "Write a first stack into a folder",
@@ -72,6 +79,13 @@ class LazyGroup(click.Group):
             ctx.fail(f"no such command: {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands with their help, from the table alone; options as click has them."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Commands under titles, from the table alone."""
         for title, names in GROUPS.items():
@@ -83,7 +97,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no documents, 4 invalid declaration, 5 plan refused, 6 lock held, "
-    "7 partly done, 8 world unreadable, 9 declined, 20 changes pending, 21 drift, 130 interrupted.",
+    "7 partly done, 8 world unreadable, 9 declined, 20 changes pending, 21 drift, 130 interrupted.\n\n"
+    'Completion: eval "$(_SWARMCTL_COMPLETE=bash_source swarmctl)", also zsh_source and fish_source.',
 )
 @click.option(
     "-C",
@@ -94,6 +109,7 @@ class LazyGroup(click.Group):
     help="Folder with the stack's declarations. Default: this folder.",
 )
 @click.option("--debug", is_flag=True, help="Write a scrubbed log of the run to a file and name it at the end.")
+@click.version_option(__version__, message="swarmctl %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, directory: str, debug: bool) -> None:
     """Declare clusters, node pools, a WireGuard mesh and security policy in YAML; plan it, apply it, prove it.
@@ -108,27 +124,33 @@ def cli(ctx: click.Context, directory: str, debug: bool) -> None:
     from swarmctl.cli.context import Context
 
     ctx.obj = Context(directory=directory, debug=debug)
+    if debug:
+        from swarmctl.reports.logfile import start
+
+        ctx.obj.log = start(sys.argv[1:])
 
 
 def main() -> None:
     """Entry point of `swarmctl`: run, turn errors into messages, exit with the published code."""
+    if instruction := os.environ.get(COMPLETION):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, "swarmctl", COMPLETION, instruction))
     sys.exit(run(sys.argv[1:]))
 
 
 def run(args: list[str]) -> int:
     """Run one command line and return its exit code; nothing a user can type ends in a traceback."""
-    context: Context | None = None
+    ctx: click.Context | None = None
     try:
         with cli.make_context("swarmctl", args) as ctx:
-            context = ctx.obj
             result = cli.invoke(ctx)
-            context = ctx.obj
         return int(result) if isinstance(result, int) else 0
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
-        return 130
+        return int(ExitCode.INTERRUPTED)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -137,9 +159,6 @@ def run(args: list[str]) -> int:
 
         show_error(error)
         return int(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
-        return 130
     except BrokenPipeError:
         # The reader of our output has gone (`swarmctl … | head`): not an error, but Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -147,5 +166,13 @@ def run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last door: a bug is told as a bug, never as a traceback
         from swarmctl.reports.failure import show_bug
 
-        show_bug(error, version=__version__, debug=bool(context and context.debug))
-        return 1
+        show_bug(error, version=__version__, debug=_log_of(ctx) is not None)
+        return int(ExitCode.FAILED)
+    finally:
+        if log := _log_of(ctx):
+            click.echo(f"log: {log}", err=True)
+
+
+def _log_of(ctx: click.Context | None) -> Path | None:
+    context: Context | None = ctx.obj if ctx else None
+    return context.log if context else None

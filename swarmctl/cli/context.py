@@ -1,13 +1,21 @@
-"""What every command gets, and the options that many share."""
+"""What every command gets, and what many share: options, the question before a change, Ctrl-C, completion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from swarmctl.operations.running import Stopper
+    from swarmctl.plans.model import Plan
+    from swarmctl.reports.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +26,8 @@ class Context:
 
     directory: str
     debug: bool
+    log: Path | None = None
+    """The log file of a `--debug` run."""
 
     @property
     def folder(self) -> Path:
@@ -41,3 +51,99 @@ def format_option(*more: str) -> Callable[[F], F]:
         show_default=True,
         help="What to print; with json nothing else is on standard output.",
     )
+
+
+def print_out(text: str, *, color: bool = False) -> None:
+    """Print a report as it is, colour included, to standard output. A reader that has gone away is no error: what a
+    command does, and its exit code, must not depend on `| head`."""
+    try:
+        click.echo(text, nl=not text.endswith("\n"), color=color)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def require_terminal(yes: bool, what: str) -> None:
+    """Raises UsageError when a question will have to be asked and nobody is there to answer it."""
+    if not (yes or sys.stdin.isatty()):
+        from swarmctl.errors import UsageError
+
+        raise UsageError(
+            f"{what} asks before it acts, and there is no terminal to ask on", "add --yes to go on without a question"
+        )
+
+
+def show_plan(plan: Plan, *, to_stderr: bool) -> None:
+    """Print a plan for people."""
+    from swarmctl.reports.console import look
+    from swarmctl.reports.plan import render
+
+    console = look(sys.stderr if to_stderr else sys.stdout)
+    text = render(plan, color=console.color, width=console.width)
+    if to_stderr:
+        click.echo(text, err=True, color=console.color)
+    else:
+        print_out(text + "\n", color=console.color)
+
+
+def ask(question: str) -> str:
+    """Ask on standard error and return the answer; empty at end of input. Ctrl-C raises KeyboardInterrupt."""
+    click.echo(f"{question} ", err=True, nl=False)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        click.echo(err=True)
+    return answer.strip()
+
+
+def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion for an argument that is a node's name: the nodes that the stack declares."""
+    from swarmctl.operations.nodes import declared, natural
+
+    try:
+        machines = declared(Path(ctx.find_root().params.get("directory") or ".")).machines
+    except Exception:  # noqa: BLE001 - whatever is wrong, pressing TAB must not print it into the user's line
+        return []
+    return sorted((machine.name for machine in machines if machine.name.startswith(incomplete)), key=natural)
+
+
+@contextmanager
+def at_work() -> Iterator[tuple[Progress, Stopper]]:
+    """Progress on standard error and Ctrl-C passed on, for as long as a command works.
+
+    SIGINT, SIGTERM and SIGHUP are the same: the first lets the engine finish the steps in flight and save, the second
+    stops it. While the engine does not work they raise KeyboardInterrupt.
+    """
+    import signal
+
+    from swarmctl.operations.running import Stopper
+    from swarmctl.reports.progress import Progress
+
+    with Progress() as progress:
+        stopper = Stopper()
+        caught = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        # A signal that is ignored stays ignored: `nohup swarmctl apply` outlives its terminal.
+        caught -= {number for number in caught if signal.getsignal(number) is signal.SIG_IGN}
+        before = {number: signal.signal(number, _handler(progress, stopper)) for number in caught}
+        try:
+            yield progress, stopper
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _handler(progress: Progress, stopper: Stopper) -> Callable[[int, object], None]:
+    from threading import Thread
+
+    from swarmctl.plans.events import Note
+
+    def press() -> None:
+        first = "stopping: the steps in flight are finished and saved; once more to stop at once"
+        stopper.press()
+        progress.emit(Note(first if stopper.pressed == 1 else "stopping at once", warning=True))
+
+    def handle(number: int, frame: object) -> None:
+        if not stopper.busy:
+            raise KeyboardInterrupt
+        # In a thread of its own: what a signal has cut in on may hold the very locks that this needs.
+        Thread(target=press, name="stop").start()
+
+    return handle

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+
 import click
 
-from swarmctl.errors import SwarmError
+from swarmctl.errors import InvalidDeclaration, SwarmError
+from swarmctl.reports.console import look, paint, safe
+
+_log = logging.getLogger(__name__)
 
 
 def show_error(error: SwarmError) -> None:
-    """Print an error that ends the run to standard error."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
+    """Print an error that ends the run to standard error; every diagnostic of invalid declarations, with excerpts."""
+    _log.debug("the run ends with exit code %d", error.exit_code, exc_info=error)
+    color = look(sys.stderr).color
+    if isinstance(error, InvalidDeclaration) and error.diagnostics:
+        from swarmctl.reports.diagnostics import render_text
+
+        text = render_text(error.diagnostics, error.sources, color=color)
+        click.echo(text.rstrip("\n"), err=True, color=color)
+        return
+    _say("error:", "red", error.message, color)
     for line in error.details:
-        click.echo(f"  {line}", err=True)
+        click.echo(f"  {safe(line)}", err=True, color=color)
     if error.hint:
-        click.echo(f"{click.style('help:', fg='cyan', bold=True)} {error.hint}", err=True)
+        _say("help:", "cyan", error.hint, color)
 
 
 def show_bug(error: BaseException, *, version: str, debug: bool) -> None:
     """Print an unforeseen exception as what it is: a defect of swarmctl, with the place it came from."""
+    # Below WARNING, or logging would print it, traceback and all, when there is no log file.
+    _log.debug("unforeseen", exc_info=error)
+    color = look(sys.stderr).color
     place = error.__traceback__
     while place and place.tb_next:
         place = place.tb_next
     where = f" ({place.tb_frame.f_code.co_name}, line {place.tb_lineno})" if place else ""
-    click.echo(
-        f"{click.style('bug:', fg='red', bold=True)} swarmctl {version} met something unforeseen: "
-        f"{type(error).__name__}: {error}{where}",
-        err=True,
-    )
+    _say("bug:", "red", f"swarmctl {version} met something unforeseen: {type(error).__name__}: {error}{where}", color)
     if not debug:
-        hint = click.style("help:", fg="cyan", bold=True)
-        click.echo(f"{hint} run it again with --debug for a log, and report both", err=True)
+        _say("help:", "cyan", "run it again with --debug for a log, and report both", color)
+
+
+def _say(word: str, style: str, text: str, color: bool) -> None:
+    click.echo(f"{paint(word, style, 'bold', color=color)} {safe(text, keep=chr(10))}", err=True, color=color)

@@ -1,0 +1,70 @@
+"""`swarmctl apply`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from swarmctl.cli.context import (
+    Context,
+    ask,
+    at_work,
+    format_option,
+    pass_context,
+    print_out,
+    require_terminal,
+    show_plan,
+)
+
+if TYPE_CHECKING:
+    from swarmctl.plans.model import Plan
+
+
+@click.command(name="apply")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option(
+    "--plan",
+    "saved",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Apply exactly this plan, saved by `plan --out`, or nothing when anything has moved since.",
+)
+@format_option()
+@pass_context
+def command(context: Context, yes: bool, saved: Path | None, format_: str) -> None:
+    """Make it so: show the plan, ask, change what differs; again, and nothing changes.
+
+    Ctrl-C finishes the steps in flight and saves the state; apply goes on from there. A second Ctrl-C stops at once.
+
+    \b
+    Examples:
+      swarmctl apply                        show the plan, ask, apply
+      swarmctl apply --yes                  for pipelines
+      swarmctl apply --plan plan.json       exactly what was reviewed, or nothing
+    """
+    from swarmctl.operations.apply import apply
+    from swarmctl.reports.console import look
+
+    require_terminal(yes, "apply")
+    with at_work() as (progress, stopper):
+
+        def confirm(plan: Plan) -> bool:
+            progress.pause()
+            if format_ == "text" or not yes:
+                show_plan(plan, to_stderr=format_ == "json")
+            return yes or ask("Apply these changes? [y/N]").lower() in ("y", "yes")
+
+        run = apply(context.folder, confirm=confirm, emit=progress.emit, stopper=stopper, saved=saved)
+    if format_ == "json":
+        from swarmctl.reports import json_v1
+
+        print_out(json_v1.text(json_v1.run(run)))
+    else:
+        from swarmctl.reports.outcome import render as render_outcome
+
+        color = look(sys.stdout).color
+        print_out(render_outcome(run, color=color, nothing="Nothing to change.", done="Applied"), color=color)
+    run.judge()

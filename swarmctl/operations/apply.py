@@ -1,0 +1,70 @@
+"""Make it so: load · lock · compile · preview · judge · confirm · update · clean up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from swarmctl.errors import Declined
+from swarmctl.operations import stack as stacks
+from swarmctl.operations.plan import preview
+from swarmctl.operations.running import Run, Stopper
+from swarmctl.operations.stack import Confirm, Emit, Stack
+from swarmctl.plans import file as plan_file
+from swarmctl.plans.events import Event, Note, PhaseStarted
+from swarmctl.plans.model import Change
+
+
+def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved: Path | None = None) -> Run:
+    """Apply the stack in `folder`; with `saved` exactly that plan, or nothing.
+
+    `confirm` is called once with the plan, and not at all when there is nothing to change. Failures and interruption
+    are in the returned run, see `Run.judge`. Raises InvalidDeclaration, NoDocuments, EngineMissing, LockHeld,
+    PlanRefused, WorldUnreadable, Declined, and Interrupted while nothing is changed yet.
+    """
+    reviewed = plan_file.load(saved) if saved else None
+    loaded, store = stacks.load(folder, emit)
+    engine = stacks.locate_engine()
+    with store.lock():
+        stack = stacks.compile_stack(loaded, store)
+        session = stacks.open_session(store, engine, emit)
+        if reviewed:
+            plan_file.check(reviewed, stack.identity, stacks.preconditions(stack, engine))
+        plan = preview(stack, session, stopper)
+        if reviewed:
+            plan_file.compare(reviewed, plan)
+        if plan.empty:
+            return Run(plan)
+        if not confirm(plan):
+            raise Declined("nothing was changed")
+        started = time.monotonic()
+        session = stacks.open_session(store, engine, _counting(len(plan.changes), emit))
+        with stopper.watching(session):
+            outcome = session.update(stack.graph)
+        went_well = not outcome.failures and not outcome.interrupted
+        removed = _clean_up(stack, plan.changes, emit) if went_well else []
+        return Run.of(plan, outcome, removed, time.monotonic() - started)
+
+
+def _counting(total: int, emit: Emit) -> Emit:
+    """`emit`, with phases counted in changes of the plan: the engine can only count in resources."""
+
+    def counted(event: Event) -> None:
+        emit(replace(event, total=total) if isinstance(event, PhaseStarted) else event)
+
+    return counted
+
+
+def _clean_up(stack: Stack, planned: Iterable[Change], emit: Emit) -> list[str]:
+    """Remove the undeclared machines that the plan named; tell of any other, which nobody has confirmed."""
+    confirmed = {change.address for change in planned}
+    removed = []
+    for backend, node in stacks.strays(stack.identity, stack.nodes):
+        if stacks.stray_change(backend, node).address in confirmed:
+            stacks.remove_stray(stack.identity, backend, node)
+            removed.append(node)
+        else:
+            emit(Note(f"the machine {node} is there and nothing declares it; apply again to remove it", warning=True))
+    return removed

@@ -1,0 +1,100 @@
+"""Take everything away: load · lock · list · confirm · destroy · sweep · forget."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarmctl import backends
+from swarmctl.errors import Declined, SwarmError
+from swarmctl.kinds import resource_type
+from swarmctl.operations import stack as stacks
+from swarmctl.operations.running import Run, Stopper
+from swarmctl.operations.stack import Emit
+from swarmctl.plans.events import PhaseEnded, PhaseStarted
+from swarmctl.plans.model import Action, Change, HostEffect, Plan
+
+if TYPE_CHECKING:
+    from swarmctl.state.store import Recorded, Snapshot, Store
+
+ConfirmByName = Callable[[Plan, str], bool]
+MACHINE = "swarm:nodepool:Machine"
+
+
+def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stopper) -> Run:
+    """Destroy the stack in `folder`: what the state knows, then whatever else carries its mark, then the state itself.
+
+    Works again after a crash anywhere, and when the machines are gone already. `confirm` gets the plan and the stack's
+    name, and is not called when there is nothing. After failures and interruption, which are in the returned run, the
+    state is kept. Raises InvalidDeclaration, NoDocuments, EngineMissing, LockHeld, Declined.
+    """
+    loaded, store = stacks.load(folder, emit)
+    unknown = stacks.strays(loaded.identity, set())
+    if not unknown and not store.folder.exists():
+        return Run(Plan(loaded.identity, (), 0))
+    with store.lock():
+        snapshot = store.snapshot()
+        unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot))
+        plan = Plan(loaded.identity, (*deletions(snapshot), *(stacks.stray_change(*stray) for stray in unknown)), 0)
+        if not plan.empty and not confirm(plan, loaded.name):
+            raise Declined("nothing was destroyed")
+        started = time.monotonic()
+        if store.exists():
+            session = stacks.open_session(store, stacks.locate_engine(), emit)
+            with stopper.watching(session):
+                outcome = session.destroy()
+            if outcome.failures or outcome.interrupted:
+                return Run.of(plan, outcome, (), time.monotonic() - started)
+        removed = sweep(loaded.identity, emit)
+        forget(store)
+        return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
+
+
+def forget(store: Store) -> None:
+    """Remove the state, the passphrase and the lock: nothing of the stack is left that they could be needed for."""
+    try:
+        shutil.rmtree(store.folder)
+    except OSError as error:
+        raise SwarmError(
+            f"everything is destroyed, and {error.filename} cannot be removed: {error.strerror}", "remove it by hand"
+        ) from error
+
+
+def deletions(snapshot: Snapshot) -> list[Change]:
+    """The deletion of everything in the state, by address."""
+    places = _places(snapshot)
+    return [_deletion(address, recorded, places) for address, recorded in sorted(snapshot.resources.items())]
+
+
+def _deletion(address: str, recorded: Recorded, places: Mapping[str, tuple[str, str]]) -> Change:
+    node = str(recorded.inputs.get("node") or "")
+    cluster, pool = places.get(node, ("", ""))
+    kind = resource_type(recorded.type)
+    effects = tuple(HostEffect(effect.action.value, effect.text) for effect in kind.effects(recorded.inputs, None))
+    impact = kind.impact(recorded.inputs, None).text
+    return Change(address, recorded.type, Action.DELETE, node, cluster, pool, effects=effects, impact=impact)
+
+
+def _places(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
+    """Cluster and pool by node name, as the state has them."""
+    return {
+        str(recorded.inputs.get("node")): (
+            str(recorded.inputs.get("cluster") or ""),
+            address.split("/")[1].split("[")[0],
+        )
+        for address, recorded in snapshot.resources.items()
+        if recorded.type == MACHINE
+    }
+
+
+def sweep(identity: str, emit: Emit) -> list[str]:
+    """Let every backend remove what still carries the stack's mark; returns what was found."""
+    title = "looking for remains"
+    started = time.monotonic()
+    emit(PhaseStarted(title))
+    removed = [thing for name in backends.names() for thing in backends.load(name).sweep(identity)]
+    emit(PhaseEnded(title, time.monotonic() - started))
+    return removed

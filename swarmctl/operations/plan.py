@@ -1,0 +1,44 @@
+"""What an apply would do: load · compile · preview · look for machines that nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarmctl.operations import stack as stacks
+from swarmctl.operations.running import Stopper
+from swarmctl.operations.stack import Emit, Stack
+from swarmctl.plans.model import Plan, Preconditions
+
+if TYPE_CHECKING:
+    from swarmctl.engine.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what it was made from."""
+
+    plan: Plan
+    preconditions: Preconditions
+
+
+def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
+    """Preview the stack in `folder`. Takes no lock and changes nothing.
+
+    Raises InvalidDeclaration, NoDocuments, EngineMissing, WorldUnreadable, Interrupted.
+    """
+    loaded, store = stacks.load(folder, emit)
+    engine = stacks.locate_engine()
+    stack = stacks.compile_stack(loaded, store)
+    session = stacks.open_session(store, engine, emit)
+    return Planned(preview(stack, session, stopper), stacks.preconditions(stack, engine))
+
+
+def preview(stack: Stack, session: Session, stopper: Stopper) -> Plan:
+    """The engine's preview, and the removal of machines that no declaration and no state knows."""
+    with stopper.looking(session, "planning"):
+        found = session.preview(stack.graph)
+    known = stack.nodes | stacks.nodes_in(stack.snapshot)
+    unknown = tuple(stacks.stray_change(*stray) for stray in stacks.strays(stack.identity, known))
+    return replace(found, changes=(*found.changes, *unknown))

@@ -1,0 +1,98 @@
+"""A run that changes things: how it is stopped, what it did, and whether that is a success."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swarmctl.errors import Interrupted, PartlyDone, SwarmError
+from swarmctl.plans.model import Action, Change, Plan
+
+if TYPE_CHECKING:
+    from swarmctl.engine.session import Failure, Outcome, Session
+
+GO_ON = "what was done is in the state: run the same command again to go on, or `swarmctl destroy` to take it all away"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What an apply or destroy did."""
+
+    plan: Plan
+    """What was shown and confirmed."""
+    changes: tuple[Change, ...] = ()
+    """What was done."""
+    failures: tuple[Failure, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Machines that nobody knew and other remains that were removed."""
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, plan: Plan, outcome: Outcome, removed: Sequence[str], seconds: float) -> Run:
+        """The run in which the engine did `outcome`."""
+        return cls(plan, outcome.changes, outcome.failures, tuple(removed), outcome.interrupted, seconds)
+
+    def count(self, action: Action) -> int:
+        """How many resources were changed so; `same` are those that needed nothing."""
+        if action is Action.SAME:
+            return self.plan.same
+        return sum(1 for change in self.changes if change.action is action)
+
+    def judge(self) -> None:
+        """Raises Interrupted or PartlyDone, naming what failed where and why; returns when all went well."""
+        if self.interrupted:
+            raise Interrupted(f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes", GO_ON)
+        if self.failures:
+            lines = [f"{f.address}{f' on {f.node}' if f.node else ''}: {f.error}" for f in self.failures]
+            count = f"{len(lines)} change" + ("s" if len(lines) > 1 else "")
+            raise PartlyDone(f"{count} failed", f"mend the cause; {GO_ON}", details=lines)
+
+
+class Stopper:
+    """Ctrl-C, passed on to the engine: the first finishes the steps in flight and saves, the second stops at once."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self.pressed = 0
+        """How often a stop was asked for while the engine worked."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine works; otherwise there is nothing to finish and the run may simply end."""
+        return self._session is not None
+
+    def press(self) -> None:
+        """Ask to stop. Call it from any thread, not from inside a signal handler."""
+        self.pressed += 1
+        if session := self._session:
+            session.interrupt()
+
+    @contextmanager
+    def watching(self, session: Session) -> Iterator[None]:
+        """Calls go to `session` for as long as the block runs."""
+        self._session = session
+        try:
+            yield
+        finally:
+            self._session = None
+
+    @contextmanager
+    def looking(self, session: Session, doing: str) -> Iterator[None]:
+        """As `watching`, for work that changes nothing: raises Interrupted in place of whatever the engine says after
+        it was asked to stop. `doing` completes "interrupted while …"."""
+        with self.watching(session):
+            try:
+                yield
+            except SwarmError as error:
+                self._check(doing, error)
+                raise
+        self._check(doing, None)
+
+    def _check(self, doing: str, cause: SwarmError | None) -> None:
+        if self.pressed:
+            raise Interrupted(
+                f"interrupted while {doing}; nothing was changed", "run it again when you are ready"
+            ) from cause

@@ -1,0 +1,139 @@
+"""What every operation on a stack starts from: its declarations, its state, the graph, the engine.
+
+Operations never print: they return values and emit typed events. What needs the engine is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarmctl.plans.events import Event, Note
+from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
+
+if TYPE_CHECKING:
+    from swarmctl.engine.install import Engine
+    from swarmctl.engine.session import Session
+    from swarmctl.graph.model import Address, Graph, Json
+    from swarmctl.operations.load import LoadedStack
+    from swarmctl.state.store import Snapshot, Store
+
+Emit = Callable[[Event], None]
+Confirm = Callable[[Plan], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack whose declarations are valid, with its state as it is now."""
+
+    loaded: LoadedStack
+    store: Store
+    snapshot: Snapshot
+    graph: Graph
+
+    @property
+    def identity(self) -> str:
+        """Whose things these are: the name, and the uid where there is one."""
+        return self.loaded.identity
+
+    @property
+    def nodes(self) -> set[str]:
+        """Names of all machines that are declared."""
+        from swarmctl.graph.model import Machine
+
+        return {machine.name for machine in self.graph.exported(Machine)}
+
+
+def load(folder: Path, emit: Emit) -> tuple[LoadedStack, Store]:
+    """The declarations and where their state is kept; says how many warnings they have.
+
+    Raises InvalidDeclaration, NoDocuments.
+    """
+    from swarmctl.operations.load import load_stack
+    from swarmctl.state.store import Store
+
+    loaded = load_stack(folder)
+    if count := len(loaded.diagnostics):
+        what = "a warning" if count == 1 else f"{count} warnings"
+        emit(Note(f"the declarations have {what}; see `swarmctl validate`", warning=True))
+    return loaded, Store(loaded.identity, loaded.state_url)
+
+
+def compile_stack(loaded: LoadedStack, store: Store) -> Stack:
+    """Read the state and compile the graph; what is allocated already stays as it is."""
+    from swarmctl.kinds.compile import compile_graph
+
+    snapshot = store.snapshot()
+    return Stack(loaded, store, snapshot, compile_graph(loaded.inventory, loaded.identity, previous(snapshot)))
+
+
+def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | None]:
+    """Inputs by address as they were last applied."""
+
+    def look_up(address: Address) -> Mapping[str, Json] | None:
+        recorded = snapshot.resources.get(str(address))
+        return recorded.inputs if recorded else None
+
+    return look_up
+
+
+def locate_engine() -> Engine:
+    """The Pulumi engine. Raises EngineMissing."""
+    from swarmctl.engine.install import locate
+
+    return locate()
+
+
+def open_session(store: Store, engine: Engine, emit: Emit) -> Session:
+    """The engine, ready to work on one stack."""
+    from swarmctl.engine.session import Session
+
+    return Session(store, engine, emit)
+
+
+def preconditions(stack: Stack, engine: Engine) -> Preconditions:
+    """What a plan of this stack is made from."""
+    from swarmctl import __version__
+    from swarmctl.graph.canonical import digest
+
+    return Preconditions(
+        declarations=stack.loaded.digest,
+        graph=digest(stack.graph),
+        # An empty state is the same whether or not its folder was made already.
+        state=stack.snapshot.digest if stack.snapshot.resources else "",
+        versions={"swarmctl": __version__, "pulumi": engine.version},
+    )
+
+
+def strays(identity: str, known: set[str]) -> list[tuple[str, str]]:
+    """Machines that carry the stack's mark and that neither the declarations nor the state know, left by a crash:
+    (backend, node). `known` are the names of nodes that are declared or in the state."""
+    from swarmctl import backends
+
+    return [
+        (name, node)
+        for name in backends.names()
+        for node in sorted(backends.load(name).machines(identity))
+        if node not in known
+    ]
+
+
+def remove_stray(identity: str, backend: str, node: str) -> None:
+    """Remove a machine of which nothing is known but the mark it carries."""
+    from swarmctl import backends
+
+    host = {"backend": backend, "stack": identity, "node": node}
+    backends.load(backend).delete_machine({"backend": backend, "node": node, "host": host})
+
+
+def stray_change(backend: str, node: str) -> Change:
+    """The removal of a machine that nobody knows, as a line of the plan."""
+    text = f"the whole machine ({backend}): nothing declares it and no state knows it, a run that was cut off left it"
+    return Change(f"{backend}/{node}", "", Action.DELETE, node=node, effects=(HostEffect("delete", text),))
+
+
+def nodes_in(snapshot: Snapshot) -> set[str]:
+    """Names of all machines that the state knows."""
+    return {str(recorded.inputs["node"]) for recorded in snapshot.resources.values() if recorded.inputs.get("node")}

@@ -1,0 +1,97 @@
+"""Changes that say the same on many nodes become one entry; nothing that differs in substance is ever folded away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from swarmctl.plans.model import Action, Change
+
+_ADDRESS = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})(?:/\d{1,3})?(?![\w])"
+)
+"""An IPv4 or IPv6 address, with or without a prefix length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One change that stands for all of `changes`."""
+
+    changes: tuple[Change, ...]
+    exact: bool
+    """They differ in nothing but the name of the node they land on; otherwise also in names and addresses."""
+
+    @property
+    def first(self) -> Change:
+        """The one that is shown."""
+        return self.changes[0]
+
+
+_WORD = re.compile(r"[\w-]+")
+
+
+def fold(changes: Iterable[Change]) -> list[Fold]:
+    """Fold changes of one pool, in the order in which each first appears.
+
+    Updates and replacements fold only when they are identical but for their own node's name. Creations and removals
+    also fold when they are alike: names of nodes and addresses may differ, since every node has its own.
+    """
+    changes = list(changes)
+    mask = _Mask({change.node for change in changes})
+    groups: dict[Any, list[Change]] = {}
+    for position, change in enumerate(changes):
+        groups.setdefault(_likeness(change, mask) if change.node else position, []).append(change)
+    return [Fold(tuple(group), _all_the_same(group)) for group in groups.values()]
+
+
+class _Mask:
+    """Replaces addresses and names of nodes in a text; texts come again and again, so results are kept."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+        self._kept: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        masked = self._kept.get(text)
+        if masked is None:
+            masked = _WORD.sub(lambda word: "\0node" if word[0] in self._names else word[0], text)
+            masked = self._kept[text] = _ADDRESS.sub("\0address", masked)
+        return masked
+
+
+def _likeness(change: Change, mask: _Mask) -> Any:
+    if change.action in (Action.UPDATE, Action.REPLACE):
+        return _identity(change)
+    effects = sorted((effect.action, mask(effect.text)) for effect in change.effects)
+    # With effects the properties are not shown, so they need not agree either.
+    properties = (
+        () if effects else tuple((diff.path, diff.action, mask(repr(diff.after))) for diff in change.properties)
+    )
+    return (change.action, change.type, tuple(effects), properties, mask(change.impact), change.drifted)
+
+
+def _all_the_same(changes: list[Change]) -> bool:
+    first = _identity(changes[0])
+    return all(_identity(change) == first for change in changes[1:])
+
+
+def _identity(change: Change) -> Any:
+    """Everything that is shown of a change, with its own node's name left open."""
+    own = re.compile(rf"(?<![\w-]){re.escape(change.node)}(?![\w-])")
+
+    def mask(text: str) -> str:
+        return own.sub("\0node", text) if change.node in text else text
+
+    return (
+        change.action,
+        change.type,
+        tuple(
+            (mask(diff.path), diff.action, mask(repr(diff.before)), mask(repr(diff.after)), diff.replaces, diff.reason)
+            for diff in change.properties
+        ),
+        tuple((effect.action, mask(effect.text)) for effect in change.effects),
+        mask(change.impact),
+        change.drifted,
+    )

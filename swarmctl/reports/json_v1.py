@@ -1,0 +1,58 @@
+"""The JSON documents of planning and changing, version 1. Fields are added, never renamed, within a version.
+
+`swarmctl/plan/v1`: `plan` and `apply --plan`; see `plans/encode.py`.
+`swarmctl/apply/v1`: `apply` and `destroy`: stack, done (counts by action), changes, failures, interrupted, seconds.
+`swarmctl/drift/v1`: `drift`: stack, summary, drift, notes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from swarmctl.plans import encode
+from swarmctl.plans.model import Action, Plan
+
+if TYPE_CHECKING:
+    from swarmctl.operations.running import Run
+
+
+def text(document: dict[str, Any]) -> str:
+    """A document as it is printed."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def plan(plan: Plan) -> dict[str, Any]:
+    """`swarmctl/plan/v1`."""
+    return encode.plan(plan)
+
+
+def drift(plan: Plan) -> dict[str, Any]:
+    """`swarmctl/drift/v1`."""
+    return {
+        "schema": "swarmctl/drift/v1",
+        "stack": plan.stack,
+        "summary": {
+            "properties": len(plan.drift),
+            "resources": len({item.address for item in plan.drift}),
+            "nodes": len({item.node for item in plan.drift if item.node}),
+        },
+        "drift": encode.plan(plan)["drift"],
+        "notes": list(plan.notes),
+    }
+
+
+def run(run: Run) -> dict[str, Any]:
+    """`swarmctl/apply/v1`."""
+    return {
+        "schema": "swarmctl/apply/v1",
+        "stack": run.plan.stack,
+        "done": {action.value: run.count(action) for action in Action},
+        "changes": [encode.change(change) for change in run.changes],
+        "failures": [
+            {"address": failure.address, "node": failure.node, "error": failure.error} for failure in run.failures
+        ],
+        "interrupted": run.interrupted,
+        "removed": list(run.removed),
+        "seconds": round(run.seconds, 1),
+    }

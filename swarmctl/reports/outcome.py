@@ -1,0 +1,42 @@
+"""What a run has done, in a few lines: what changed, what failed where and why, how long it took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarmctl.plans.model import Action
+from swarmctl.reports.console import amount, duration, names, paint, safe
+from swarmctl.reports.plan import COLORS
+from swarmctl.reports.progress import PAST
+
+if TYPE_CHECKING:
+    from swarmctl.operations.running import Run
+
+
+def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
+    """The outcome of `run`: `nothing` is the sentence when there was nothing to do, `done` the word when all went well.
+
+    What failed is not listed here: it ends the run as an error, see `Run.judge`.
+    """
+    if run.plan.empty:
+        return f"{paint(nothing, 'green', color=color)}{_same(run)}\n"
+    lines = []
+    if run.removed:
+        lines.append(f"  {paint('- removed', 'red', color=color)}  {safe(names(run.removed))}")
+    counts = [
+        paint(f"{run.count(action):,} {PAST[action]}", COLORS[action], color=color)
+        for action in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
+        if run.count(action)
+    ]
+    head = "Interrupted" if run.interrupted else "Partly done" if run.failures else done
+    style = "yellow" if run.interrupted or run.failures else "green"
+    nodes = {change.node for change in run.changes if change.node}
+    where = f" on {amount(len(nodes), 'node')}" if nodes else ""
+    failed = f"; {paint(f'{len(run.failures):,} failed', 'red', color=color)}" if run.failures else ""
+    what = ", ".join(counts) or "nothing changed"
+    lines.append(f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}; {duration(run.seconds)}")
+    return "\n".join(lines) + "\n"
+
+
+def _same(run: Run) -> str:
+    return f" ({amount(run.plan.same, 'resource')} unchanged)" if run.plan.same else ""

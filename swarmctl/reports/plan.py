@@ -1,0 +1,149 @@
+"""The plan for people: deletes and replacements first, by cluster and pool, down to what lands on each host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from swarmctl.plans.model import Action, Change, HostEffect, Plan, PropertyDiff
+from swarmctl.reports import drift
+from swarmctl.reports.console import amount, names, paint, safe
+from swarmctl.reports.folding import Fold, fold
+from swarmctl.reports.values import UNKNOWN, show
+
+COLORS = {
+    Action.CREATE: "green",
+    Action.UPDATE: "yellow",
+    Action.REPLACE: "magenta",
+    Action.DELETE: "red",
+    Action.SAME: "dim",
+}
+_SECTIONS = (
+    ("Deletes and replacements", (Action.DELETE, Action.REPLACE)),
+    ("Updates and creations", (Action.UPDATE, Action.CREATE)),
+)
+_EFFECT = {"add": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
+MOST_LINES = 12
+"""Lines shown of one creation or removal; what is updated or replaced is always shown whole."""
+
+
+def render(plan: Plan, *, color: bool, width: int) -> str:
+    """The whole plan as text, ending in one summary line."""
+    lines: list[str] = []
+    if plan.drift:
+        lines += [*drift.lines(plan.drift, color=color, width=width), ""]
+    for title, actions in _SECTIONS:
+        chosen = [change for change in plan.changes if change.action in actions]
+        if chosen:
+            lines += [paint(title, "bold", color=color), *_groups(chosen, color, width), ""]
+    lines += [f"{paint('note:', 'cyan', color=color)} {safe(note)}" for note in plan.notes]
+    lines.append(summary(plan, color=color))
+    return "\n".join(lines) + "\n"
+
+
+def summary(plan: Plan, *, color: bool) -> str:
+    """`Plan: 5 to create, 1 to update, 12 unchanged; touches 6 nodes; disrupts 2 nodes`."""
+    verbs = (
+        (Action.CREATE, "to create"),
+        (Action.UPDATE, "to update"),
+        (Action.REPLACE, "to replace"),
+        (Action.DELETE, "to delete"),
+    )
+    counts = [
+        paint(f"{plan.count(action):,} {verb}", COLORS[action], color=color)
+        for action, verb in verbs
+        if plan.count(action)
+    ]
+    if plan.same:
+        counts.append(f"{plan.same:,} unchanged")
+    head = f"{paint('Plan:', 'bold', color=color)} {', '.join(counts) or 'nothing declared and nothing there'}"
+    if plan.empty:
+        return f"{head}; nothing to change"
+    return f"{head}; touches {amount(len(plan.nodes), 'node')}; {_disruption(plan.changes)}"
+
+
+def _disruption(changes: Iterable[Change]) -> str:
+    hit = [change for change in changes if change.impact]
+    if not hit:
+        return "disrupts nothing"
+    nodes = {change.node for change in hit if change.node}
+    return f"disrupts {amount(len(nodes), 'node')}" if nodes else f"disrupts {amount(len(hit), 'resource')}"
+
+
+def _groups(changes: Sequence[Change], color: bool, width: int) -> Iterator[str]:
+    def place(change: Change) -> tuple[str, str]:
+        return (change.cluster, change.pool)
+
+    # The sort is stable, so that inside a pool and an action the engine's own order stays.
+    for (cluster, pool), members in groupby(sorted(changes, key=place), key=place):
+        if heading := " / ".join(part for part in (cluster, pool) if part):
+            yield f"  {paint(safe(heading), 'cyan', color=color)}"
+        order = [Action.DELETE, Action.REPLACE, Action.UPDATE, Action.CREATE]
+        for folded in fold(sorted(members, key=lambda change: order.index(change.action))):
+            yield from _change(folded, color, width)
+
+
+def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:
+    change = folded.first
+    sign = f"{change.action.glyph} {change.action.value}"
+    sign = paint(f"{sign:<9}", COLORS[change.action], "bold", color=color)
+    heals = paint("  heals drift", "dim", color=color) if change.drifted else ""
+    yield f"    {sign} {safe(change.address)}{heals}"
+    if len(folded.changes) > 1:
+        nodes = names(other.node for other in folded.changes)
+        count = amount(len(folded.changes), "node")
+        yield (
+            f"      same change on {count}: {safe(nodes)}"
+            if folded.exact
+            else (f"      alike on {count}, with names and addresses of their own: {safe(nodes)}")
+        )
+    details = [*_properties(change, color, width), *_effects(change, color)]
+    whole = change.action in (Action.UPDATE, Action.REPLACE) or len(details) <= MOST_LINES
+    yield from details if whole else details[: MOST_LINES - 1]
+    if not whole:
+        rest = len(details) - MOST_LINES + 1
+        yield paint(f"      … and {rest:,} lines more; --format json has them all", "dim", color=color)
+    if change.impact:
+        yield f"      {paint('disrupts:', 'yellow', color=color)} {safe(change.impact)}"
+
+
+def _properties(change: Change, color: bool, width: int) -> Iterator[str]:
+    """Before → after per property. What a creation or removal lands on a host says the same in fewer words."""
+    if change.action in (Action.CREATE, Action.DELETE) and change.effects:
+        return
+    for diff in change.properties:
+        yield from _property(diff, change.action, color, width)
+
+
+def _property(diff: PropertyDiff, action: Action, color: bool, width: int) -> Iterator[str]:
+    glyph, paintbrush = _EFFECT.get(diff.action, ("~", "yellow"))
+    head = f"      {paint(glyph, paintbrush, color=color)} {safe(diff.path)}"
+    length = 9 + len(diff.path)
+    why = ""
+    if diff.replaces:
+        why = "  forces replacement" + (f": {safe(diff.reason)}" if diff.reason else "")
+    before, after = show(diff.before), show(diff.after)
+    one_sided = diff.action != "update"
+    value = (after if diff.action == "add" else before) if one_sided else f"{before} → {after}"
+    tail = paint(why, "magenta", color=color)
+    if action is Action.CREATE and diff.action == "add" and after == UNKNOWN:
+        value = paint(value, "dim", color=color)
+    if one_sided or length + len(value) + len(why) <= width:
+        yield f"{head}: {value}{tail}"
+        return
+    yield f"{head}:{tail}"
+    yield f"          {before}"
+    yield f"        → {after}"
+
+
+def _effects(change: Change, color: bool) -> Iterator[str]:
+    if not change.effects:
+        return
+    yield f"      {f'on {safe(change.node)}' if change.node else 'there'}:"
+    for effect in change.effects:
+        yield f"        {_effect(effect, color)}"
+
+
+def _effect(effect: HostEffect, color: bool) -> str:
+    glyph, paintbrush = _EFFECT.get(effect.action, (effect.action, "yellow"))
+    return f"{paint(glyph, paintbrush, color=color)} {safe(effect.text)}"

@@ -1,0 +1,183 @@
+"""A world without engine and machines: what planning and applying are driven with in hermetic tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from swarmctl.errors import LockHeld, SwarmError
+from swarmctl.graph.model import Graph
+from swarmctl.kinds.base import ChangeKind, Effect, Impact
+from swarmctl.plans.events import Event, PhaseStarted, StepEnded, StepStarted
+from swarmctl.plans.model import Action, Change, DriftedProperty, Plan, PropertyDiff
+
+IDENTITY = "lab-5b2a9a52"
+
+
+@dataclass
+class Recorded:
+    type: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Snapshot:
+    resources: dict[str, Recorded]
+    digest: str
+
+
+@dataclass
+class Failure:
+    address: str
+    node: str
+    error: str
+
+
+@dataclass
+class Outcome:
+    changes: tuple[Change, ...]
+    failures: tuple[Failure, ...] = ()
+    interrupted: bool = False
+    same: int = 0
+
+
+@dataclass
+class Loaded:
+    name: str = "lab"
+    identity: str = IDENTITY
+    digest: str = "d0"
+
+
+@dataclass
+class Engine:
+    version: str = "3.259.0"
+
+
+def change(address: str, action: Action, node: str = "") -> Change:
+    return Change(
+        address,
+        "swarm:mesh:Peers",
+        action,
+        node,
+        "core",
+        "workers",
+        properties=(PropertyDiff("mtu", "update", 1280, 1420),),
+    )
+
+
+class World:
+    """Everything the operations ask for, and a record of what they did to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.loaded = Loaded()
+        self.load_error: SwarmError | None = None
+        self.engine = Engine()
+        self.graph_digest = "g0"
+        self.changes: tuple[Change, ...] = (change("mesh/backbone[workers-0/peers]", Action.UPDATE, "workers-0"),)
+        self.same = 3
+        self.drift: tuple[DriftedProperty, ...] = ()
+        self.declared = ("workers-0",)
+        self.state = Snapshot({}, "s0")
+        self.failures: tuple[Failure, ...] = ()
+        self.error: SwarmError | None = None
+        self.machines: list[str] = []
+        self.locked = False
+        self.done: list[str] = []
+        """What was done to the world, in order; looking at it leaves nothing here."""
+        self.during: Callable[[], None] = lambda: None
+        """Called while the engine works."""
+        self.interrupts = 0
+
+    # the store
+    def exists(self) -> bool:
+        return bool(self.state.resources)
+
+    def snapshot(self) -> Snapshot:
+        return self.state
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        if self.locked:
+            raise LockHeld("`swarmctl apply` (process 7) works on this stack", "Wait until it has ended.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        yield
+
+    # the session
+    def preview(self, graph: Graph, *, refresh: bool = True) -> Plan:
+        self.during()
+        if self.error:
+            raise self.error
+        return Plan(IDENTITY, self.changes, self.same, self.drift)
+
+    def update(self, graph: Graph) -> Outcome:
+        return self._work("update")
+
+    def destroy(self) -> Outcome:
+        return self._work("destroy")
+
+    def drift_(self) -> Plan:
+        if self.error:
+            raise self.error
+        return Plan(IDENTITY, (), self.same, self.drift)
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+    def _work(self, what: str) -> Outcome:
+        self.emit(PhaseStarted("applying", len(self.changes)))
+        for item in self.changes:
+            self.emit(StepStarted(item.address, item.node, item.action))
+            self.emit(StepEnded(item.address, item.node, item.action, 0.2))
+        self.during()
+        self.done.append(what)
+        return Outcome(self.changes, self.failures, self.interrupts > 0)
+
+    def emit(self, event: Event) -> None:
+        raise AssertionError("replaced when the session is opened")
+
+    # the backend
+    def sweep(self, identity: str) -> list[str]:
+        assert identity == IDENTITY
+        self.done.append("sweep")
+        gone, self.machines = self.machines, []
+        return gone
+
+
+class Session:
+    """The engine's face of the world."""
+
+    def __init__(self, world: World) -> None:
+        self.preview, self.update, self.destroy = world.preview, world.update, world.destroy
+        self.drift, self.interrupt = world.drift_, world.interrupt
+
+
+class Backend:
+    """The hardware's face of the world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.sweep = world.sweep
+
+    def machines(self, identity: str) -> list[str]:
+        return list(self._world.machines)
+
+    def delete_machine(self, inputs: Mapping[str, Any]) -> None:
+        node = inputs["node"]
+        assert inputs == {"backend": "fake", "node": node, "host": {"backend": "fake", "stack": IDENTITY, "node": node}}
+        self._world.machines.remove(node)
+        self._world.done.append(f"remove {node}")
+
+
+class Kind:
+    """What the kinds say about resources that go."""
+
+    def effects(self, old: Any, new: Any) -> tuple[Effect, ...]:
+        return (Effect(ChangeKind.DELETE, f"machine {old['node']}"),)
+
+    def impact(self, old: Any, new: Any) -> Impact:
+        return Impact("everything that runs on it")

@@ -1,0 +1,39 @@
+"""How a run that cannot go on is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarmctl.diagnostics import Code, Diagnostic, Position, Range
+from swarmctl.errors import InvalidDeclaration, SwarmError
+from swarmctl.reports.failure import show_bug, show_error
+
+Out = pytest.CaptureFixture[str]
+
+
+def test_an_error_has_its_reason_its_details_and_its_mend(capsys: Out) -> None:
+    show_error(SwarmError("no engine", "run `swarmctl engine install`", details=["PATH: none", "cache: \x1b[2J"]))
+    assert capsys.readouterr().err == (
+        "error: no engine\n  PATH: none\n  cache: \\x1b[2J\nhelp: run `swarmctl engine install`\n"
+    )
+
+
+def test_invalid_declarations_are_shown_with_their_place(capsys: Out) -> None:
+    code = Code("SW2104", "overlapping allowed IPs", "")
+    place = Range("mesh.yaml", Position(1, 7), Position(1, 10))
+    found = Diagnostic(code, "overlapping allowed IPs", place, label="also there", help="give each its own")
+    show_error(InvalidDeclaration([found], {"mesh.yaml": "cidr: abc\n"}))
+    shown = capsys.readouterr().err
+    assert "error[SW2104]: overlapping allowed IPs" in shown
+    assert "mesh.yaml:1:7" in shown
+    assert "^^^ also there" in shown
+
+
+def test_a_defect_names_its_place_and_asks_for_a_log(capsys: Out) -> None:
+    try:
+        raise RuntimeError("x\x07")
+    except RuntimeError as error:
+        show_bug(error, version="0.1.0", debug=False)
+    shown = capsys.readouterr().err
+    assert "RuntimeError: x\\x07 (test_a_defect_names_its_place_and_asks_for_a_log, line" in shown
+    assert "--debug" in shown

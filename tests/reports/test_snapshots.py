@@ -1,0 +1,102 @@
+"""Whole reports, compared to the letter. After a wanted change: `UPDATE_SNAPSHOTS=1 pytest tests/reports`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from swarmctl.operations.running import Run
+from swarmctl.plans.model import Action, Plan
+from swarmctl.reports import drift, outcome, plan
+from tests.reports.plans import EVERYTHING, MANY, NOTHING
+
+FOLDER = Path(__file__).parent / "snapshots"
+# Read once: tests run in a scrubbed environment.
+UPDATE = bool(os.environ.get("UPDATE_SNAPSHOTS"))
+
+
+def assert_snapshot(name: str, text: str) -> None:
+    """Compare with the file `name`, or write it when asked to."""
+    path = FOLDER / name
+    if UPDATE:
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path} differs"
+
+
+@dataclass
+class Failure:
+    address: str
+    node: str
+    error: str
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "color", "width"),
+    [
+        ("everything", EVERYTHING, False, 100),
+        ("everything-narrow", EVERYTHING, False, 50),
+        ("everything-color", EVERYTHING, True, 100),
+        ("many", MANY, False, 100),
+        ("nothing", NOTHING, False, 100),
+    ],
+)
+def test_plan(name: str, made: Plan, color: bool, width: int) -> None:
+    assert_snapshot(f"plan-{name}.txt", plan.render(made, color=color, width=width))
+
+
+@pytest.mark.parametrize(("name", "made"), [("everything", EVERYTHING), ("nothing", NOTHING)])
+def test_drift(name: str, made: Plan) -> None:
+    assert_snapshot(f"drift-{name}.txt", drift.render(made, color=False, width=100))
+
+
+def test_outcomes() -> None:
+    done = EVERYTHING.changes
+    runs = [
+        Run(NOTHING),
+        Run(EVERYTHING, done, removed=("stray-7",), seconds=12.3),
+        Run(EVERYTHING, done[:3], (Failure("nodepool/control[1]", "control-1", "no space"),), seconds=71),  # type: ignore[arg-type]
+        Run(EVERYTHING, (), interrupted=True, seconds=0.31),
+    ]
+    text = "".join(outcome.render(run, color=False, nothing="Nothing to change.", done="Applied") for run in runs)
+    assert_snapshot("outcomes.txt", text)
+
+
+def test_no_snapshot_holds_what_a_terminal_would_obey() -> None:
+    for path in FOLDER.iterdir():
+        text = path.read_text(encoding="utf-8")
+        if "color" not in path.name:
+            assert all(character == "\n" or character.isprintable() for character in text), path
+
+
+def test_every_snapshot_is_still_compared() -> None:
+    made = {f"plan-{name}.txt" for name in ("everything", "everything-narrow", "everything-color", "many", "nothing")}
+    assert {path.name for path in FOLDER.iterdir()} == made | {
+        "drift-everything.txt",
+        "drift-nothing.txt",
+        "outcomes.txt",
+    }
+
+
+@pytest.mark.parametrize("action", [Action.UPDATE, Action.REPLACE])
+def test_updates_that_differ_are_never_folded(action: Action) -> None:
+    from swarmctl.plans.model import Change, PropertyDiff
+
+    changes = tuple(
+        Change(
+            f"mesh/backbone[workers-{number}]",
+            "swarm:mesh:Interface",
+            action,
+            f"workers-{number}",
+            "core",
+            "workers",
+            properties=(PropertyDiff("address", "update", "10.88.0.1/16", f"10.88.0.{number}/16"),),
+        )
+        for number in (2, 3)
+    )
+    text = plan.render(Plan("lab", changes, 0), color=False, width=100)
+    assert "10.88.0.2/16" in text
+    assert "10.88.0.3/16" in text
+    assert "same change" not in text
