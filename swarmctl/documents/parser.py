@@ -40,8 +40,8 @@ from swarmctl.documents.codes import (
 from swarmctl.documents.document import Document, Source
 from swarmctl.documents.places import Place, Places
 from swarmctl.documents.scalars import INTERESTING, Remark, resolve
-from swarmctl.documents.syntax import explain_syntax
-from swarmctl.documents.text import Lines, printable
+from swarmctl.documents.syntax import Near, explain_syntax
+from swarmctl.documents.text import LINE_BREAK, Lines, printable
 
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
@@ -95,11 +95,12 @@ class _Reader:
         self._known: dict[str, tuple[object, Remark | None]] = {}
         self._values = 0
         self._last: Place = None
+        self._innermost: Place = None
 
     def read(self, base: int) -> int | None:
         """Read on from offset `base`. Returns the offset at which reading could not go on; None at the end."""
         self.base = base
-        self._last = None
+        self._last = self._innermost = None
         try:
             get_event: Callable[[], Any] = CParser(self.text[base:] if base else self.text).get_event
             while True:
@@ -110,10 +111,7 @@ class _Reader:
                 elif event.__class__ is StreamEndEvent:
                     return None
         except MarkedYAMLError as error:
-            scalar = self._last if type(self._last) is tuple else (0, 0)
-            diagnostic, offset = explain_syntax(self.lines, base, error, (scalar[0] + base, scalar[1] + base))
-            self.diagnostics.append(diagnostic)
-            return offset
+            return self._syntax(error)
         except _Stop as stop:
             return stop.offset
 
@@ -151,14 +149,14 @@ class _Reader:
                             self._continued(place)
                         if is_mapping and key_place is None:
                             if not value or value[0] in INTERESTING or value == "<<":
-                                self._plain_key(value, place)
+                                value = self._plain_key(value, place)
                         elif not value or value[0] in INTERESTING:
                             resolved = known.get(value)
                             if resolved is None:
                                 resolved = known[value] = resolve(value)
                             if resolved[1] is not None:
                                 self._remark(resolved[1], place)
-                            if not value and is_mapping and ":" in key:
+                            if not value and is_mapping and key and ":" in key:
                                 self._missing_space(key, key_place)
                             value = resolved[0]
                     if event.anchor is not None:
@@ -224,18 +222,33 @@ class _Reader:
                 elif key_place is None:
                     if type(value) is not str or len(place) == 3:
                         value, place = self._odd_key(value, place)
-                    if value in data:
+                    if value is not None and value in data:
                         self._duplicate(value, place, places[value])
                     key, key_place = value, place
                 else:
-                    data[key] = value
-                    places[key] = (key_place[0], key_place[1], place)
+                    if key is not None:  # else the key was refused, and its value belongs nowhere
+                        data[key] = value
+                        places[key] = (key_place[0], key_place[1], place)
                     key_place = None
         except MarkedYAMLError:
-            self._last = place
+            self._last, self._innermost = place, places
             raise
 
     # What can be wrong. Offsets count from `base`.
+
+    def _syntax(self, error: MarkedYAMLError) -> int:
+        base = self.base
+        last = self._last if type(self._last) is tuple else (0, 0)
+        inner = self._innermost[None][0] if type(self._innermost) is dict else (self._innermost or [0])[0]
+        near = Near(base, (last[0] + base, last[1] + base), inner + base)
+        diagnostic, offset = explain_syntax(self.lines, error, near)
+        before = self.diagnostics[-1] if self.diagnostics else None
+        if before and before.code is CONTINUED_TEXT and before.range and diagnostic.range:
+            if before.range.end.line >= diagnostic.range.start.line:
+                # That text ran on is what the syntax error says too, and better.
+                self.diagnostics.pop()
+        self.diagnostics.append(diagnostic)
+        return offset
 
     def _error(
         self,
@@ -260,10 +273,9 @@ class _Reader:
 
     def _directives(self, event: Any) -> None:
         if event.tags or event.version not in (None, (1, 2)):
-            start, end = event.start_mark.index, event.start_mark.index + 1
-            line_end = self.text.find("\n", start + self.base)
-            if line_end >= 0:
-                end = line_end - self.base
+            start = event.start_mark.index
+            line_break = LINE_BREAK.search(self.text, start + self.base)
+            end = line_break.start() - self.base if line_break else start + 1
             self._error(
                 DIRECTIVE, start, end, "directives are not supported: this is read as YAML 1.2", "remove the line"
             )
@@ -296,41 +308,44 @@ class _Reader:
             )
         )
 
-    def _plain_key(self, text: str, place: Place) -> None:
+    def _plain_key(self, text: str, place: Place) -> str | None:
+        """The key that unquoted `text` is; None when it is none."""
+        start, end = place
         if text == "<<":
+            help = "write the fields out; the Stack's `defaults` are shared by all documents"
+            self._error(MERGE_KEY, start, end, "merge keys (`<<`) are not part of YAML 1.2", help)
+            return None
+        if not text:
             self._error(
-                MERGE_KEY,
-                place[0],
-                place[1],
-                "merge keys (`<<`) are not part of YAML 1.2",
-                "write the fields out; the Stack's `defaults` are shared by all documents",
+                KEY_NOT_TEXT, start, start + 1, "there is no key before the colon", "write the key, or remove the colon"
             )
-            return
+            return None
         value, remark = resolve(text)
         if type(value) is not str:
             what = {bool: "a truth value", type(None): "nothing"}.get(type(value), "a number")
             self._error(
-                KEY_NOT_TEXT,
-                place[0],
-                place[1],
-                f"the key `{text}` is {what}, and keys are text" if text else "there is no key before the colon",
-                f'quote it: "{text}"' if text else "write the key, or remove the colon",
+                KEY_NOT_TEXT, start, end, f"the key `{text}` is {what}, and keys are text", f'quote it: "{text}"'
             )
         elif remark is not None and text not in "yYnN":
             # Coordinates such as {x: 1, y: 2} are common, and no reader of YAML 1.1 in use takes these keys for truth.
             self._remark(remark, place)
+        return text
 
-    def _odd_key(self, value: object, place: Place) -> tuple[str, tuple[int, int]]:
+    def _odd_key(self, value: object, place: Place) -> tuple[None, tuple[int, int]]:
+        if value is None and len(place) == 2:
+            return None, place
         start, end = place[None] if type(place) is dict else (place[0], place[1])
-        end = min(end, start + 1) if type(place) is not tuple else end
-        if type(place) is dict and self.text.startswith("{{", start + self.base):
-            message, help = "templates are not part of the language", "write the value itself"
-        elif type(place) is tuple:
+        message, help = "a list or mapping cannot be a key", "write text as the key; quote it if it holds brackets"
+        if len(place) == 3 and type(place) is tuple:
             message, help = "an alias cannot be a key", "write the key out"
-        else:
-            message, help = "a list or mapping cannot be a key", "write text as the key; quote it if it holds brackets"
+        elif self.text.startswith("{{", start + self.base - 1):
+            message, help = "templates are not part of the language", "write the value itself"
+            start -= 1
+            end += 1
+        elif self.text.startswith("{{", start + self.base):
+            return None, (start, end)  # told already, for what stands inside
         self._error(KEY_NOT_TEXT, start, end, message, help)
-        return f"\0{start}", (start, end)
+        return None, (start, end)
 
     def _missing_space(self, key: str, place: Place) -> None:
         colon = self.text.find(":", place[0] + self.base) - self.base

@@ -93,15 +93,15 @@ def _integer(text: str) -> tuple[object, Remark | None]:
     digits = text.lstrip("+-")
     if len(digits) > _LONGEST:
         return _too_large(text)
-    if len(digits) > 1 and digits[0] == "0":
-        value = int(text)
-        old = f"{int(text, 8)}" if digits.strip("01234567") == "" else "text"
+    value = int(text)
+    old = int(text, 8) if digits[0] == "0" and not digits.strip("01234567") else "text"
+    if len(digits) > 1 and digits[0] == "0" and value != old:
         return value, Remark(
             TRAP_NUMBER,
             f"`{text}` is the number {value} here, and {old} for readers of YAML 1.1",
             f'write {value} for the number, 0o… for an octal one, or "{text}" for the text',
         )
-    return _bounded(text, int(text))
+    return _bounded(text, value)
 
 
 def _bounded(text: str, value: int) -> tuple[object, Remark | None]:

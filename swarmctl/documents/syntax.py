@@ -6,6 +6,7 @@ libyaml tells where it noticed; the mistake is often before that: the opening qu
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from yaml import MarkedYAMLError
 
@@ -15,6 +16,7 @@ from swarmctl.documents.codes import (
     DIRECTIVE,
     ESCAPE,
     INDENTATION,
+    KEY_NOT_TEXT,
     MISSING_COLON,
     NEEDS_QUOTES,
     SYNTAX,
@@ -22,6 +24,7 @@ from swarmctl.documents.codes import (
     TAG,
     UNCLOSED_QUOTE,
 )
+from swarmctl.documents.surroundings import Around
 from swarmctl.documents.text import Lines, printable
 
 _KEY = r"(?:\"[^\"]*\"|'[^']*'|[^\s\"'#\[\]{},-][^:#]*?|-[^\s:#][^:#]*?)"
@@ -31,56 +34,29 @@ _NO_SPACE = re.compile(r"\s*(?:-\s+)*(?P<key>[A-Za-z_][\w./-]*):(?P<value>[^\s:/
 _PARTNER = {"[": "]", "{": "}"}
 
 
-class _Text:
-    """One text and the span of each line around an offset."""
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What the reader had seen when it was stopped."""
 
-    def __init__(self, lines: Lines) -> None:
-        self.lines = lines
-        self.text = lines.source.text
-
-    def bounds(self, offset: int) -> tuple[int, int]:
-        """Start of the line of `offset`, and its end without the line break."""
-        start = max(self.text.rfind("\n", 0, offset), self.text.rfind("\r", 0, offset)) + 1
-        ends = [end for end in (self.text.find("\n", offset), self.text.find("\r", offset)) if end >= 0]
-        return start, min(ends, default=len(self.text))
-
-    def content(self, start: int, end: int) -> tuple[int, int]:
-        """The span without blanks around it and without a comment at its end."""
-        line = self.text[start:end]
-        comment = re.search(r"(^|\s)#", line)
-        if comment and line[: comment.start()].count('"') % 2 == 0 and line[: comment.start()].count("'") % 2 == 0:
-            line = line[: comment.start()]
-        return start + len(line) - len(line.lstrip()), start + len(line.rstrip())
-
-    def previous(self, offset: int) -> tuple[int, int] | None:
-        """The content of the nearest line above that of `offset` with more than a comment in it."""
-        start = self.bounds(offset)[0]
-        while start > 0:
-            start, end = self.bounds(start - 1)
-            first, last = self.content(start, end)
-            if first < last:
-                return first, last
-        return None
-
-    def indent(self, offset: int) -> int:
-        """Blanks at the beginning of the line of `offset`."""
-        start, end = self.bounds(offset)
-        return len(self.text[start:end]) - len(self.text[start:end].lstrip(" \t"))
+    base: int
+    """Offset in the file that libyaml's marks count from."""
+    last: tuple[int, int]
+    """The span of the last scalar, in the file."""
+    inner: int
+    """Where the innermost open mapping or list begins, in the file."""
 
 
-def explain_syntax(lines: Lines, base: int, error: MarkedYAMLError, last: tuple[int, int]) -> tuple[Diagnostic, int]:
-    """The diagnostic for `error`, and the offset in the file at which reading stopped.
-
-    `base` is the offset that libyaml's marks count from; `last` is the span of the last scalar it gave out.
-    """
-    text = _Text(lines)
+def explain_syntax(lines: Lines, error: MarkedYAMLError, near: Near) -> tuple[Diagnostic, int]:
+    """The diagnostic for `error`, and the offset in the file at which reading stopped."""
+    base = near.base
+    text = Around(lines)
     size = len(lines.source.text)
     at = min(error.problem_mark.index + base, size) if error.problem_mark else base
     opened = min(error.context_mark.index + base, size) if error.context_mark else at
     problem, context = error.problem or "", error.context or ""
     for phrase, explain in _EXPLANATIONS.items():
-        if phrase in problem:
-            diagnostic = explain(text, at, opened, context, last)
+        if phrase in problem or phrase in context:
+            diagnostic = explain(text, at, opened, context, near)
             if diagnostic is not None:
                 return diagnostic, at
     # Whatever is left is rare; libyaml's own words with the place are still of use.
@@ -89,7 +65,7 @@ def explain_syntax(lines: Lines, base: int, error: MarkedYAMLError, last: tuple[
 
 
 def _at(
-    text: _Text,
+    text: Around,
     code: Code,
     message: str,
     start: int,
@@ -109,20 +85,12 @@ def _at(
     )
 
 
-def _cannot_start(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic | None:
+def _cannot_start(text: Around, at: int, _opened: int, _context: str, near: Near) -> Diagnostic | None:
     if at >= len(text.text):
         return None
     if text.text[at] == "\t":
-        return _tab(text, at, at, "", (0, 0))
-    _, end = text.content(at, text.bounds(at)[1])
-    return _at(
-        text,
-        NEEDS_QUOTES,
-        f"a value cannot start with `{printable(text.text[at])}`",
-        at,
-        end,
-        help=f"quote it: {_quoted(text.text[at:end])}",
-    )
+        return _tab(text, at, at, "", near)
+    return _name(text, at, at, "", near)
 
 
 def _quoted(value: str) -> str:
@@ -133,7 +101,7 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _tab(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _tab(text: Around, at: int, _opened: int, _context: str, _near: Near) -> Diagnostic:
     start, end = text.bounds(at)
     at = at if text.text[at : at + 1] == "\t" else max(text.text.find("\t", start, end), start)
     stop = at
@@ -142,7 +110,7 @@ def _tab(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, in
     return _at(text, TAB, "a tab stands where YAML wants spaces", at, stop, help="indent with spaces, two per level")
 
 
-def _unclosed_quote(text: _Text, at: int, opened: int, context: str, _last: tuple[int, int]) -> Diagnostic | None:
+def _unclosed_quote(text: Around, at: int, opened: int, context: str, _near: Near) -> Diagnostic | None:
     if "quoted scalar" not in context:
         return None
     _, end = text.bounds(opened)
@@ -153,7 +121,7 @@ def _unclosed_quote(text: _Text, at: int, opened: int, context: str, _last: tupl
     )  # fmt: skip
 
 
-def _escape(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _escape(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
     start = text.text.rfind("\\", opened, at + 1)
     start = at if start < 0 else start
     written = printable(text.text[start : start + 2])
@@ -167,7 +135,7 @@ def _escape(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, 
     )
 
 
-def _mapping_value(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic | None:
+def _mapping_value(text: Around, at: int, _opened: int, _context: str, _near: Near) -> Diagnostic | None:
     start, end = text.bounds(at)
     first = _KEY_AND_VALUE.match(text.text[start:end])
     if first and first.group(2) and start + first.start(2) <= at:
@@ -182,14 +150,16 @@ def _mapping_value(text: _Text, at: int, _opened: int, _context: str, _last: tup
             label="one value?",
             help=f"quote the value: {_quoted(text.text[value_start:value_end])}; or begin a new line",
         )
-    above = text.previous(at)
-    if above is None:
-        return None
+    above = text.previous(at) or (start, start)
     words = text.text[above[0] : above[1]]
+    if text.text.startswith("---", start):
+        return _at(
+            text, SYNTAX, "a mapping begins in the line after `---`", start, end, help="begin a new line after `---`"
+        )
     glued = _NO_SPACE.match(words)
     if glued:
         return _no_space(text, above, glued)
-    if not _KEY_AND_VALUE.match(words) and not words.startswith("---"):
+    if not _KEY_AND_VALUE.match(words) and not words.startswith("-"):
         return _no_colon(text, *above)
     first_start, first_end = text.content(start, at)
     return _at(
@@ -199,11 +169,11 @@ def _mapping_value(text: _Text, at: int, _opened: int, _context: str, _last: tup
         first_start,
         first_end,
         help="indent both lines alike",
-        related=(above[0], above[1], "this one already has a value"),
+        related=(above[0], above[1], "this one is already complete"),
     )
 
 
-def _no_space(text: _Text, span: tuple[int, int], glued: re.Match[str]) -> Diagnostic:
+def _no_space(text: Around, span: tuple[int, int], glued: re.Match[str]) -> Diagnostic:
     key, value = glued.group("key"), glued.group("value")
     start = span[0] + glued.start("key")
     return _at(
@@ -211,7 +181,7 @@ def _no_space(text: _Text, span: tuple[int, int], glued: re.Match[str]) -> Diagn
     )
 
 
-def _no_colon(text: _Text, start: int, end: int) -> Diagnostic:
+def _no_colon(text: Around, start: int, end: int) -> Diagnostic:
     dash = re.match(r"(-\s+)*", text.text[start:end])
     start += dash.end() if dash else 0
     words = text.text[start:end].split(None, 1)
@@ -223,33 +193,42 @@ def _no_colon(text: _Text, start: int, end: int) -> Diagnostic:
     return _at(text, MISSING_COLON, "there is no colon in this line, and it is not a value", start, end, help=help)
 
 
-def _expected_colon(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _expected_colon(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
     start, end = text.content(opened, text.bounds(opened)[1])
     glued = _NO_SPACE.match(text.text[start:end])
     return _no_space(text, (start, end), glued) if glued else _no_colon(text, start, end)
 
 
-def _brackets(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
-    bracket = text.text[opened : opened + 1]
-    partner = _PARTNER.get(bracket, "]")
-    same_line = text.bounds(at)[0] == text.bounds(opened)[0] and at < text.bounds(opened)[1]
-    if same_line:
-        return _at(
-            text,
-            BRACKETS,
-            f"a comma or `{partner}` is missing here",
-            at,
-            at + 1,
-            help=f"put a comma between items, and `{partner}` at the end",
-            related=(opened, opened + 1, "the bracket is opened here"),
-        )
+def _brackets(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
+    partner = _PARTNER.get(text.text[opened : opened + 1], "]")
+    line_start, line_end = text.bounds(at)
+    if (line_start != text.bounds(opened)[0] and text.indent(at) <= text.indent(opened)) or at >= line_end:
+        return _unclosed_bracket(text, opened)
     return _at(
-        text, BRACKETS, f"the bracket `{bracket}` is never closed", opened, opened + 1, label="opened here",
-        help=f"close it with `{partner}`, and put commas between items",
-    )  # fmt: skip
+        text,
+        BRACKETS,
+        f"a comma or `{partner}` is missing here",
+        at,
+        at + 1,
+        help=f"put a comma between items, and `{partner}` at the end",
+        related=(opened, opened + 1, "the bracket is opened here"),
+    )
 
 
-def _expected_dash(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _unclosed_bracket(text: Around, opened: int) -> Diagnostic:
+    bracket = text.text[opened : opened + 1]
+    return _at(
+        text,
+        BRACKETS,
+        f"the bracket `{bracket}` is never closed",
+        opened,
+        opened + 1,
+        label="opened here",
+        help=f"close it with `{_PARTNER.get(bracket, ']')}`, and put commas between items",
+    )
+
+
+def _expected_dash(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
     start, end = text.content(at, text.bounds(at)[1])
     column = opened - text.bounds(opened)[0]
     if text.indent(at) == column:
@@ -259,12 +238,19 @@ def _expected_dash(text: _Text, at: int, opened: int, _context: str, _last: tupl
     return _at(text, INDENTATION, message, start, end, help=help, related=(opened, opened + 1, "the list begins here"))
 
 
-def _expected_key(text: _Text, at: int, opened: int, _context: str, last: tuple[int, int]) -> Diagnostic | None:
+def _no_key(text: Around, at: int) -> Diagnostic:
+    help = "write the key, or remove the colon"
+    return _at(text, KEY_NOT_TEXT, "there is no key before the colon", at, at + 1, help=help)
+
+
+def _expected_key(text: Around, at: int, opened: int, _context: str, near: Near) -> Diagnostic | None:
     if at >= len(text.text):
         return None
     line_start, line_end = text.bounds(at)
     start, end = text.content(at, line_end)
     character = text.text[at]
+    if character == ":":
+        return _no_key(text, at)
     if character in "]}":
         return _at(
             text, BRACKETS, f"the bracket `{character}` was never opened", at, at + 1,
@@ -276,6 +262,7 @@ def _expected_key(text: _Text, at: int, opened: int, _context: str, last: tuple[
         else:
             message, help = "this line fits no level of indentation", "align it with the line that it belongs to"
         return _at(text, INDENTATION, message, start, end, help=help)
+    last = near.last
     if last[1] <= at and text.text[last[0] : last[0] + 1] in ("'", '"') and last[1] > last[0]:
         quote = text.text[last[0]]
         help = "write '' for a quote inside single quotes" if quote == "'" else 'write \\" for a quote inside quotes'
@@ -295,8 +282,13 @@ def _expected_key(text: _Text, at: int, opened: int, _context: str, last: tuple[
     )
 
 
-def _no_content(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic | None:
+def _no_content(text: Around, at: int, _opened: int, _context: str, near: Near) -> Diagnostic | None:
     character = text.text[at : at + 1]
+    ended = not character or text.text.startswith(("---", "..."), at)
+    if ended and text.text[near.inner : near.inner + 1] in ("[", "{"):
+        return _unclosed_bracket(text, near.inner)
+    if character == ":":
+        return _no_key(text, at)
     if character in ("]", "}"):
         return _at(
             text, BRACKETS, f"the bracket `{character}` was never opened", at, at + 1,
@@ -307,7 +299,9 @@ def _no_content(text: _Text, at: int, _opened: int, _context: str, _last: tuple[
     return None
 
 
-def _inline_list(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _inline_list(text: Around, at: int, _opened: int, _context: str, near: Near) -> Diagnostic:
+    if text.text[near.inner : near.inner + 1] in ("[", "{"):
+        return _unclosed_bracket(text, near.inner)
     _, end = text.content(at, text.bounds(at)[1])
     return _at(
         text,
@@ -319,8 +313,10 @@ def _inline_list(text: _Text, at: int, _opened: int, _context: str, _last: tuple
     )
 
 
-def _name(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _name(text: Around, at: int, opened: int, _context: str, near: Near) -> Diagnostic:
     _, end = text.content(opened, text.bounds(opened)[1])
+    if text.text[near.inner : near.inner + 1] in ("[", "{"):
+        end = opened + len(re.split(r"[],}]", text.text[opened:end], maxsplit=1)[0])
     return _at(
         text,
         NEEDS_QUOTES,
@@ -331,7 +327,7 @@ def _name(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, in
     )
 
 
-def _after_indicator(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _after_indicator(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
     _, end = text.content(at, text.bounds(at)[1])
     sign = text.text[opened : opened + 1]
     return _at(
@@ -344,13 +340,13 @@ def _after_indicator(text: _Text, at: int, opened: int, _context: str, _last: tu
     )
 
 
-def _directive(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _directive(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
     start, end = text.bounds(min(at, opened))
     return _at(text, DIRECTIVE, "directives are not supported: this is read as YAML 1.2", start, end,
                help="remove the line, or quote a value that begins with %")  # fmt: skip
 
 
-def _tag(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _tag(text: Around, at: int, opened: int, _context: str, _near: Near) -> Diagnostic:
     match = re.compile(r"\S+").match(text.text, opened)
     end = match.end() if match else opened + 1
     return _at(
@@ -359,7 +355,18 @@ def _tag(text: _Text, at: int, opened: int, _context: str, _last: tuple[int, int
     )  # fmt: skip
 
 
-def _document_start(text: _Text, at: int, _opened: int, _context: str, _last: tuple[int, int]) -> Diagnostic:
+def _glued_colon(text: Around, at: int, _opened: int, _context: str, _near: Near) -> Diagnostic:
+    return _at(
+        text,
+        MISSING_COLON,
+        "neither a space nor a value stands after this colon",
+        at,
+        at + 1,
+        help="put a space between the colon and the value, or quote the text",
+    )
+
+
+def _document_start(text: Around, at: int, _opened: int, _context: str, _near: Near) -> Diagnostic:
     start, end = text.content(at, text.bounds(at)[1])
     return _at(text, SYNTAX, "the document has ended before this line", start, end, help="write `---` before it")
 
@@ -385,6 +392,9 @@ _EXPLANATIONS = {
     "directive": _directive,
     "incompatible YAML document": _directive,
     "undefined tag handle": _tag,
+    "while scanning a tag": _tag,
+    "while parsing a tag": _tag,
+    "found unexpected ':'": _glued_colon,
     "did not find expected <document start>": _document_start,
 }
 """Part of libyaml's problem (scanner.c, parser.c of 0.2.5) → who explains it."""
