@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 LAB := $(BIN)/swarmctl -C stacks/lab
-PYTEST := $(BIN)/python -m pytest -q -rs --durations=20 --no-loadscope-reorder --dist loadgroup -n 2
+PYTEST := $(BIN)/python -m pytest -rs --durations=20 --no-loadscope-reorder --dist loadgroup -n 2
 LINTS := code format types imports shell
 
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -29,3 +30,10 @@ def test_ci_runs_the_one_test_command_and_nothing_else() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     commands = [line for line in lines if line and not line.startswith("#")]
     assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "exec make test"]
+
+
+@pytest.mark.xdist_group("a group")
+def test_tests_of_one_group_run_on_one_worker(request: pytest.FixtureRequest) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ or not request.config.getoption("loadgroup", False):
+        pytest.skip("groups matter only where tests run side by side, as in `make test`")
+    assert request.node.nodeid.endswith("@a group"), "pytest-xdist doesn't group with this version of pytest"

@@ -14,7 +14,13 @@ from swarmctl.kinds import API_VERSION
 @click.command(name="version")
 @format_option()
 def command(format_: str) -> None:
-    """Print the version of swarmctl, of Python and of the declaration language."""
+    """Print the version of swarmctl, of Python and of the declaration language.
+
+    \b
+    Examples:
+      swarmctl version
+      swarmctl version --format json     for a program
+    """
     if format_ == "json":
         import json
 
