@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
@@ -132,6 +133,10 @@ def cli(ctx: click.Context, directory: str, debug: bool) -> None:
 
 def main() -> None:
     """Entry point of `swarmctl`: run, turn errors into messages, exit with the published code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without our letters gets question marks in their place, and bytes that are no text don't end a run.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if instruction := os.environ.get(COMPLETION):
         from click.shell_completion import shell_complete
 
@@ -163,6 +168,11 @@ def run(args: list[str]) -> int:
         # The reader of our output has gone (`swarmctl … | head`): not an error, but Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        from swarmctl.reports.failure import show_system_error
+
+        show_system_error(error)
+        return int(ExitCode.FAILED)
     except Exception as error:  # noqa: BLE001 - the last door: a bug is told as a bug, never as a traceback
         from swarmctl.reports.failure import show_bug
 

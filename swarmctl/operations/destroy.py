@@ -18,10 +18,10 @@ from swarmctl.plans.events import PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan
 
 if TYPE_CHECKING:
+    from swarmctl.engine.changes import Place
     from swarmctl.state.store import Recorded, Snapshot, Store
 
 ConfirmByName = Callable[[Plan, str], bool]
-MACHINE = "swarm:nodepool:Machine"
 
 
 def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stopper) -> Run:
@@ -65,29 +65,26 @@ def forget(store: Store) -> None:
 
 def deletions(snapshot: Snapshot) -> list[Change]:
     """The deletion of everything in the state, by address."""
-    places = _places(snapshot)
-    return [_deletion(address, recorded, places) for address, recorded in sorted(snapshot.resources.items())]
+    from swarmctl.engine.changes import places
+
+    found = places(None, {address: recorded.inputs for address, recorded in snapshot.resources.items()})
+    return [_deletion(address, recorded, found) for address, recorded in sorted(snapshot.resources.items())]
 
 
-def _deletion(address: str, recorded: Recorded, places: Mapping[str, tuple[str, str]]) -> Change:
-    node = str(recorded.inputs.get("node") or "")
-    cluster, pool = places.get(node, ("", ""))
+def _deletion(address: str, recorded: Recorded, places: Mapping[str, Place]) -> Change:
     kind = resource_type(recorded.type)
-    effects = tuple(HostEffect(effect.action.value, effect.text) for effect in kind.effects(recorded.inputs, None))
-    impact = kind.impact(recorded.inputs, None).text
-    return Change(address, recorded.type, Action.DELETE, node, cluster, pool, effects=effects, impact=impact)
-
-
-def _places(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
-    """Cluster and pool by node name, as the state has them."""
-    return {
-        str(recorded.inputs.get("node")): (
-            str(recorded.inputs.get("cluster") or ""),
-            address.split("/")[1].split("[")[0],
-        )
-        for address, recorded in snapshot.resources.items()
-        if recorded.type == MACHINE
-    }
+    node = str(recorded.inputs.get("node") or "")
+    place = places.get(node)
+    return Change(
+        address,
+        recorded.type,
+        Action.DELETE,
+        node,
+        place.cluster if place else "",
+        place.pool if place else "",
+        effects=tuple(HostEffect(effect.action.value, effect.text) for effect in kind.effects(recorded.inputs, None)),
+        impact=kind.impact(recorded.inputs, None).text,
+    )
 
 
 def sweep(identity: str, emit: Emit) -> list[str]:

@@ -30,6 +30,13 @@ def show_error(error: SwarmError) -> None:
         _say("help:", "cyan", error.hint, color)
 
 
+def show_system_error(error: OSError) -> None:
+    """Print what the operating system refused: a full disk, a folder that may not be read."""
+    what = f"{error.filename}: " if error.filename else ""
+    why = error.strerror or str(error)
+    show_error(SwarmError(f"the system refused: {what}{why}", "mend that, or run it again with --debug for a log"))
+
+
 def show_bug(error: BaseException, *, version: str, debug: bool) -> None:
     """Print an unforeseen exception as what it is: a defect of swarmctl, with the place it came from."""
     # Below WARNING, or logging would print it, traceback and all, when there is no log file.

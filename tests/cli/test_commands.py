@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,36 @@ def test_the_completion_script_can_be_printed() -> None:
     code = "from swarmctl.cli import main; main()"
     run = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert "compdef" in run.stdout
+
+
+def test_nodes_complete_from_what_is_declared(tmp_path: Path) -> None:
+    from swarmctl.assets import folder
+
+    lab = folder("stacks") / "lab"
+    assert complete(f"swarmctl -C {lab} exec work") == ["workers-0", "workers-1", "workers-2"]
+    assert complete(f"swarmctl -C {tmp_path} exec work") == []
+
+
+def test_a_terminal_of_few_letters_is_no_defect() -> None:
+    from swarmctl.assets import folder
+
+    environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    code = "from swarmctl.cli import main; main()"
+    command = [sys.executable, "-c", code, "explain", "no-such-thing-\u2192"]
+    run = subprocess.run(command, env=environ, cwd=folder("stacks"), capture_output=True, check=False)
+    assert b"no-such-thing-?" in run.stderr
+    assert b"bug:" not in run.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_told_as_what_it_is() -> None:
+    code = "from swarmctl.cli import main; main()"
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", code, "version"]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert "error: the system refused: No space left on device" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from swarmctl.diagnostics import Code, Diagnostic, Position, Range
 from swarmctl.errors import InvalidDeclaration, SwarmError
-from swarmctl.reports.failure import show_bug, show_error
+from swarmctl.reports.failure import show_bug, show_error, show_system_error
 
 Out = pytest.CaptureFixture[str]
 
@@ -37,3 +37,8 @@ def test_a_defect_names_its_place_and_asks_for_a_log(capsys: Out) -> None:
     shown = capsys.readouterr().err
     assert "RuntimeError: x\\x07 (test_a_defect_names_its_place_and_asks_for_a_log, line" in shown
     assert "--debug" in shown
+
+
+def test_what_the_system_refuses_is_named(capsys: Out) -> None:
+    show_system_error(OSError(28, "No space left on device", "/data/state"))
+    assert capsys.readouterr().err.startswith("error: the system refused: /data/state: No space left on device\n")
