@@ -30,6 +30,7 @@ PAST = {
 }
 _MOST_RUNNING = 12
 _MOST_FINISHED = 5
+_TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 @dataclass(slots=True)
@@ -175,17 +176,15 @@ def draw(board: Board, now: float) -> RenderableType:
     """The board as rich draws it: what finished last, what runs and for how long, how far the whole is."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
-    from rich.spinner import Spinner
     from rich.table import Table
     from rich.text import Text
 
     rows: list[RenderableType] = [Text.from_ansi("  " + step(event, color=True)) for event in board.finished]
-    at_work = Table.grid(padding=(0, 1))
+    turning = _TURNING[int(now * 10) % len(_TURNING)]
     for event, since in sorted(board.running.values(), key=lambda item: item[1])[:_MOST_RUNNING]:
         where = f" on {safe(event.node)}" if event.node else ""
-        text = f"{event.action.value:<9} {safe(event.address)}{where}  {duration(now - since)}"
-        at_work.add_row(" ", Spinner("dots"), Text(text, no_wrap=True, overflow="ellipsis"))
-    rows.append(at_work)
+        text = f"  {turning} {event.action.value:<9} {safe(event.address)}{where}  {duration(now - since)}"
+        rows.append(Text(text, no_wrap=True, overflow="ellipsis"))
     if len(board.running) > _MOST_RUNNING:
         rows.append(Text(f"    and {len(board.running) - _MOST_RUNNING:,} more at work", style="dim"))
     foot = Table.grid(padding=(0, 1))
@@ -193,7 +192,7 @@ def draw(board: Board, now: float) -> RenderableType:
     part, whole = (
         (board.fetched.done, board.fetched.total) if board.fetched else (board.done + board.failed, board.total)
     )
-    bar: RenderableType = ProgressBar(total=whole, completed=part, width=30) if whole else Spinner("dots")
+    bar: RenderableType = ProgressBar(total=whole, completed=part, width=30) if whole else Text(turning)
     foot.add_row(title, bar, Text(counts(board)), Text(duration(now - board.began), style="dim"))
     rows.append(foot)
     return Group(*rows)
