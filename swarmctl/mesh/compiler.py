@@ -91,7 +91,8 @@ class Mesh:
         return self._views[key]
 
     def _peer(self, member: Member, families: frozenset[int], *, routes: tuple[str, ...]) -> Peer | None:
-        address = next((text for text in member.underlay if ip_address(text).version in families), None)
+        known = map(ip_address, member.underlay)
+        address = next((str(address) for address in known if address.version in families), None)
         if address is None:
             return None
         return Peer(member.name, address, endpoint(address, self._port), routes or single(member.addresses))

@@ -170,8 +170,14 @@ def _by_family(addresses: Iterable[str]) -> list[tuple[str, list[str]]]:
     """nft's word for the family → the addresses of it, without empty ones."""
     found: dict[str, list[str]] = {"ip": [], "ip6": []}
     for address in addresses:
-        found[_family(address)].append(address)
+        found[_family(address)].append(_normal(address))
     return [(family, of) for family, of in found.items() if of]
+
+
+@lru_cache(maxsize=65536)
+def _normal(address: str) -> str:
+    """As nft lists it (RFC 5952)."""
+    return str(ip_address(address))
 
 
 @lru_cache(maxsize=65536)

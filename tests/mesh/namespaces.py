@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from swarmctl.backends.base import Completed, CommandFailed, ServiceStatus
+from swarmctl.backends.base import CommandFailed, Completed, ServiceStatus
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
 

@@ -1,0 +1,117 @@
+"""`swarm:securitypolicy:Firewall`: replaced at once when it differs, read back by rule, shown by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swarmctl.errors import ExitCode, WorldUnreadable
+from swarmctl.kinds.base import Impact
+from swarmctl.kinds.security_policy.resources import FIREWALL
+from swarmctl.mesh.firewall import CHAINS
+from tests.mesh.fakes import FakeHosts, facts
+
+FLOW = 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.3.4 } tcp dport 6379 accept'
+INPUTS: dict[str, Any] = {
+    "host": {"node": "n"},
+    "node": "n",
+    "policy": "baseline",
+    "chains": dict(CHAINS),
+    "rules": {"loopback": 'iifname "lo" accept', "flow:ray:6379:ip": FLOW},
+}
+
+
+def listing(*, owner: str = "baseline", policy: str = "drop", extra: bool = False) -> dict[str, Any]:
+    """What nft lists for INPUTS."""
+    base = {"family": "inet", "table": "swarmctl"}
+
+    def match(left: dict[str, Any], right: Any) -> dict[str, Any]:
+        return {"match": {"op": "==", "left": left, "right": right}}
+
+    interface = {"meta": {"key": "iifname"}}
+    items: list[dict[str, Any]] = [{"table": {"family": "inet", "name": "swarmctl"}}]
+    items.append({"chain": {**base, "name": f"policy-{owner}"}})
+    for name in CHAINS:
+        verdict = "accept" if name == "output" else policy if name == "input" else "drop"
+        items.append({"chain": {**base, "name": name, "type": "filter", "hook": name, "prio": 0, "policy": verdict}})
+    rule = {**base, "chain": "input"}
+    items.append({"rule": {**rule, "comment": "loopback", "expr": [match(interface, "lo"), {"accept": None}]}})
+    flow = [
+        match(interface, "wg0"),
+        match({"payload": {"protocol": "ip", "field": "saddr"}}, {"set": ["10.88.3.4", "10.88.0.9"]}),
+        match({"payload": {"protocol": "tcp", "field": "dport"}}, 6379),
+        {"accept": None},
+    ]
+    items.append({"rule": {**rule, "comment": "flow:ray:6379:ip", "expr": flow}})
+    if extra:
+        items.append({"rule": {**rule, "expr": [{"accept": None}]}})
+    return {"nftables": items}
+
+
+def test_a_table_as_declared_is_left_as_it_is() -> None:
+    hosts = FakeHosts(facts(nftables=listing()))
+    FIREWALL.create(hosts, INPUTS)
+    FIREWALL.update(hosts, INPUTS, INPUTS)
+    assert hosts.host.log == []
+    seen = FIREWALL.read(hosts, INPUTS)
+    assert seen is not None
+    assert FIREWALL.diff(seen.inputs, INPUTS) == []
+
+
+@pytest.mark.parametrize("changed", [{"extra": True}, {"policy": "accept"}, {"owner": "strict"}], ids=str)
+def test_a_table_that_differs_is_replaced_in_one_transaction(changed: dict[str, Any]) -> None:
+    hosts = FakeHosts(facts(nftables=listing(**changed)))
+    FIREWALL.update(hosts, INPUTS, INPUTS)
+    assert hosts.host.log == [("nft", "-f", "-")]
+    assert hosts.host.scripts[0].startswith("table inet swarmctl\ndelete table inet swarmctl\ntable inet swarmctl {")
+    assert hosts.forgotten == 1
+
+
+def test_drift_is_named_by_rule_and_chain() -> None:
+    seen = FIREWALL.read(FakeHosts(facts(nftables=listing(extra=True, policy="accept"))), INPUTS)
+    assert seen is not None
+    paths = {".".join(change.path): change.kind.value for change in FIREWALL.diff(seen.inputs, INPUTS)}
+    assert paths == {"chains.input": "update", "rules.unnamed:1": "delete"}
+
+
+def test_gone_or_another_policys_reads_as_nothing() -> None:
+    assert FIREWALL.read(FakeHosts(None), INPUTS) is None
+    assert FIREWALL.read(FakeHosts(facts()), INPUTS) is None
+    assert FIREWALL.read(FakeHosts(facts(nftables=listing(owner="strict"))), INPUTS) is None
+
+
+def test_deleting_never_takes_another_policys_table() -> None:
+    hosts = FakeHosts(facts(nftables=listing(owner="strict")))
+    FIREWALL.delete(hosts, INPUTS)
+    FIREWALL.delete(FakeHosts(None), INPUTS)
+    assert hosts.host.log == []
+    hosts = FakeHosts(facts(nftables=listing()))
+    FIREWALL.delete(hosts, INPUTS)
+    assert hosts.host.log == [("nft", "-f", "-")]
+
+
+def test_a_listing_that_makes_no_sense_is_a_clear_error() -> None:
+    with pytest.raises(WorldUnreadable, match="the firewall of n cannot be read") as caught:
+        FIREWALL.read(FakeHosts(facts(nftables={"nftables": [{"rule": 1}]})), INPUTS)
+    assert caught.value.exit_code is ExitCode.WORLD_UNREADABLE
+
+
+def test_words_for_people() -> None:
+    assert [effect.text for effect in FIREWALL.effects(None, INPUTS)][-2:] == [
+        'rule loopback: iifname "lo" accept',
+        f"rule flow:ray:6379:ip: {FLOW}",
+    ]
+    fewer = {**INPUTS, "rules": {"loopback": 'iifname "lo" accept'}}
+    (effect,) = FIREWALL.effects(INPUTS, fewer)
+    assert (effect.action.value, effect.text) == ("delete", f"rule flow:ray:6379:ip: {FLOW}")
+    assert FIREWALL.impact(INPUTS, fewer) == Impact("closes tcp/6379 for 10.88.0.9, 10.88.3.4")
+    assert FIREWALL.impact(fewer, INPUTS) == Impact()
+
+
+def test_a_change_of_sources_shows_only_the_sources() -> None:
+    other = 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.7.7 } tcp dport 6379 accept'
+    changed = {**INPUTS, "rules": {**INPUTS["rules"], "flow:ray:6379:ip": other}}
+    (effect,) = FIREWALL.effects(INPUTS, changed)
+    assert effect.text == "rule flow:ray:6379:ip: sources -10.88.3.4 +10.88.7.7"
+    assert FIREWALL.impact(INPUTS, changed) == Impact("closes tcp/6379 for 10.88.3.4")

@@ -1,0 +1,176 @@
+"""`swarm:mesh:Interface`: only what differs is set, the key stays on the node, and people read what happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swarmctl.hosts.facts import Facts, Interface, WireGuard
+from swarmctl.kinds.base import UNKNOWN, Impact
+from swarmctl.kinds.mesh.interface import TakenByOther
+from swarmctl.kinds.mesh.resources import INTERFACE
+from tests.mesh.fakes import KEY_PATH, FakeHost, FakeHosts, facts
+
+INPUTS: dict[str, Any] = {
+    "host": {"backend": "lab", "node": "n"},
+    "node": "n",
+    "interface": "wg0",
+    "state": "up",
+    "addresses": ["10.88.3.4/16", "fd88::4/64"],
+    "listenPort": 51820,
+    "mtu": 1420,
+    "keyPath": KEY_PATH,
+    "keyMode": "0600",
+    "key": "installed",
+    "forwarding": False,
+}
+
+
+def present(**changes: Any) -> Facts:
+    """A node that has the interface as declared, but for `changes`."""
+    link = {"up": True, "mtu": 1420, "addresses": ("fd88::4/64", "10.88.3.4/16"), "alias": "swarmctl:backbone"}
+    link |= {name: value for name, value in changes.items() if name in link}
+    wireguard = {"public_key": "PUBLIC", "listen_port": 51820} | {
+        name: value for name, value in changes.items() if name in ("public_key", "listen_port")
+    }
+    return facts(
+        links={"wg0": Interface("wg0", **link)},
+        wireguard={"wg0": WireGuard("wg0", peers={}, **wireguard)},
+        key="PUBLIC",
+        key_mode=changes.get("key_mode", "0600"),
+        sysctl=changes.get("sysctl"),
+    )
+
+
+def test_an_interface_as_declared_is_adopted_without_a_command() -> None:
+    hosts = FakeHosts(present())
+    assert INTERFACE.create(hosts, INPUTS) == {"publicKey": "PUBLIC"}
+    assert INTERFACE.update(hosts, INPUTS, INPUTS) == {"publicKey": "PUBLIC"}
+    assert hosts.host.log == []
+    seen = INTERFACE.read(hosts, INPUTS)
+    assert seen is not None
+    assert INTERFACE.diff(seen.inputs, INPUTS) == []
+    assert seen.outputs == {"publicKey": "PUBLIC"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "commands"),
+    [
+        ({"mtu": 1300}, ['ip link set dev "$interface" mtu 1420']),
+        ({"listen_port": 1}, ['wg set "$interface" listen-port 51820']),
+        ({"public_key": "OTHER"}, ['wg set "$interface" private-key "$key"']),
+        ({"up": False}, ['ip link set dev "$interface" up']),
+        (
+            {"addresses": ("10.88.9.9/16", "fd88::4/64")},
+            ['ip addr del 10.88.9.9/16 dev "$interface"', 'ip addr add 10.88.3.4/16 dev "$interface"'],
+        ),
+        ({"alias": ""}, ['ip link set dev "$interface" alias swarmctl:backbone']),
+    ],
+    ids=["mtu", "port", "key", "down", "addresses", "alias"],
+)
+def test_only_what_differs_is_set(changes: dict[str, Any], commands: list[str]) -> None:
+    hosts = FakeHosts(present(**changes))
+    INTERFACE.update(hosts, INPUTS, INPUTS)
+    (script,) = hosts.host.scripts
+    assert script.split("done\n")[-1].splitlines() == commands
+    assert hosts.forgotten == 1
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_new_interface_comes_from_the_kernel_or_from_wireguard_go(kernel: bool) -> None:
+    hosts = FakeHosts(facts(), FakeHost(kernel=kernel))
+    assert INTERFACE.create(hosts, INPUTS) == {"publicKey": "PUBLIC"}
+    started = ("start", "wireguard-wg0", "wireguard-go", "-f", "wg0") in hosts.host.log
+    assert started is not kernel
+    assert "wg genkey" in hosts.host.scripts[0]
+    assert "umask 077" in hosts.host.scripts[0]
+
+
+def test_a_dead_process_is_started_again_without_touching_the_key() -> None:
+    hosts = FakeHosts(facts(key="PUBLIC"))
+    INTERFACE.update(hosts, INPUTS, INPUTS)
+    assert "genkey" not in "".join(hosts.host.scripts)
+    assert ("start", "wireguard-wg0", "wireguard-go", "-f", "wg0") in hosts.host.log
+    assert 'wg set "$interface" private-key "$key"' in hosts.host.scripts[-1]
+
+
+def test_a_hub_forwards_and_stops_when_it_is_none_any_more() -> None:
+    hub = {**INPUTS, "forwarding": True}
+    hosts = FakeHosts(present())
+    INTERFACE.update(hosts, INPUTS, hub)
+    assert "echo 1 >/proc/sys/net/ipv4/ip_forward\n" in hosts.host.scripts[-1]
+    assert "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\n" in hosts.host.scripts[-1]
+    forwarding = present(sysctl={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"})
+    hosts = FakeHosts(forwarding)
+    INTERFACE.update(hosts, hub, hub)
+    assert hosts.host.log == []
+    INTERFACE.update(hosts, hub, INPUTS)
+    assert "echo 0 >/proc/sys/net/ipv4/ip_forward\n" in hosts.host.scripts[-1]
+
+
+def test_a_node_or_a_key_that_is_gone_reads_as_nothing() -> None:
+    assert INTERFACE.read(FakeHosts(None), INPUTS) is None
+    assert INTERFACE.read(FakeHosts(facts()), INPUTS) is None
+    seen = INTERFACE.read(FakeHosts(facts(key="PUBLIC")), INPUTS)
+    assert seen is not None
+    assert seen.inputs["state"] == "gone"
+
+
+def test_an_interface_of_somebody_else_is_left_alone() -> None:
+    foreign = facts(
+        links={"wg0": Interface("wg0", True, 1420, ())}, wireguard={"wg0": WireGuard("wg0", "THEIRS", 1, {})}
+    )
+    hosts = FakeHosts(foreign)
+    with pytest.raises(TakenByOther):
+        INTERFACE.create(hosts, INPUTS)
+    assert hosts.host.log == []
+
+
+def test_what_a_crash_left_is_adopted() -> None:
+    half = facts(links={"wg0": Interface("wg0", False, 1420, ())}, wireguard={"wg0": WireGuard("wg0", "", 7, {})})
+    hosts = FakeHosts(half)
+    assert INTERFACE.create(hosts, INPUTS) == {"publicKey": "PUBLIC"}
+    assert not any(line[0] == "start" for line in hosts.host.log)
+
+
+def test_deleting_removes_interface_process_and_key_and_is_patient_with_what_is_gone() -> None:
+    hosts = FakeHosts(present())
+    INTERFACE.delete(hosts, INPUTS)
+    assert ("stop", "wireguard-wg0") in hosts.host.log
+    assert ("remove", "/etc/swarmctl/mesh/backbone") in hosts.host.log
+    INTERFACE.delete(FakeHosts(None), INPUTS)
+    INTERFACE.delete(FakeHosts(facts()), INPUTS)
+
+
+def test_deleting_leaves_an_interface_that_another_mesh_took_over() -> None:
+    hosts = FakeHosts(present(alias="swarmctl:spine"))
+    INTERFACE.delete(hosts, INPUTS)
+    assert hosts.host.log == [("remove", "/etc/swarmctl/mesh/backbone")]
+
+
+def test_words_for_people() -> None:
+    (made,) = INTERFACE.effects(None, INPUTS)
+    assert made.text == "interface wg0, 10.88.3.4/16, fd88::4/64, udp/51820, MTU 1420, key made on the node"
+    changed = {**INPUTS, "mtu": 1300, "listenPort": 51999, "addresses": ["10.88.3.5/16", "fd88::4/64"]}
+    assert [effect.text for effect in INTERFACE.effects(INPUTS, changed)] == [
+        "interface wg0: addresses -10.88.3.4/16 +10.88.3.5/16",
+        "interface wg0: listens on udp 51820 → 51999",
+        "interface wg0: MTU 1420 → 1300",
+    ]
+    assert INTERFACE.impact(INPUTS, {**INPUTS, "mtu": 1300}) == Impact()
+    assert INTERFACE.impact(INPUTS, {**INPUTS, "listenPort": 1}) == Impact("tunnels of n re-handshake")
+    assert INTERFACE.impact(INPUTS, None) == Impact("tunnels of n close")
+
+
+def test_another_interface_name_makes_it_anew_and_says_why() -> None:
+    (change,) = INTERFACE.diff(INPUTS, {**INPUTS, "interface": "wg1"})
+    assert change.replace
+    assert change.reason == "an interface that is up cannot be renamed"
+    assert "made anew" in INTERFACE.impact(INPUTS, {**INPUTS, "interface": "wg1"}).text
+
+
+def test_unknown_inputs_are_shown_as_such() -> None:
+    unknown = {**INPUTS, "mtu": UNKNOWN, "addresses": UNKNOWN}
+    assert "(known after apply)" in INTERFACE.effects(None, unknown)[0].text
+    assert "(known after apply)" in INTERFACE.effects(INPUTS, unknown)[0].text
