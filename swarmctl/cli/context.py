@@ -82,7 +82,7 @@ def show_plan(plan: Plan, *, to_stderr: bool) -> None:
     if to_stderr:
         click.echo(text, err=True, color=console.color)
     else:
-        print_out(text + "\n", color=console.color)
+        print_out(text, color=console.color)
 
 
 def ask(question: str) -> str:

@@ -29,7 +29,7 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
     engine = stacks.locate_engine()
     with store.lock():
         stack = stacks.compile_stack(loaded, store)
-        session = stacks.open_session(store, engine, emit)
+        session = stacks.open_session(store, engine, stacks.only_looking(emit))
         if reviewed:
             plan_file.check(reviewed, stack.identity, stacks.preconditions(stack, engine))
         plan = preview(stack, session, stopper)

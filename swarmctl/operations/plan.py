@@ -31,7 +31,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
     loaded, store = stacks.load(folder, emit)
     engine = stacks.locate_engine()
     stack = stacks.compile_stack(loaded, store)
-    session = stacks.open_session(store, engine, emit)
+    session = stacks.open_session(store, engine, stacks.only_looking(emit))
     return Planned(preview(stack, session, stopper), stacks.preconditions(stack, engine))
 
 

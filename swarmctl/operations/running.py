@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 GO_ON = "what was done is in the state: run the same command again to go on, or `swarmctl destroy` to take it all away"
 
+_TOLD = 20
+"""Failures told in full."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -46,9 +49,17 @@ class Run:
         if self.interrupted:
             raise Interrupted(f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes", GO_ON)
         if self.failures:
-            lines = [f"{f.address}{f' on {f.node}' if f.node else ''}: {f.error}" for f in self.failures]
-            count = f"{len(lines)} change" + ("s" if len(lines) > 1 else "")
-            raise PartlyDone(f"{count} failed", f"mend the cause; {GO_ON}", details=lines)
+            count = f"{len(self.failures)} change" + ("s" if len(self.failures) > 1 else "")
+            raise PartlyDone(f"{count} failed", f"mend the cause; {GO_ON}", details=self._told())
+
+    def _told(self) -> list[str]:
+        lines = []
+        for failure in self.failures[:_TOLD]:
+            first, *more = failure.error.splitlines() or [""]
+            lines.append(f"{failure.address}{f' on {failure.node}' if failure.node else ''}: {first}")
+            lines += [f"    {line}" for line in more]
+        left = len(self.failures) - _TOLD
+        return [*lines, f"and {left} more; --format json has them all"] if left > 0 else lines
 
 
 class Stopper:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarmctl.plans.events import Event, Note
+from swarmctl.plans.events import Event, Note, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
 
 if TYPE_CHECKING:
@@ -84,6 +84,16 @@ def locate_engine() -> Engine:
     from swarmctl.engine.install import locate
 
     return locate()
+
+
+def only_looking(emit: Emit) -> Emit:
+    """`emit` without the steps: those of a preview are no progress, they are the plan."""
+
+    def looking(event: Event) -> None:
+        if not isinstance(event, StepStarted | StepEnded):
+            emit(event)
+
+    return looking
 
 
 def open_session(store: Store, engine: Engine, emit: Emit) -> Session:

@@ -28,7 +28,8 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         for action in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
         if run.count(action)
     ]
-    head = "Interrupted" if run.interrupted else "Partly done" if run.failures else done
+    unfinished = "Partly done" if run.changes else "Failed"
+    head = "Interrupted" if run.interrupted else unfinished if run.failures else done
     style = "yellow" if run.interrupted or run.failures else "green"
     nodes = {change.node for change in run.changes if change.node}
     where = f" on {amount(len(nodes), 'node')}" if nodes else ""

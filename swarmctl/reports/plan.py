@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
@@ -74,13 +75,24 @@ def _groups(changes: Sequence[Change], color: bool, width: int) -> Iterator[str]
     def place(change: Change) -> tuple[str, str]:
         return (change.cluster, change.pool)
 
-    # The sort is stable, so that inside a pool and an action the engine's own order stays.
     for (cluster, pool), members in groupby(sorted(changes, key=place), key=place):
         if heading := " / ".join(part for part in (cluster, pool) if part):
             yield f"  {paint(safe(heading), 'cyan', color=color)}"
-        order = [Action.DELETE, Action.REPLACE, Action.UPDATE, Action.CREATE]
-        for folded in fold(sorted(members, key=lambda change: order.index(change.action))):
+        for folded in fold(_in_order(list(members))):
             yield from _change(folded, color, width)
+
+
+def _in_order(changes: list[Change]) -> list[Change]:
+    """By action, then in the order in which the engine comes to each type of resource, then by address."""
+    actions = [Action.DELETE, Action.REPLACE, Action.UPDATE, Action.CREATE]
+    types = list(dict.fromkeys(change.type for change in changes))
+
+    def key(change: Change) -> tuple[int, int, list[tuple[int, str]]]:
+        parts = re.split(r"(\d+)", change.address)
+        numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+        return (actions.index(change.action), types.index(change.type), numbers)
+
+    return sorted(changes, key=key)
 
 
 def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:

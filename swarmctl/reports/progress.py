@@ -28,6 +28,7 @@ PAST = {
     Action.DELETE: "deleted",
     Action.SAME: "unchanged",
 }
+NEWLINE = "\n"
 _MOST_RUNNING = 12
 _MOST_FINISHED = 5
 _TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -167,7 +168,7 @@ def step(event: StepEnded, *, color: bool) -> str:
     where = f" on {safe(event.node)}" if event.node else ""
     if event.error:
         verb = paint(f"✗ {event.action.value} failed", "red", "bold", color=color)
-        return f"{verb} {safe(event.address)}{where}: {safe(event.error)}"
+        return f"{verb} {safe(event.address)}{where}: {safe(event.error.partition(NEWLINE)[0])}"
     verb = paint(f"{event.action.glyph} {PAST[event.action]:<9}", COLORS[event.action], color=color)
     return f"{verb} {safe(event.address)}{where}  {paint(duration(event.seconds), 'dim', color=color)}"
 

@@ -21,7 +21,9 @@ Out = pytest.CaptureFixture[str]
 
 def test_plan_shows_what_would_change_and_touches_nothing(world: World, capsys: Out) -> None:
     assert cli.run(["plan"]) == 0
-    assert "~ update  mesh/backbone[workers-0/peers]" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "~ update  mesh/backbone[workers-0/peers]" in shown.out
+    assert "updated" not in shown.err, "a preview has updated nothing"
     assert world.done == []
 
 
@@ -77,6 +79,14 @@ def test_apply_that_fails_in_part_says_what_failed_where_and_why(world: World, c
     shown = capsys.readouterr()
     assert "mesh/backbone[workers-0] on workers-0: no answer in 30 s" in shown.err
     assert "Partly done: 1 updated on 1 node; 1 failed" in shown.out
+
+
+def test_many_failures_are_told_in_part_and_counted(world: World, capsys: Out) -> None:
+    world.failures = tuple(Failure(f"nodepool/workers[{n}]", f"workers-{n}", "no room\nmake some") for n in range(50))
+    assert cli.run(["apply", "--yes"]) == 7
+    shown = capsys.readouterr().err
+    assert "error: 50 changes failed" in shown
+    assert "  nodepool/workers[19] on workers-19: no room\n      make some\n  and 30 more" in shown
 
 
 def test_apply_in_json_prints_its_outcome_also_when_it_fails(world: World, capsys: Out) -> None:

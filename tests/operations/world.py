@@ -109,6 +109,8 @@ class World:
 
     # the session
     def preview(self, graph: Graph, *, refresh: bool = True) -> Plan:
+        for item in self.changes:
+            self.emit(StepEnded(item.address, item.node, item.action, 0))
         self.during()
         if self.error:
             raise self.error
