@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
+
+UNDERLAY = ("172.20.0.0/14",)
+"""Networks that machines of this backend have their underlay addresses in; a mesh must keep out of them."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
@@ -22,6 +25,8 @@ class LabHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
 
 class LabSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Machines in small on this computer: exactly one of `count` and `hosts`."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ("count", "hosts")
 
     count: Annotated[
         Count | None, msgspec.Meta(description="How many machines; they are called `POOL-0`, `POOL-1` and so on.")

@@ -1,0 +1,69 @@
+"""The lab backend: machines in small on this computer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swarmctl.backends.base import Check, Host, Placement, PoolRequest
+from swarmctl.backends.lab import doctor, machine, placement
+from swarmctl.backends.lab.host import LabHost
+from swarmctl.backends.lab.marks import Lab
+from swarmctl.backends.lab.spec import LabSpec
+
+
+class LabBackend:
+    """See `swarmctl.backends.base.Backend`. Holds nothing: everything it knows stands in marks and in the kernel."""
+
+    name = "lab"
+    spec: type[Any] = LabSpec
+
+    def place(
+        self, stack: str, pools: Sequence[PoolRequest], previous: Mapping[str, Mapping[str, Any]]
+    ) -> list[Placement]:
+        """See `placement.place`."""
+        return placement.place(stack, pools, previous)
+
+    def create_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `machine.create`."""
+        return machine.create(inputs)
+
+    def read_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """See `machine.read`."""
+        return machine.read(inputs)
+
+    def update_machine(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Set address, MTU, route and limits; a node that has ended in the meantime is made again."""
+        return machine.create(new)
+
+    def delete_machine(self, inputs: Mapping[str, Any]) -> None:
+        """See `machine.delete`."""
+        machine.delete(inputs["host"]["stack"], inputs["node"])
+
+    def replaces(self) -> Mapping[str, str]:
+        """Where a node stands and what it is called can't be changed while it runs."""
+        return {
+            "backend": "another backend has other machines",
+            "host": "the machine is found by it",
+            "node": "a machine keeps its name",
+            "region": "the region decides the subnet",
+        }
+
+    def open_host(self, host: Mapping[str, Any]) -> Host:
+        """The node that `host` names."""
+        return LabHost(host)
+
+    def machines(self, stack: str) -> list[str]:
+        """The nodes that left a mark."""
+        return Lab(stack).names()
+
+    def sweep(self, stack: str) -> list[str]:
+        """See `machine.sweep`."""
+        return machine.sweep(stack)
+
+    def doctor(self) -> list[Check]:
+        """See `doctor.checks`."""
+        return doctor.checks()
+
+
+BACKEND = LabBackend()

@@ -1,0 +1,76 @@
+"""What `swarmctl doctor` says about labs on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from swarmctl import paths
+from swarmctl.backends.base import Check
+from swarmctl.backends.lab import cgroups, launch, modes
+from swarmctl.backends.lab.inside.seccomp import ARCHITECTURES
+
+_LINUX_ONLY = "the lab backend works on Linux only"
+
+
+def checks() -> list[Check]:
+    """Whether labs work here, and in which mode."""
+    if sys.platform != "linux":
+        return [Check("lab", False, _LINUX_ONLY, "run swarmctl in a Linux machine or virtual machine")]
+    found = [_tools()]
+    paths.data_home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=paths.data_home(), prefix="doctor-") as folder:
+        try:
+            mode = modes.detect("doctor", Path(folder), wireguard=True)
+        except modes.LabImpossible as error:
+            detail = "; ".join((error.message, *error.details))
+            return [*found, Check("lab mode", False, detail, error.hint)]
+    found += [Check("lab mode", True, _mode(mode)), Check("lab file system", True, _filesystem(mode))]
+    return [*found, _wireguard(mode), _limits(), _filter()]
+
+
+def _tools() -> Check:
+    path = launch.environment("doctor")["PATH"]
+    missing = [name for name in sorted({*modes.TOOLS, *modes.IN_NODES}) if shutil.which(name, path=path) is None]
+    if missing:
+        return Check("lab tools", False, f"missing: {', '.join(missing)}", modes.install_command(missing))
+    return Check("lab tools", True, ", ".join(sorted({*modes.TOOLS, *modes.IN_NODES})))
+
+
+def _mode(mode: modes.Mode) -> str:
+    return "rootless: one user namespace per lab" if mode.rootless else "root: namespaces of this machine's own"
+
+
+def _filesystem(mode: modes.Mode) -> str:
+    return "overlay over this machine's system folders" if mode.overlay else "system folders bound read-only"
+
+
+def _wireguard(mode: modes.Mode) -> Check:
+    if mode.kernel_wireguard:
+        return Check("lab WireGuard", True, "kernel")
+    if not modes.has_wireguard_go():
+        mend = f"{modes.install_command(['wireguard-go'])}, or `make setup` where Go is installed"
+        return Check("lab WireGuard", False, "neither the kernel nor wireguard-go", mend)
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        mend = "as root: chmod 0666 /dev/net/tun" if os.path.exists("/dev/net/tun") else "as root: modprobe tun"
+        return Check("lab WireGuard", False, "wireguard-go needs /dev/net/tun", mend)
+    return Check("lab WireGuard", True, "userspace (wireguard-go)")
+
+
+def _limits() -> Check:
+    found = cgroups.hierarchy()
+    able = [name for name, controller in (("cpus", "cpu"), ("memory", "memory")) if controller in found.parents]
+    if len(able) == 2:
+        return Check("lab limits", True, f"cpus and memory by control groups version {found.version}")
+    detail = "pools that declare resources can't be made; without them all works"
+    return Check("lab limits", True, detail, "run as root, or by `systemd-run --user --scope -p Delegate=yes`")
+
+
+def _filter() -> Check:
+    machine = os.uname().machine
+    if machine in ARCHITECTURES:
+        return Check("lab isolation", True, f"capabilities and system calls filtered ({machine})")
+    return Check("lab isolation", True, f"capabilities filtered; the system calls of {machine} are not")

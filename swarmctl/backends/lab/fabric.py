@@ -1,0 +1,100 @@
+"""The lab of one stack as a whole: its holder process, its mark, and its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swarmctl.backends.lab import cgroups, launch, marks, modes, network
+from swarmctl.backends.lab.marks import Lab, Process
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """A lab that runs."""
+
+    process: Process
+    rootless: bool
+    filesystem: str
+
+
+def running(lab: Lab) -> Fabric | None:
+    """The fabric, None when it does not run: never made, ended, or of before a reboot."""
+    mark = lab.fabric()
+    process = Process.load(mark.get("process"))
+    if process is None or not process.alive():
+        return None
+    return Fabric(process, mark["rootless"], mark["filesystem"])
+
+
+def ensure(lab: Lab, inputs: Mapping[str, Any]) -> Fabric:
+    """The fabric with a bridge for the machine's region. The caller holds the lab's lock."""
+    fabric = running(lab) or _start(lab)
+    mark = lab.fabric()
+    bridge = network.bridge_name(inputs["address"])
+    if bridge not in mark["bridges"]:
+        network.add_bridge(fabric.process, lab.tag, dict(inputs), user=fabric.rootless)
+        marks.write(lab.folder / "fabric.json", {**mark, "bridges": [*mark["bridges"], bridge]})
+    return fabric
+
+
+def _start(lab: Lab) -> Fabric:
+    trial = lab.folder / "trial"
+    trial.mkdir(exist_ok=True)
+    try:
+        mode = modes.detect(lab.tag, trial)
+    finally:
+        remove_tree(trial)
+    request = {"op": "fabric", "map": mode.map, "env": {**launch.environment(lab.tag)}}
+    mark = {"rootless": mode.rootless, "filesystem": mode.filesystem, "bridges": [], "stack": lab.stack}
+    with launch.Starting(launch.start(request, lab.tag), "the lab's network") as starting:
+        process = starting.announced()
+        marks.write(lab.folder / "fabric.json", {**mark, "process": process.dump()})
+        starting.go()
+    return Fabric(process, mode.rootless, mode.filesystem)
+
+
+def end_when_empty(lab: Lab) -> None:
+    """Take the fabric and the folder away when no node is left. The caller holds the lab's lock."""
+    if not lab.names():
+        end(lab)
+
+
+def end(lab: Lab) -> None:
+    """Take away whatever is left of the lab. The caller holds the lab's lock."""
+    for name in lab.names():
+        record = lab.record(name)
+        process = Process.load(record.get("process"))
+        if process is not None:
+            process.kill()
+    process = Process.load(lab.fabric().get("process"))
+    if process is not None:
+        process.kill()
+    for process in marks.tagged(lab.tag):
+        process.kill()
+    for name in lab.names():
+        cgroups.remove(lab.record(name).get("cgroups", {}))
+    # The marks last: whatever stops us, they still lead to what is left.
+    remove_tree(lab.nodes)
+    remove_tree(lab.folder)
+    try:
+        os.rmdir(lab.folder.parent)
+    except OSError:
+        return  # other labs are in it
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder whatever a node has put into it: any depth, any mode, no link followed."""
+    if not os.path.lexists(folder):
+        return
+    if os.geteuid():
+        # Only root removes from folders that forbid it.
+        subprocess.run(["chmod", "-R", "u+rwX", "--", folder], capture_output=True, check=False)
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], capture_output=True, check=False)
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)  # says what is in the way

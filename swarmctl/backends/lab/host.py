@@ -1,0 +1,191 @@
+"""A node through the host protocol: commands, files and services, always by way of `inside/`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from swarmctl.backends.base import OUTPUT_LIMIT, CommandFailed, Completed, HostGone, HostUnreachable, ServiceStatus
+from swarmctl.backends.lab import launch, machine, marks, terminal
+from swarmctl.backends.lab.inside.files import MISSING
+from swarmctl.backends.lab.marks import Lab, Process
+
+_SERVICE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_LINE = 4096
+ENVIRONMENT = {"PATH": launch.NODE_PATH, "LC_ALL": "C", "HOME": "/root", "USER": "root", "SHELL": "/bin/sh"}
+
+
+class LabHost:
+    """One node."""
+
+    def __init__(self, host: Mapping[str, Any]) -> None:
+        self.name: str = host["node"]
+        self._host = dict(host)
+
+    @contextmanager
+    def _started(
+        self, request: Mapping[str, Any], *, extra: Iterable[int] = (), streams: Mapping[str, Any] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """An operation of `inside/` in this node. Raises `HostGone`."""
+        lab, found, process, record = machine.running(self._host)
+        with ExitStack() as stack:
+            try:
+                prefix, outer = stack.enter_context(launch.into(found.process, user=found.rootless, mount=True))
+                spaces = stack.enter_context(process.namespaces("pid", "ipc", "uts", "net", "cgroup", "mnt"))
+                groups = [stack.enter_context(machine.join_group(path)) for path in record["cgroups"].values()]
+            except (ProcessLookupError, FileNotFoundError):
+                raise HostGone(f"{self.name} is going away", "run `swarmctl apply` to make it again") from None
+            whole = {**request, "map": None, "ns": spaces, "cgroups": groups}
+            descriptors = [*outer, *spaces.values(), *groups, *extra]
+            yield launch.start(whole, lab.tag, prefix=prefix, descriptors=descriptors, **(streams or {}))
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
+        """See `Host.run`. Status 127: no such program in the node; 126: it can't be executed; 128 + N: signal N."""
+        request = {"op": "run", "argv": list(argv), "env": ENVIRONMENT}
+        done = self._converse(request, stdin, timeout, argv)
+        if check and done.returncode:
+            raise self._failed(done)
+        return done
+
+    def _converse(self, request: Mapping[str, Any], stdin: bytes, timeout: float, argv: Sequence[str]) -> Completed:
+        with self._started(request) as process:
+            try:
+                stdout, stderr = launch.converse(process, stdin, timeout=timeout)
+            except subprocess.TimeoutExpired:
+                message = f"{self.name}: {argv[0]} did not end within {timeout:g} s"
+                raise HostUnreachable(message, "see whether the node is overloaded, and try again") from None
+        return Completed(tuple(argv), process.returncode, stdout, stderr)
+
+    def _failed(self, done: Completed) -> CommandFailed:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        message = f"{self.name}: {done.argv[0]} ended with status {done.returncode}"
+        return CommandFailed(f"{message}: {lines[-1][:500]}" if lines else message)
+
+    def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """See `Host.put`."""
+        self._checked({"op": "put", "path": _absolute(path), "mode": mode}, content, ("put", path))
+
+    def get(self, path: str) -> bytes | None:
+        """See `Host.get`. Raises `CommandFailed` for what is no regular file and for more than `OUTPUT_LIMIT`."""
+        request = {"op": "get", "path": _absolute(path), "limit": OUTPUT_LIMIT}
+        return self._checked(request, b"", ("get", path), missing=True)
+
+    def _checked(
+        self, request: Mapping[str, Any], stdin: bytes, argv: Sequence[str], *, missing: bool = False
+    ) -> bytes | None:
+        done = self._converse(request, stdin, 60.0, argv)
+        if missing and done.returncode == MISSING:
+            return None
+        if done.returncode:
+            raise self._failed(done)
+        return done.stdout
+
+    def remove(self, path: str) -> None:
+        """See `Host.remove`."""
+        if os.path.normpath(_absolute(path)) == "/":
+            raise ValueError("the root of a machine can't be removed")
+        self.run(["rm", "-rf", "--", path])
+
+    def start_service(self, name: str, argv: Sequence[str]) -> None:
+        """See `Host.start_service`. Raises `launch.LabBroken` when it can't be executed."""
+        lab = Lab(self._host["stack"])
+        folder = lab.node(self.name)
+        with marks.locked(folder) as there:
+            if not there:
+                raise HostGone(f"{self.name} does not exist", "run `swarmctl apply` to make it")
+            mark = self._mark(name)
+            if self._service(mark) is not None and lab.read(mark).get("argv") == list(argv):
+                return
+            self._stop(mark)
+            marks.make_folder(mark.parent)
+            marks.make_folder(folder / "log")
+            marks.write(mark, {"argv": list(argv), "process": None})
+            log = os.open(folder / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            try:
+                request = {"op": "service", "argv": list(argv), "env": ENVIRONMENT, "log": log}
+                with (
+                    self._started(request, extra=[log]) as process,
+                    launch.Starting(process, f"{self.name}: {name}") as starting,
+                ):
+                    found = starting.announced()
+                    marks.write(mark, {"argv": list(argv), "process": found.dump()})
+                    starting.go()
+            finally:
+                os.close(log)
+
+    def stop_service(self, name: str) -> None:
+        """See `Host.stop_service`."""
+        with marks.locked(Lab(self._host["stack"]).node(self.name)) as there:
+            if there:
+                mark = self._mark(name)
+                self._stop(mark)
+                mark.unlink(missing_ok=True)
+
+    def _stop(self, mark: Path) -> None:
+        process = self._service(mark)
+        if process is not None:
+            process.end()
+
+    def services(self) -> list[ServiceStatus]:
+        """See `Host.services`."""
+        found: list[ServiceStatus] = []
+        for mark in sorted((Lab(self._host["stack"]).node(self.name) / "services").glob("[!.]*.json")):
+            process = self._service(mark)
+            found.append(ServiceStatus(mark.stem, process is not None, None if process is None else process.pid))
+        return found
+
+    def _mark(self, name: str) -> Path:
+        if not _SERVICE.fullmatch(name):
+            raise ValueError(f"not a service name: {name!r}")
+        return Lab(self._host["stack"]).node(self.name) / "services" / f"{name}.json"
+
+    def _service(self, mark: Path) -> Process | None:
+        """The process of a service, None when it does not run."""
+        process = Process.load(Lab(self._host["stack"]).read(mark).get("process"))
+        return process if process is not None and process.alive() else None
+
+    def logs(self, *, tail: int = 200) -> Iterable[tuple[str, str]]:
+        """See `Host.logs`. Raises `HostGone` when the node has no folder."""
+        folder = Lab(self._host["stack"]).node(self.name)
+        if not folder.is_dir():
+            raise HostGone(f"{self.name} does not exist", "run `swarmctl apply` to make it")
+        return [(path.stem, line) for path in sorted((folder / "log").glob("*.log")) for line in _last(path, tail)]
+
+    def exec(self, argv: Sequence[str]) -> int:
+        """See `Host.exec`. With a terminal, the command gets one of its own: what runs in a node must not type here."""
+        environment = {**ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb"), "LC_ALL": "C.UTF-8"}
+        request = {"op": "run", "argv": list(argv), "env": environment}
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            with terminal.Terminal() as own:
+                streams: dict[str, int | IO[bytes]] = {"stdin": own.inner, "stdout": own.inner, "stderr": own.inner}
+                with self._started({**request, "tty": True}, streams=streams) as process:
+                    return own.relay(process)
+        with self._started(request, streams={"stdin": None, "stdout": None, "stderr": None}) as process:
+            try:
+                return process.wait()
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError(f"not an absolute path: {path!r}")
+    return path
+
+
+def _last(path: Path, count: int) -> list[str]:
+    """The last lines, at most the last MiB."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - (1 << 20)))
+        lines = deque(stream.read(1 << 20).decode("utf-8", "replace").splitlines(), maxlen=max(0, count))
+    return [line[:_LINE] for line in lines]

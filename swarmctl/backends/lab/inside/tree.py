@@ -1,0 +1,154 @@
+"""Building a node's file system below one folder that the node itself may have filled with traps."""
+
+from __future__ import annotations
+
+import os
+
+from . import kernel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_QUIET = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+MASKED_FILES = (
+    *("kcore", "keys", "key-users", "kmsg", "kallsyms", "kpagecount", "kpageflags", "kpagecgroup", "latency_stats"),
+    *("mtrr", "sched_debug", "slabinfo", "sysrq-trigger", "timer_list", "timer_stats", "vmallocinfo", "modules"),
+)
+MASKED_FOLDERS = ("acpi", "asound", "bus", "driver", "dynamic_debug", "fs", "irq", "scsi", "tty")
+MASKED_SYS = ("firmware", "devices/virtual/dmi", "devices/virtual/powercap", "fs/cgroup", "kernel/debug")
+
+
+class Tree:
+    """The node's root folder. Every name is opened step by step and never through a link."""
+
+    def __init__(self, root: str) -> None:
+        self._root = os.open(root, os.O_PATH | os.O_DIRECTORY)
+
+    def folder(self, path: str, mode: int = 0o755) -> str:
+        """Open a folder, made where it is missing or something else; returns a path that leads to it and only there."""
+        current = os.dup(self._root)
+        for part in path.split("/"):
+            if part in ("", ".", ".."):
+                raise ValueError(f"not a plain path: {path!r}")
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+            try:
+                following = os.open(part, flags, dir_fd=current)
+            except FileNotFoundError:
+                os.mkdir(part, mode, dir_fd=current)
+                os.chmod(part, mode, dir_fd=current)
+                following = os.open(part, flags, dir_fd=current)
+            except NotADirectoryError:
+                os.unlink(part, dir_fd=current)
+                os.mkdir(part, mode, dir_fd=current)
+                following = os.open(part, flags, dir_fd=current)
+            os.close(current)
+            current = following
+        return f"/proc/self/fd/{current}"
+
+    def file(self, path: str, content: bytes = b"", mode: int = 0o644) -> str:
+        """Make a file anew; returns a path that leads to it and only there."""
+        above, _, name = path.rpartition("/")
+        folder = os.open(self.folder(above), os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            pass
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(name, flags, mode, dir_fd=folder)
+        os.write(descriptor, content)
+        os.fchmod(descriptor, mode)
+        return f"/proc/self/fd/{descriptor}"
+
+    def link(self, path: str, target: str) -> None:
+        """Make a symbolic link where nothing stands."""
+        above, _, name = path.rpartition("/")
+        folder = os.open(self.folder(above), os.O_PATH | os.O_DIRECTORY) if above else os.dup(self._root)
+        try:
+            os.symlink(target, name, dir_fd=folder)
+        except FileExistsError:
+            pass
+        os.close(folder)
+
+    def exists(self, path: str) -> bool:
+        """Whether something stands there, looked up from the root without following the last link."""
+        try:
+            os.stat(path, dir_fd=self._root, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def mount(self, action: dict[str, Any]) -> None:
+        """One mount of the layout."""
+        kind = action["kind"]
+        if kind == "file":
+            kernel.bind(action["source"], self.file(action["target"]))
+            kernel.remount_read_only(self._existing(action["target"]))
+            return
+        target = self.folder(action["target"], action.get("mode", 0o755))
+        if kind == "overlay":
+            data = f"lowerdir={action['source']},upperdir={action['upper']},workdir={action['work']}"
+            kernel.mount("overlay", target, "overlay", kernel.MS_NODEV, data)
+        elif kind == "bind":
+            kernel.bind(action["source"], target, recursive=True)
+            kernel.remount_read_only(self.folder(action["target"]))
+        elif kind == "tmpfs":
+            kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, action["data"])
+        elif kind == "folder":
+            os.chmod(target, action["mode"])
+        elif kind == "hide":
+            self.hide(action["target"])
+
+    def hide(self, path: str) -> None:
+        """Put an empty, read-only folder in front of one."""
+        kernel.mount("tmpfs", self.folder(path), "tmpfs", _QUIET | kernel.MS_RDONLY, "size=4k,mode=555")
+
+    def devices(self, *, tty_group: bool) -> None:
+        """A `/dev` of the node's own: no disk, no memory, no kernel log."""
+        kernel.mount("tmpfs", self.folder("dev"), "tmpfs", kernel.MS_NOSUID | kernel.MS_NOEXEC, "size=64k,mode=755")
+        for name in DEVICES:
+            kernel.bind(f"/dev/{name}", self.file(f"dev/{name}"))
+        if os.path.exists("/dev/net/tun"):
+            kernel.bind("/dev/net/tun", self.file("dev/net/tun"))
+        group = ",gid=5" if tty_group else ""
+        kernel.mount(
+            "devpts",
+            self.folder("dev/pts"),
+            "devpts",
+            kernel.MS_NOSUID | kernel.MS_NOEXEC,
+            f"newinstance,ptmxmode=0666,mode=620{group}",
+        )
+        kernel.mount("tmpfs", self.folder("dev/shm"), "tmpfs", _QUIET, "size=64m,mode=1777")
+        self.link("dev/ptmx", "pts/ptmx")
+        for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+            self.link(f"dev/{name}", f"/proc/self/fd{target}")
+
+    def processes(self) -> None:
+        """`/proc` of the node's own process tree; settings read-only but for the network's."""
+        try:
+            kernel.mount("proc", self.folder("proc", 0o555), "proc", _QUIET)
+        except PermissionError as error:
+            raise PermissionError(
+                f"{error}; the kernel refuses a new /proc where this machine's own is covered"
+            ) from None
+        kernel.bind(self.folder("proc/sys"), self.folder("proc/sys"))
+        kernel.bind(self.folder("proc/sys/net"), self.folder("proc/sys/net"))
+        kernel.remount_read_only(self.folder("proc/sys"))
+        for name in MASKED_FILES:
+            if self.exists(f"proc/{name}"):
+                kernel.bind("/dev/null", self._existing(f"proc/{name}"))
+        for name in MASKED_FOLDERS:
+            if self.exists(f"proc/{name}"):
+                self.hide(f"proc/{name}")
+
+    def system(self) -> None:
+        """`/sys` of the node's own network namespace, read-only."""
+        kernel.mount("sysfs", self.folder("sys", 0o555), "sysfs", _QUIET | kernel.MS_RDONLY)
+        for name in MASKED_SYS:
+            if self.exists(f"sys/{name}"):
+                self.hide(f"sys/{name}")
+
+    def _existing(self, path: str) -> str:
+        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._root)
+        return f"/proc/self/fd/{descriptor}"

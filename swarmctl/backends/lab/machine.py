@@ -1,0 +1,225 @@
+"""One node from its making to its end. Every step may be cut off by kill -9 and is then done again or undone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import swarmctl
+from swarmctl import paths
+from swarmctl.backends.base import HostGone
+from swarmctl.backends.lab import cgroups, fabric, launch, layout, marks, modes, network
+from swarmctl.backends.lab.fabric import Fabric
+from swarmctl.backends.lab.marks import Lab, Process
+
+
+def create(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the node or adopt the one that runs. After a reboot it is made again over the same trees."""
+    lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
+    folder = lab.node(name)
+    while True:
+        with marks.locked(lab.folder, create=True):
+            marks.make_folder(lab.nodes)
+            marks.make_folder(folder)
+            try:
+                found = fabric.ensure(lab, inputs)
+            except BaseException:
+                if not lab.record(name):
+                    folder.rmdir()
+                    fabric.end_when_empty(lab)
+                raise
+        with marks.locked(folder) as mine:
+            if mine:
+                return _create(lab, found, inputs)
+
+
+def _create(lab: Lab, found: Fabric, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    name = inputs["node"]
+    record = lab.record(name)
+    process = _whole(record, found)
+    if process is not None:
+        _adjust(lab, found, record, inputs)
+    else:
+        _take_apart(lab, found, name, record)
+        try:
+            _build(lab, found, record, inputs)
+        except Exception:
+            _take_apart(lab, found, name, lab.record(name))
+            raise
+    return outputs(found)
+
+
+def outputs(found: Fabric) -> dict[str, Any]:
+    """What is told about a machine that exists."""
+    return {"mode": "rootless" if found.rootless else "root", "filesystem": found.filesystem}
+
+
+def _whole(record: Mapping[str, Any], found: Fabric | None) -> Process | None:
+    """The node's first process, None unless the node was made to the end and runs in this fabric."""
+    process = Process.load(record.get("process"))
+    if process is None or found is None or not record.get("ready"):
+        return None
+    return process if record.get("fabric") == found.process.dump() and process.alive() else None
+
+
+def _build(lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    name, resources = inputs["node"], inputs.get("resources", {})
+    folder = lab.node(name)
+    available = cgroups.hierarchy()
+    mark: dict[str, Any] = {
+        "inputs": dict(inputs),
+        "fabric": found.process.dump(),
+        "filesystem": found.filesystem,
+        "version": available.version,
+        "cgroups": cgroups.plan(lab.tag, name, available, resources),
+        # Trees made one way are of no use the other way.
+        "prepared": bool(record.get("prepared")) and record.get("filesystem") == found.filesystem,
+        "process": None,
+        "ready": False,
+    }
+    marks.write(folder / "node.json", mark)
+    if not mark["prepared"]:
+        for part in ("tree", "upper", "work"):
+            fabric.remove_tree(folder / part)
+        layout.prepare(folder, overlay=found.filesystem == "overlay")
+        mark["prepared"] = True
+    mark["cgroups"] = cgroups.make(mark["cgroups"], available.version, name, resources)
+    request = layout.request(folder, mark, lab.tag, hidden=hidden(), wireguard=modes.wireguard_go())
+    request |= {"op": "node", "map": None, "tty_group": _maps_tty_group(found.process)}
+    request["env"] = {"PATH": launch.NODE_PATH, marks.TAG: lab.tag}
+    with ExitStack() as stack, launch.into(found.process, user=found.rootless, mount=True) as (prefix, descriptors):
+        request["cgroups"] = [stack.enter_context(join_group(path)) for path in mark["cgroups"].values()]
+        process = launch.start(request, lab.tag, prefix=prefix, descriptors=[*descriptors, *request["cgroups"]])
+        starting = stack.enter_context(launch.Starting(process, name))
+        first = starting.announced()
+        mark["process"] = first.dump()
+        marks.write(folder / "node.json", mark)
+        network.connect(found.process, first, lab.tag, dict(inputs), user=found.rootless)
+        starting.go()
+    mark["ready"] = True
+    marks.write(folder / "node.json", mark)
+
+
+@contextmanager
+def join_group(group: str) -> Iterator[int]:
+    """Where a process writes 0 to join a control group."""
+    descriptor = os.open(f"{group}/cgroup.procs", os.O_WRONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _maps_tty_group(process: Process) -> bool:
+    """Whether group 5 (tty) exists in the lab's user namespace."""
+    for line in Path(f"/proc/{process.pid}/gid_map").read_text().splitlines():
+        first, _, count = (int(part) for part in line.split())
+        if first <= 5 < first + count:
+            return True
+    return False
+
+
+def hidden() -> list[Path]:
+    """What of this machine no node may see, wherever it stands."""
+    found = [paths.data_home(), paths.cache_home()]
+    checkout = Path(swarmctl.__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").exists():
+        found.append(checkout)
+    if sys.prefix != sys.base_prefix:
+        found.append(Path(sys.prefix))
+    return found
+
+
+def _take_apart(lab: Lab, found: Fabric | None, name: str, record: Mapping[str, Any]) -> None:
+    """End what runs of a node; its trees stay."""
+    process = Process.load(record.get("process"))
+    if process is not None:
+        process.kill()
+    if found is not None:
+        try:
+            network.disconnect(found.process, lab.tag, name, user=found.rootless)
+        except ProcessLookupError:
+            pass  # the fabric went, and all cables with it
+    cgroups.remove(record.get("cgroups", {}))
+    services = lab.node(name) / "services"
+    if services.is_dir():
+        fabric.remove_tree(services)
+
+
+def _adjust(lab: Lab, found: Fabric, record: dict[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Bring a node that runs to these inputs."""
+    process = Process.load(record["process"])
+    assert process is not None
+    name, resources = inputs["node"], inputs.get("resources", {})
+    available = cgroups.Hierarchy(record["version"], record["cgroups"])
+    cgroups.plan(lab.tag, name, available, resources)
+    marks.write(lab.node(name) / "node.json", {**record, "inputs": dict(inputs)})
+    cgroups.limit(record["cgroups"], record["version"], name, resources)
+    wanted = {key: inputs[key] for key in ("address", "gateway", "mtu")}
+    if network.observe(process, lab.tag, user=found.rootless) != wanted:
+        if network.has_port(process, lab.tag, user=found.rootless):
+            network.configure(process, lab.tag, dict(inputs), user=found.rootless)
+        else:
+            network.connect(found.process, process, lab.tag, dict(inputs), user=found.rootless)
+
+
+def read(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The inputs as the world has them; None when the node is gone or was never made to the end."""
+    lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
+    record, found = lab.record(name), fabric.running(lab)
+    process = _whole(record, found)
+    if process is None or found is None:
+        return None
+    try:
+        seen = network.observe(process, lab.tag, user=found.rootless)
+    except ProcessLookupError:
+        return None
+    made = record["inputs"]
+    resources = cgroups.read(record["cgroups"], record["version"], made.get("resources", {}))
+    kept = {key: value for key, value in made.items() if key != "resources"}
+    return {**kept, **seen, **({"resources": resources} if resources else {})}
+
+
+def delete(stack: str, name: str) -> None:
+    """Take the node away, and the lab with the last one."""
+    lab = Lab(stack)
+    folder = lab.node(name)
+    with marks.locked(folder) as mine:
+        if mine:
+            _take_apart(lab, fabric.running(lab), name, lab.record(name))
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name == "node.json"):
+                if entry.name != "node.json":
+                    fabric.remove_tree(Path(entry.path))
+            with marks.locked(lab.folder):
+                fabric.remove_tree(folder)
+    with marks.locked(lab.folder) as there:
+        if there:
+            fabric.end_when_empty(lab)
+
+
+def sweep(stack: str) -> list[str]:
+    """Take everything away that the lab has, in whatever state; returns the names of its nodes."""
+    lab = Lab(stack)
+    with marks.locked(lab.folder) as there:
+        if there:
+            names = lab.names()
+            fabric.end(lab)
+            return names
+    for process in marks.tagged(lab.tag):
+        process.kill()
+    return []
+
+
+def running(host: Mapping[str, Any]) -> tuple[Lab, Fabric, Process, dict[str, Any]]:
+    """What it takes to enter a node. Raises `HostGone`."""
+    lab, name = Lab(host["stack"]), host["node"]
+    record, found = lab.record(name), fabric.running(lab)
+    process = _whole(record, found)
+    if process is None or found is None:
+        why = "it was never made, or this machine was started anew" if not record else "its processes are gone"
+        raise HostGone(f"{name} does not exist any more: {why}", "run `swarmctl apply` to make it again")
+    return lab, found, process, record

@@ -1,0 +1,137 @@
+"""How a lab can be driven here: as root, as an ordinary user in a user namespace of the lab's own, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmctl import paths
+from swarmctl.backends.lab import launch
+from swarmctl.errors import SwarmError
+
+TOOLS = ("ip", "nsenter")
+"""Programs of this machine that a lab is built with."""
+IN_NODES = ("ip", "nft", "wg", "ping")
+"""Programs that nodes are configured with."""
+PACKAGES = {
+    "apt-get": {"ip": "iproute2", "nsenter": "util-linux", "nft": "nftables", "wg": "wireguard-tools",
+                "ping": "iputils-ping", "wireguard-go": "wireguard-go"},
+    "dnf": {"ip": "iproute", "nsenter": "util-linux-core", "nft": "nftables", "wg": "wireguard-tools",
+            "ping": "iputils", "wireguard-go": "wireguard-go"},
+}  # fmt: skip
+"""Package of each program by package manager."""
+
+
+class LabImpossible(SwarmError):
+    """This machine allows no lab; the details say what was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What this machine allows."""
+
+    rootless: bool
+    overlay: bool
+    kernel_wireguard: bool
+
+    @property
+    def name(self) -> str:
+        """As `doctor` calls it."""
+        return "rootless" if self.rootless else "root"
+
+    @property
+    def filesystem(self) -> str:
+        """How a node gets this machine's system folders."""
+        return "overlay" if self.overlay else "bind"
+
+    @property
+    def map(self) -> tuple[int, int] | None:
+        """The user that is root in the lab's user namespace; None where there is none."""
+        return (os.geteuid(), os.getegid()) if self.rootless else None
+
+
+def detect(tag: str, folder: Path | None, *, wireguard: bool = False) -> Mode:
+    """Try out what works; `folder` is where an overlay is tried. Raises `LabImpossible`."""
+    if sys.platform != "linux":
+        raise LabImpossible("the lab backend works on Linux only", "run swarmctl in a Linux machine or virtual machine")
+    missing = [name for name in TOOLS if shutil.which(name, path=launch.environment(tag)["PATH"]) is None]
+    if missing:
+        raise LabImpossible(f"the lab needs {' and '.join(missing)}", install_command(missing))
+    tried: list[str] = []
+    for rootless in (False, True) if os.geteuid() == 0 else (True,):
+        done = _probe(tag, folder, rootless=rootless, wireguard=wireguard)
+        if done.returncode == 0:
+            words = done.stdout.decode().split()
+            return Mode(rootless, "overlay" in words, "wireguard" in words)
+        tried.append(f"{'user namespace' if rootless else 'as root'}: {done.stderr.decode(errors='replace').strip()}")
+    raise LabImpossible("this machine allows no lab", _mend(), details=tried)
+
+
+def _probe(tag: str, folder: Path | None, *, rootless: bool, wireguard: bool) -> subprocess.CompletedProcess[bytes]:
+    request = {
+        "op": "probe",
+        "map": (os.geteuid(), os.getegid()) if rootless else None,
+        "folder": str(folder) if folder is not None and not rootless else "",
+        "wireguard": wireguard,
+        "env": launch.environment(tag),
+    }
+    process = launch.start(request, tag)
+    stdout, stderr = launch.converse(process, timeout=20)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def _mend() -> str:
+    """What stands in the way of user namespaces, as an instruction."""
+    if os.geteuid() == 0:
+        return "allow CAP_SYS_ADMIN and CAP_NET_ADMIN (a container: run it privileged), or use another machine"
+    for name, wrong, mend in (
+        ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
+        ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+    ):
+        try:
+            value = Path("/proc/sys", name).read_text().strip()
+        except OSError:
+            continue
+        if value == wrong:
+            return f"have root run `{mend}`, or run as root"
+    if not os.path.exists("/proc/self/ns/user"):
+        return "run as root: this kernel has no user namespaces (CONFIG_USER_NS)"
+    return "run as root, or have user namespaces allowed on this machine"
+
+
+def install_command(programs: list[str]) -> str:
+    """The one command that installs the packages of these programs."""
+    for manager, packages in PACKAGES.items():
+        if shutil.which(manager, path=f"{os.environ.get('PATH', '')}:/usr/bin"):
+            names = sorted({packages[name] for name in programs})
+            return f"as root: {manager} install -y {' '.join(names)}"
+    return f"install {', '.join(programs)} with the package manager of this system"
+
+
+def wireguard_go() -> Path | None:
+    """The userspace implementation where a node would not find it by itself, and this machine has it."""
+    for folder in ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"):
+        if os.access(f"/{folder}/wireguard-go", os.X_OK):
+            return None
+    found = shutil.which("wireguard-go")
+    if found:
+        return Path(found).resolve()
+    built = sorted((paths.cache_home() / "bin").glob("wireguard-go*"))
+    return next((path.resolve() for path in reversed(built) if os.access(path, os.X_OK) and path.is_file()), None)
+
+
+def has_wireguard_go() -> bool:
+    """Whether nodes have the userspace implementation."""
+    return wireguard_go() is not None or shutil.which("wireguard-go", path=launch.NODE_PATH) is not None
+
+
+def wireguard_mode(tag: str = "probe") -> str:
+    """`kernel`, `userspace`, or empty when this machine has neither. Raises `LabImpossible`."""
+    if detect(tag, None, wireguard=True).kernel_wireguard:
+        return "kernel"
+    return "userspace" if has_wireguard_go() else ""
