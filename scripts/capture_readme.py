@@ -2,6 +2,8 @@
 
 A block that starts with "```console run" needs no engine (a test compares it each time); "```console lab" brings up
 nodes; plain "```console" is shown and not run. All of them work in a copy of stacks/ with a data folder of its own.
+
+usage: scripts/capture_readme.py [run|lab ...]     by default both
 """
 
 from __future__ import annotations
@@ -74,16 +76,16 @@ def sandbox() -> Iterator[Run]:
         yield run
 
 
-def main() -> int:
+def main(kinds: tuple[str, ...]) -> None:
     """Write the README anew; whatever happens, no lab is left."""
     with sandbox() as run:
         try:
-            text = rendered(README.read_text("utf-8"), ("run", "lab"), run)
+            text = rendered(README.read_text("utf-8"), kinds, run)
         finally:
-            run("swarmctl -C stacks/lab destroy --yes")
+            if "lab" in kinds:
+                run("swarmctl -C stacks/lab destroy --yes")
     README.write_text(text, "utf-8")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(tuple(sys.argv[1:]) or ("run", "lab"))

@@ -35,7 +35,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_in(folder: Path) -> Run:
     def run(*command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -93,7 +94,8 @@ def test_the_house_accepts_it(copy: Path) -> None:
 
 
 def test_the_tests_that_walk_the_kinds_cover_it(copy: Path) -> None:
-    run_in(copy)(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/kinds")
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not integration and not slow")
+    run_in(copy)(sys.executable, "-m", "pytest", *options, "tests/kinds")
 
 
 @pytest.mark.parametrize("name", ["banner", "Ban-ner", "../Evil", "Cluster"])
