@@ -1,0 +1,57 @@
+"""The nodes that a stack declares, and one of them by name: what `status`, `graph`, `exec` and `logs` begin with."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmctl.declarations.declaration import Inventory
+from swarmctl.errors import UsageError
+from swarmctl.graph.model import Graph, Machine, MeshMember
+from swarmctl.operations.stack import compile_stack, load
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A stack as its files and its state have it; nothing here was asked of a machine."""
+
+    name: str
+    inventory: Inventory
+    machines: tuple[Machine, ...]
+    members: tuple[MeshMember, ...]
+    recorded: frozenset[str]
+    """Addresses in the state: what was applied and not destroyed."""
+
+    @classmethod
+    def of(cls, name: str, inventory: Inventory, graph: Graph, recorded: frozenset[str] = frozenset()) -> Declared:
+        """Take from a compiled graph what one needs to look at nodes, in the natural order of their names."""
+        machines = sorted(graph.exported(Machine), key=lambda machine: natural(machine.name))
+        members = sorted(graph.exported(MeshMember), key=lambda member: (member.mesh, natural(member.node)))
+        return cls(name, inventory, tuple(machines), tuple(members), recorded)
+
+
+def declared(folder: Path) -> Declared:
+    """Read the stack in `folder`, with the addresses that its nodes got before. Doesn't start the engine.
+
+    Raises NoDocuments and InvalidDeclaration.
+    """
+    stack = compile_stack(*load(folder))
+    return Declared.of(stack.loaded.name, stack.loaded.inventory, stack.graph, frozenset(stack.snapshot.resources))
+
+
+def find(machines: Sequence[Machine], name: str) -> Machine:
+    """The machine called `name`. Raises UsageError that names the nearest and lists all when there is none."""
+    by_name = {machine.name: machine for machine in machines}
+    if name in by_name:
+        return by_name[name]
+    near = difflib.get_close_matches(name, by_name, n=1)
+    known = ", ".join(sorted(by_name, key=natural)) or "none; the stack declares no machines"
+    hint = (f"did you mean {near[0]!r}? " if near else "") + f"nodes: {known}"
+    raise UsageError(f"no such node: {name!r}", hint)
+
+
+def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Sort key that puts `workers-2` before `workers-10`."""
+    return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in name.split("-"))
