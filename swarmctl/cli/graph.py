@@ -1,0 +1,42 @@
+"""`swarmctl graph`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from swarmctl.cli.context import Context, format_option, pass_context, print_out
+from swarmctl.errors import SwarmError
+
+
+@click.command(name="graph")
+@format_option("mermaid", "dot", "svg")
+@click.option("--flows", is_flag=True, help="Draw what the security policies allow, too.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file."
+)
+@pass_context
+def command(context: Context, format_: str, flows: bool, output: Path | None) -> None:
+    """Draw the mesh as it is declared: nodes by region and pool, hubs, tunnels. Asks no machine.
+
+    A mesh of more than 40 nodes or 450 tunnels is drawn with tunnels in bundles, counted between pools.
+
+    \b
+    Examples:
+      swarmctl graph                                    a list
+      swarmctl graph --format svg --output mesh.svg     a picture, legible on light and dark pages
+      swarmctl graph --format mermaid --flows           for a Markdown file
+      swarmctl graph --format dot | dot -Tpdf -o mesh.pdf
+    """
+    from swarmctl.operations.graph import graph
+    from swarmctl.reports.graph import render
+
+    drawn = render(graph(context.folder), format_, flows=flows)
+    if output is None:
+        print_out(drawn)
+        return
+    try:
+        output.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        raise SwarmError(f"{output} cannot be written: {error.strerror}") from error
