@@ -15,7 +15,7 @@ help: ## Say what can be made
 setup: ## Make .venv with swarmctl in it
 	@scripts/setup
 
-machine: setup
+machine: setup ## Install what labs need: system packages, the Pulumi engine, wireguard-go
 	@$(BIN)/python scripts/prepare_machine.py
 
 lab: machine ## Bring up the cluster of stacks/lab on this machine and show it
