@@ -50,17 +50,27 @@ class _Hashes:
 
     def __init__(self) -> None:
         self._known: dict[int, bytes] = {}
+        self._keys: dict[str, bytes] = {}
 
     def of(self, value: Json) -> bytes:
         if not isinstance(value, Mapping):
             return sha256(b"v" + canonical_bytes(value)).digest()
-        found = self._known.get(id(value))
+        known, keys = self._known, self._keys
+        found = known.get(id(value))
         if found is None:
-            parts = sha256(b"m")
+            parts = [b"m"]
             for key in sorted(value):
-                parts.update(len(key).to_bytes(4, "big") + key.encode("utf-8", "surrogatepass") + self.of(value[key]))
-            found = self._known[id(value)] = parts.digest()
+                item = value[key]
+                parts.append(keys.get(key) or self._key(key))
+                parts.append(known.get(id(item)) or self.of(item))
+            found = known[id(value)] = sha256(b"".join(parts)).digest()
         return found
+
+    def _key(self, key: str) -> bytes:
+        """A key with its length in front, so that no two rows of keys read the same."""
+        raw = key.encode("utf-8", "surrogatepass")
+        self._keys[key] = len(raw).to_bytes(4, "big") + raw
+        return self._keys[key]
 
 
 def _plain(value: Any) -> Json:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from sys import intern
 
 TABLE = "swarmctl"
 FAMILY = "inet"
@@ -79,17 +80,18 @@ def compile_rules(door: Door) -> dict[str, str]:
     }
     outside, inside = f'iifname != "{door.interface}"', f'iifname "{door.interface}"'
     for family, addresses in _by_family(door.endpoints):
-        source = f"{family} saddr {canonical(addresses)}"
+        source = f"{family} saddr {addresses}"
         rules[f"wireguard:{family}"] = f"{outside} {source} udp dport {door.port} accept"
         rules[f"underlay:echo:{family}"] = f"{outside} {source} {_ECHO[family]} {LIMIT} accept"
-    for family in dict.fromkeys(_family(cidr) for cidr in door.cidrs):
+    for family in dict.fromkeys("ip6" if ":" in cidr else "ip" for cidr in door.cidrs):
         rules[f"mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} accept"
         rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} accept"
     for flow in door.flows:
-        for family, addresses in _by_family(flow.sources):
-            source = f"{inside} {family} saddr {canonical(addresses)}"
+        for family, addresses in _flow_sources(flow.sources):
             for ports in merge_ports(flow.ports):
-                rules[f"flow:{flow.name}:{ports}:{family}"] = f"{source} {flow.protocol} dport {ports} accept"
+                text = f"{inside} {family} saddr {addresses} {flow.protocol} dport {ports} accept"
+                # One string for all nodes that the flow goes to: it names every node that it comes from.
+                rules[f"flow:{flow.name}:{ports}:{family}"] = intern(text)
     if door.forwards:
         rules["through"] = f'{inside} oifname "{door.interface}" accept'
     return dict(sorted(rules.items(), key=lambda item: order(item[0])))
@@ -116,8 +118,7 @@ def chain(name: str) -> str:
 
 def canonical(elements: Iterable[str]) -> str:
     """A list of values as this module writes them: sorted, without doubles, one alone without braces."""
-    found = sorted(set(elements), key=_sort_key)
-    return found[0] if len(found) == 1 else "{ " + ", ".join(found) + " }"
+    return _braced(sorted(set(elements), key=_sort_key))
 
 
 def merge_ports(ports: Iterable[str]) -> list[str]:
@@ -162,31 +163,37 @@ def sources(text: str) -> Sequence[str]:
     return [word.rstrip(",") for word in rest[1 : rest.index("}")]] if rest[0] == "{" else rest[:1]
 
 
-def _family(address: str) -> str:
-    return "ip6" if ":" in address else "ip"
+def _by_family(addresses: tuple[str, ...]) -> list[tuple[str, str]]:
+    """nft's word for the family → the addresses of it as one text, without empty ones."""
+    found: dict[str, list[str]] = {}
+    for version, _, text in sorted(map(_known, dict.fromkeys(addresses))):
+        found.setdefault("ip" if version == 4 else "ip6", []).append(text)
+    return [(family, _braced(texts)) for family, texts in found.items()]
 
 
-def _by_family(addresses: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """nft's word for the family → the addresses of it, without empty ones."""
-    found: dict[str, list[str]] = {"ip": [], "ip6": []}
-    for address in addresses:
-        found[_family(address)].append(_normal(address))
-    return [(family, of) for family, of in found.items() if of]
-
-
-@lru_cache(maxsize=65536)
-def _normal(address: str) -> str:
-    """As nft lists it (RFC 5952)."""
-    return str(ip_address(address))
+@lru_cache(maxsize=1024)
+def _flow_sources(addresses: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The same, remembered: the sources of a flow are the same on every node it goes to."""
+    return _by_family(addresses)
 
 
 @lru_cache(maxsize=65536)
+def _known(address: str) -> tuple[int, int, str]:
+    """Version, value, and the text as nft lists it (RFC 5952); sorts as addresses do."""
+    known = ip_address(address)
+    return known.version, int(known), str(known)
+
+
+def _braced(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"
+
+
 def _sort_key(text: str) -> tuple[int, int, str]:
     """Numbers by value, then addresses by value, then words."""
     if text.isdigit():
         return (0, int(text), "")
     try:
-        return (1, int(ip_address(text)), "")
+        return (1, _known(text)[1], "")
     except ValueError:
         low = text.partition("-")[0]
         return (0, int(low), text) if low.isdigit() else (2, 0, text)

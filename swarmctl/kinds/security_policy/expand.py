@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Machine, MeshMember, Resource
@@ -21,6 +22,7 @@ def expand(context: Expansion) -> None:
     nothing to nodes that another policy watches over.
     """
     machines = {machine.name: machine for machine in context.graph.exported(Machine)}
+    underlay = {name: machine.underlay for name, machine in machines.items()}
     members = context.graph.exported(MeshMember)
     for policy in context.inventory.of("SecurityPolicy"):
         clusters = {
@@ -44,7 +46,7 @@ def expand(context: Expansion) -> None:
                 for flow in policy.spec.network.flows
                 if matches(flow.to, machine.labels)
             ]
-            endpoints = tuple(address for peer in member.peers for address in machines[peer].underlay)
+            endpoints = tuple(chain.from_iterable(map(underlay.__getitem__, member.peers)))
             context.graph.add(_firewall(policy, machine, member, endpoints, flows))
 
 

@@ -1,0 +1,173 @@
+"""How long a full mesh takes to compile, and in how much memory, against wg-meshconf for the same nodes.
+
+Measured in a process of its own each time, after imports and after reading the files: declarations to the whole graph
+(addresses, tunnels, firewalls) and its digest. wg-meshconf: `genconfig` from a database that is there already.
+Bounds for 1,000 nodes: at most 3 s and 300 MiB, everything that was imported included; the time per peer must not
+grow with the mesh. By default wg-meshconf gets 300 nodes, with `--full` 1,000, which takes it a minute or two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NODES = 1000
+SECONDS, MEBIBYTES, GROWTH = 3.0, 300.0, 2.0
+STACK = """\
+apiVersion: swarmctl/v1alpha1
+kind: Stack
+metadata: {{name: bench}}
+spec: {{defaults: {{cluster: core, region: eu-central}}}}
+---
+apiVersion: swarmctl/v1alpha1
+kind: Cluster
+metadata: {{name: core}}
+spec: {{mesh: backbone, securityPolicy: baseline}}
+---
+apiVersion: swarmctl/v1alpha1
+kind: NodePool
+metadata: {{name: workers, labels: {{role: worker}}}}
+spec: {{lab: {{count: {nodes}}}}}
+---
+apiVersion: swarmctl/v1alpha1
+kind: Mesh
+metadata: {{name: backbone}}
+spec: {{cidrs: [10.88.0.0/16, "fd88:5b2a::/64"], persistentKeepalive: 25}}
+---
+apiVersion: swarmctl/v1alpha1
+kind: SecurityPolicy
+metadata: {{name: baseline}}
+spec: {{network: {{flows: [{{name: ray, ports: [6379]}}]}}}}
+"""
+
+
+def compile_once(nodes: int) -> dict[str, Any]:
+    """Runs in the child: one compilation."""
+    from swarmctl.graph.canonical import digest
+    from swarmctl.kinds import expansion_order
+    from swarmctl.kinds.base import load
+    from swarmctl.kinds.compile import compile_graph
+    from swarmctl.operations.load import load_stack
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "stack.yaml").write_text(STACK.format(nodes=nodes))
+        stack = load_stack(Path(folder))
+    for kind in expansion_order():
+        if kind.expand:
+            load(kind.expand)
+    before = _peak()
+    started = time.perf_counter()
+    graph = compile_graph(stack.inventory, stack.identity, lambda address: None)
+    compiled = time.perf_counter() - started
+    digest(graph)
+    seconds = time.perf_counter() - started
+    peers = sum(len(r.inputs["peers"]) for r in graph.resources.values() if r.type == "swarm:mesh:Peers")
+    if peers != nodes * (nodes - 1):
+        raise AssertionError(f"{peers} peers")
+    return {"seconds": seconds, "compiled": compiled, "peak": _peak(), "before": before}
+
+
+def meshconf_once(nodes: int) -> dict[str, Any]:
+    """Runs in the child: `wg-meshconf genconfig` for as many nodes."""
+    from wg_meshconf.database_manager import KEY_TYPE
+
+    program = Path(sys.executable).with_name("wg-meshconf")
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "database.csv"
+        with database.open("w", newline="") as file:
+            writer = csv.DictWriter(file, KEY_TYPE.keys(), quoting=csv.QUOTE_ALL)
+            writer.writeheader()
+            for number in range(nodes):
+                high, low = divmod(number + 1, 250)
+                key = subprocess.run(["wg", "genkey"], capture_output=True, check=True, text=True).stdout.strip()
+                writer.writerow(
+                    {
+                        "Name": f"workers-{number}",
+                        "Address": f"10.88.{high}.{low}/16",
+                        "Endpoint": f"172.20.{high}.{low}",
+                        "ListenPort": 51820,
+                        "PrivateKey": key,
+                        "PersistentKeepalive": 25,
+                    }
+                )
+        (Path(folder) / "out").mkdir()
+        started = time.perf_counter()
+        subprocess.run(
+            [program, "-d", database, "genconfig", "-o", Path(folder) / "out"], check=True, stdout=subprocess.DEVNULL
+        )
+        seconds = time.perf_counter() - started
+        written = len(list((Path(folder) / "out").iterdir()))
+    if written != nodes:
+        raise AssertionError(f"{written} files")
+    return {"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}
+
+
+def _peak() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def child(what: str, nodes: int) -> dict[str, Any]:
+    """One measurement in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", what, str(nodes)], stdout=subprocess.PIPE, check=True, text=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def best(nodes: int, rounds: int = 3) -> dict[str, Any]:
+    """The quickest of some rounds: the others were disturbed."""
+    return min((child("swarmctl", nodes) for _ in range(rounds)), key=lambda found: found["seconds"])
+
+
+def main() -> int:
+    """Print the ratios; 1 when a bound is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="1,000 nodes for wg-meshconf too")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        what, nodes = arguments.child
+        print(json.dumps((compile_once if what == "swarmctl" else meshconf_once)(int(nodes))))
+        return 0
+
+    whole = best(NODES)
+    ok = whole["seconds"] <= SECONDS and whole["peak"] <= MEBIBYTES
+    print(
+        f"full mesh of {NODES:,} nodes: {whole['seconds']:.2f} s (graph {whole['compiled']:.2f} s, digest the rest), "
+        f"peak {whole['peak']:.0f} MiB of which {whole['before']:.0f} before: "
+        f"at most {SECONDS:.0f} s and {MEBIBYTES:.0f} MiB: {'ok' if ok else 'OVER'}"
+    )
+
+    per_peer = {n: best(n)["seconds"] / (n * (n - 1)) for n in (250, 500)} | {
+        NODES: whole["seconds"] / (NODES * (NODES - 1))
+    }
+    growth = per_peer[NODES] / per_peer[250]
+    figures = ", ".join(f"{n:,} nodes {seconds * 1e6:.2f} µs" for n, seconds in per_peer.items())
+    print(f"per peer of a node: {figures}: ratio {growth:.2f} (at most {GROWTH:.0f}) ", end="")
+    print("ok" if growth <= GROWTH else "OVER")
+
+    compared = NODES if arguments.full else 300
+    if shutil.which("wg") is None:
+        print("wg-meshconf is not compared: `wg` is not installed")
+    else:
+        other, own = child("wg-meshconf", compared), whole if compared == NODES else best(compared)
+        print(
+            f"wg-meshconf, {compared:,} nodes: {other['seconds']:.1f} s, peak {other['peak']:.0f} MiB; "
+            f"swarmctl {own['seconds']:.2f} s, {own['peak']:.0f} MiB: ratio {other['seconds'] / own['seconds']:.0f}"
+        )
+    return 0 if ok and growth <= GROWTH else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
