@@ -46,8 +46,8 @@ class Stack:
         return {machine.name for machine in self.graph.exported(Machine)}
 
 
-def load(folder: Path, emit: Emit) -> tuple[LoadedStack, Store]:
-    """The declarations and where their state is kept; says how many warnings they have.
+def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
+    """The declarations and where their state is kept; `emit` is told how many warnings they have.
 
     Raises InvalidDeclaration, NoDocuments.
     """
@@ -55,7 +55,7 @@ def load(folder: Path, emit: Emit) -> tuple[LoadedStack, Store]:
     from swarmctl.state.store import Store
 
     loaded = load_stack(folder)
-    if count := len(loaded.diagnostics):
+    if emit and (count := len(loaded.diagnostics)):
         what = "a warning" if count == 1 else f"{count} warnings"
         emit(Note(f"the declarations have {what}; see `swarmctl validate`", warning=True))
     return loaded, Store(loaded.identity, loaded.state_url)

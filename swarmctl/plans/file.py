@@ -139,7 +139,8 @@ def compare(saved: SavedPlan, fresh: Plan) -> None:
 def _told(change: Mapping[str, Any] | None) -> str:
     if change is None:
         return "unchanged"
-    return f"{change['action']} of {len(change['properties'])} properties"
+    count = len(change["properties"])
+    return f"{change['action']} of {count} propert{'y' if count == 1 else 'ies'}"
 
 
 def _canonical(value: Any) -> bytes:

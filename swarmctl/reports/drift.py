@@ -46,7 +46,7 @@ def _line(item: DriftedProperty, color: bool, width: int) -> Iterator[str]:
     if not item.path:
         yield f"      {paint('gone', 'red', color=color)}: it was applied and is not there any more"
         return
-    expected, actual = show(item.expected), show(item.actual)
+    expected, actual = ("(nothing)" if value is None else show(value) for value in (item.expected, item.actual))
     if 12 + len(item.path) + len(expected) + len(actual) <= width:
         yield f"      {safe(item.path)}: {expected} → {actual}"
         return

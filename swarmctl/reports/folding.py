@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from swarmctl.plans.model import Action, Change
+from swarmctl.plans.model import Action, Change, PropertyDiff
+from swarmctl.reports.values import delta
 
 _ADDRESS = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})(?:/\d{1,3})?(?![\w])"
@@ -35,7 +36,7 @@ _WORD = re.compile(r"[\w-]+")
 def fold(changes: Iterable[Change]) -> list[Fold]:
     """Fold changes of one pool, in the order in which each first appears.
 
-    Updates and replacements fold only when they are identical but for their own node's name. Creations and removals
+    Updates and replacements fold only when they change the same, but for their own node's name. Creations and removals
     also fold when they are alike: names of nodes and addresses may differ, since every node has its own.
     """
     changes = list(changes)
@@ -84,12 +85,18 @@ def _identity(change: Change) -> Any:
     def mask(text: str) -> str:
         return own.sub("\0node", text) if change.node in text else text
 
+    def values(diff: PropertyDiff) -> tuple[str, ...]:
+        # Where effects say what lands on the host, the same words in and out of values that are each node's own
+        # (lists of all others, for instance) are the same change.
+        words = delta(diff.before, diff.after) if change.effects and diff.action == "update" else ""
+        return (mask(words),) if words else (mask(repr(diff.before)), mask(repr(diff.after)))
+
     return (
         change.action,
         change.type,
         tuple(
-            (mask(diff.path), diff.action, mask(repr(diff.before)), mask(repr(diff.after)), diff.replaces, diff.reason)
-            for diff in change.properties
+            (mask(diff.path), diff.action, values(diff), diff.replaces, diff.reason)
+            for diff in sorted(change.properties, key=lambda diff: diff.path)
         ),
         tuple((effect.action, mask(effect.text)) for effect in change.effects),
         mask(change.impact),

@@ -10,7 +10,7 @@ from swarmctl.plans.model import Action, Change, HostEffect, Plan, PropertyDiff
 from swarmctl.reports import drift
 from swarmctl.reports.console import amount, names, paint, safe
 from swarmctl.reports.folding import Fold, fold
-from swarmctl.reports.values import UNKNOWN, show
+from swarmctl.reports.values import delta, show
 
 COLORS = {
     Action.CREATE: "green",
@@ -109,7 +109,7 @@ def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:
             if folded.exact
             else (f"      alike on {count}, with names and addresses of their own: {safe(nodes)}")
         )
-    details = [*_properties(change, color, width), *_effects(change, color)]
+    details = [*_properties(folded, color, width), *_effects(change, color)]
     whole = change.action in (Action.UPDATE, Action.REPLACE) or len(details) <= MOST_LINES
     yield from details if whole else details[: MOST_LINES - 1]
     if not whole:
@@ -119,33 +119,37 @@ def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:
         yield f"      {paint('disrupts:', 'yellow', color=color)} {safe(change.impact)}"
 
 
-def _properties(change: Change, color: bool, width: int) -> Iterator[str]:
+def _properties(folded: Fold, color: bool, width: int) -> Iterator[str]:
     """Before → after per property. What a creation or removal lands on a host says the same in fewer words."""
+    change = folded.first
     if change.action in (Action.CREATE, Action.DELETE) and change.effects:
         return
     for diff in change.properties:
-        yield from _property(diff, change.action, color, width)
+        # Of values that are each node's own only what all of them gain and lose can be shown for all.
+        common = delta(diff.before, diff.after) if len(folded.changes) > 1 and change.effects else ""
+        yield from _property(diff, common, color, width)
 
 
-def _property(diff: PropertyDiff, action: Action, color: bool, width: int) -> Iterator[str]:
+def _property(diff: PropertyDiff, common: str, color: bool, width: int) -> Iterator[str]:
     glyph, paintbrush = _EFFECT.get(diff.action, ("~", "yellow"))
-    head = f"      {paint(glyph, paintbrush, color=color)} {safe(diff.path)}"
-    length = 9 + len(diff.path)
+    head = f"      {paint(glyph, paintbrush, color=color)} {safe(diff.path)}:"
     why = ""
     if diff.replaces:
         why = "  forces replacement" + (f": {safe(diff.reason)}" if diff.reason else "")
-    before, after = show(diff.before), show(diff.after)
-    one_sided = diff.action != "update"
-    value = (after if diff.action == "add" else before) if one_sided else f"{before} → {after}"
     tail = paint(why, "magenta", color=color)
-    if action is Action.CREATE and diff.action == "add" and after == UNKNOWN:
-        value = paint(value, "dim", color=color)
-    if one_sided or length + len(value) + len(why) <= width:
-        yield f"{head}: {value}{tail}"
+    before, after = show(diff.before), show(diff.after)
+    if diff.action != "update":
+        yield f"{head} {after if diff.action == 'add' else before}{tail}"
         return
-    yield f"{head}:{tail}"
-    yield f"          {before}"
-    yield f"        → {after}"
+    whole = f"{before} → {after}"
+    fits = len(f"      ~ {diff.path}: {whole}{why}") <= width
+    words = common or ("" if fits else delta(diff.before, diff.after))
+    if words and len(words) < len(whole):
+        yield f"{head} {words}{tail}"
+    elif fits:
+        yield f"{head} {whole}{tail}"
+    else:
+        yield from (f"{head}{tail}", f"          {before}", f"        → {after}")
 
 
 def _effects(change: Change, color: bool) -> Iterator[str]:

@@ -39,6 +39,12 @@ def machine(node: str, pool: str, action: Action, region: str, last: int) -> Cha
     )
 
 
+def sources(without: int, *more: str) -> str:
+    """A rule that lists every other gate."""
+    addresses = [f"172.22.86.{number}" for number in range(5) if number != without]
+    return f"iifname != wg0 ip saddr {{ {', '.join([*addresses, *more])} }} udp dport 51820 accept"
+
+
 NEW_PEER = ("add", "peer workers-3 10.201.2.13:51820, allows 10.88.0.6/32, fd88:5b2a::6/128")
 
 EVERYTHING = Plan(
@@ -112,6 +118,19 @@ MANY = Plan(
                 ),
             )
             for number in range(12)
+        ),
+        *(
+            Change(
+                f"securitypolicy/baseline[gate-{number}]",
+                "swarm:securitypolicy:Firewall",
+                Action.UPDATE,
+                f"gate-{number}",
+                "core",
+                "gates",
+                properties=(PropertyDiff("rules.wireguard", "update", sources(number), sources(number, "10.9.9.9")),),
+                effects=(HostEffect("update", "rule wireguard: sources +10.9.9.9"),),
+            )
+            for number in range(5)
         ),
         *(
             Change(

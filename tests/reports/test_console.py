@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from swarmctl.reports.console import duration, look, names, safe
-from swarmctl.reports.values import show
+from swarmctl.reports.values import delta, show
 
 
 class Terminal(io.StringIO):
@@ -110,3 +110,18 @@ def test_durations() -> None:
     assert [duration(seconds) for seconds in (0.04, 9.9, 12.3, 59.6, 185, 7620)] == [
         "0.0s", "9.9s", "12s", "1m 00s", "3m 05s", "2h 07m",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("saddr { 10.0.0.1, 10.0.0.2 } accept", "saddr { 10.0.0.1, 10.0.0.2, 10.0.0.3 } accept", "+10.0.0.3"),
+        (["a", "b", "c"], ["a", "d", "c"], "-b +d"),
+        ("one two", "three four", ""),
+        ("a b", "b a", ""),
+        (1, 2, ""),
+        ({"secret": True}, "x", ""),
+    ],
+)
+def test_what_changes_inside_a_long_value(before: object, after: object, words: str) -> None:
+    assert delta(before, after) == words
