@@ -1,0 +1,191 @@
+"""What the engine's steps mean in plans: which properties, on which machine, with which effect, and what drifted.
+
+The differences come from the same `ResourceType.diff` that decided in the provider what the engine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from swarmctl.engine.events import REPLACING, Gathered, Op, State, Step
+from swarmctl.graph.model import Address, Graph, Machine, Ref
+from swarmctl.kinds.base import PropertyChange, ResourceType, Unknown, differences
+from swarmctl.plans.model import Action, Change, DriftedProperty, HostEffect, PropertyDiff
+
+Json = Any
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a resource belongs."""
+
+    node: str = ""
+    cluster: str = ""
+    pool: str = ""
+
+
+@dataclass(slots=True)
+class Context:
+    """What is needed to explain steps: the graph where there is one, and the resource types."""
+
+    resolve: Callable[[str], ResourceType]
+    graph: Graph | None = None
+    places: dict[str, Place] = field(default_factory=dict)
+    """By node name; also of machines that have left the declarations."""
+
+    def place(self, step: Step) -> Place:
+        """From the graph; for what has left it from the inputs and what is known of the machine."""
+        if self.graph is not None:
+            resource = self.graph.resources.get(Address.parse(step.address))
+            if resource is not None:
+                return Place(resource.node, resource.cluster, resource.pool)
+        inputs = (step.old or step.new or State({}, {})).inputs
+        node = str(inputs.get("node") or "")
+        known = self.places.get(node, Place())
+        return Place(
+            node, str(inputs.get("cluster") or "") or known.cluster, str(inputs.get("pool") or "") or known.pool
+        )
+
+
+def places(graph: Graph | None, recorded: Mapping[str, Mapping[str, Json]]) -> dict[str, Place]:
+    """Machines by node name: those recorded (inputs by address), and over them those declared.
+
+    A recorded machine is a resource of a node pool, so its address names the pool.
+    """
+    found = {
+        str(inputs["node"]): Place(
+            str(inputs["node"]), str(inputs.get("cluster") or ""), str(inputs.get("pool") or "") or _name(address)
+        )
+        for address, inputs in recorded.items()
+        if inputs.get("node") and address.startswith("nodepool/")
+    }
+    if graph is not None:
+        found |= {
+            machine.name: Place(machine.name, machine.cluster, machine.pool) for machine in graph.exported(Machine)
+        }
+    return found
+
+
+def _name(address: str) -> str:
+    return Address.parse(address).name
+
+
+def action_of(op: Op) -> Action:
+    """The engine's word in ours."""
+    return Action.REPLACE if op in REPLACING else Action(op.value)
+
+
+def changes(gathered: Gathered, context: Context, only: Iterable[str] | None = None) -> tuple[Change, ...]:
+    """The changes, in the order of the engine's steps; with `only` those at these addresses."""
+    drifted = {address for address, step in gathered.refreshed.items() if _drift(step, context)}
+    wanted = None if only is None else set(only)
+    return tuple(
+        _change(step, context, drifted=address in drifted and step.op is not Op.DELETE)
+        for address, step in gathered.steps.items()
+        if wanted is None or address in wanted
+    )
+
+
+def _change(step: Step, context: Context, *, drifted: bool) -> Change:
+    kind = context.resolve(step.type)
+    old = None if step.op is Op.CREATE or step.old is None else step.old.inputs
+    new = None if step.op is Op.DELETE or step.new is None else step.new.inputs
+    place = context.place(step)
+    return Change(
+        address=step.address,
+        type=step.type,
+        action=action_of(step.op),
+        node=place.node,
+        cluster=place.cluster,
+        pool=place.pool,
+        properties=_properties(kind, old, new, _declared(step.address, context)),
+        effects=tuple(HostEffect(effect.action.value, effect.text) for effect in kind.effects(old, new)),
+        impact=kind.impact(old, new).text,
+        drifted=drifted,
+    )
+
+
+def _declared(address: str, context: Context) -> Mapping[str, Json]:
+    if context.graph is None:
+        return {}
+    resource = context.graph.resources.get(Address.parse(address))
+    return resource.inputs if resource is not None else {}
+
+
+def _properties(
+    kind: ResourceType,
+    old: Mapping[str, Json] | None,
+    new: Mapping[str, Json] | None,
+    declared: Mapping[str, Json],
+) -> tuple[PropertyDiff, ...]:
+    found: Sequence[PropertyChange]
+    found = differences(old or {}, new or {}) if old is None or new is None else kind.diff(old, new)
+    return tuple(
+        PropertyDiff(
+            path=".".join(change.path),
+            action=change.kind.value,
+            before=shown(at(old or {}, change.path), None),
+            after=shown(at(new or {}, change.path), at(declared, change.path)),
+            replaces=change.replace,
+            reason=change.reason,
+        )
+        for change in found
+    )
+
+
+def drift(gathered: Gathered, context: Context) -> tuple[DriftedProperty, ...]:
+    """Where the world, as just read, differs from what was recorded."""
+    return tuple(found for step in gathered.refreshed.values() for found in _drift(step, context))
+
+
+def _drift(step: Step, context: Context) -> list[DriftedProperty]:
+    node = context.place(step).node
+    if step.old is None:
+        return []
+    if step.new is None:
+        return [DriftedProperty(step.address, step.type, node, "", shown(step.old.inputs, None), None)]
+    kind = context.resolve(step.type)
+    recorded, actual = step.old, step.new
+    paths = [(change.path, recorded.inputs, actual.inputs) for change in kind.diff(actual.inputs, recorded.inputs)]
+    paths += [
+        ((name,), recorded.outputs, actual.outputs)
+        for name in kind.outputs()
+        if name in recorded.outputs and recorded.outputs.get(name) != actual.outputs.get(name)
+    ]
+    return [
+        DriftedProperty(
+            step.address,
+            step.type,
+            node,
+            ".".join(path),
+            expected=shown(at(before, path), None),
+            actual=shown(at(after, path), None),
+        )
+        for path, before, after in paths
+    ]
+
+
+def at(value: Json, path: Sequence[str]) -> Json:
+    """What is at `path`, None when nothing is."""
+    for key in path:
+        value = value.get(key, _MISSING) if isinstance(value, Mapping) else _MISSING
+        if value is _MISSING:
+            return None
+    return value
+
+
+def shown(value: Json, declared: Json) -> Json:
+    """A value as plans keep it: unknown ones named after the output that `declared` refers to in the same place."""
+    if isinstance(value, Unknown):
+        name = f"{declared.address}.{declared.property}" if isinstance(declared, Ref) else ""
+        return {"unknown": name}
+    if isinstance(value, Mapping):
+        inner = declared if isinstance(declared, Mapping) else {}
+        return {key: shown(item, inner.get(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = declared if isinstance(declared, (list, tuple)) and len(declared) == len(value) else [None] * len(value)
+        return [shown(item, known) for item, known in zip(value, items, strict=True)]
+    return value

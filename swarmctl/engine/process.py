@@ -1,0 +1,76 @@
+"""The engine as a process: started apart from the terminal, stopped with care, bound to the lock and to us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_LAUNCH = str(Path(__file__).with_name("launch.py"))
+TAIL = 20
+"""Lines of the engine's own output that are kept for an error that it did not tell by an event."""
+
+
+class EngineProcess:
+    """One run of the engine. Start it in the thread that waits for it: the engine ends with that thread."""
+
+    def __init__(
+        self, program: Path, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, lock: int
+    ) -> None:
+        """`lock` is the file descriptor of the store's lock, held on by the engine; -1 for none."""
+        # Not a pipe: with us gone the next line that the engine prints would kill it before it has saved the state.
+        self._output: IO[bytes] = tempfile.TemporaryFile()
+        self._interrupted = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), str(program), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=folder,
+            pass_fds=(lock,) if lock >= 0 else (),
+            # Ctrl-C goes to the terminal's whole foreground group; the engine hears of it from us alone.
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id."""
+        return self._process.pid
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was asked to end before it was done."""
+        return self._interrupted > 0
+
+    def wait(self) -> int:
+        """Wait until it has ended and return its status, negative for a signal."""
+        try:
+            return self._process.wait()
+        except BaseException:
+            # We are about to leave without having been told to stop it, by an exception in a signal handler perhaps.
+            self.interrupt()
+            raise
+
+    def interrupt(self) -> None:
+        """First call: finish what is begun, save, end. Second: end at once, and all of its children with it."""
+        self._interrupted += 1
+        if self._process.poll() is not None:
+            return
+        if self._interrupted == 1:
+            self._process.send_signal(signal.SIGINT)
+        else:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def output(self) -> list[str]:
+        """The last lines that it printed; closes its output."""
+        with self._output as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 64 * 1024))
+            text = stream.read().decode("utf-8", "replace")
+        return [line.rstrip() for line in text.splitlines() if line.strip()][-TAIL:]

@@ -1,0 +1,275 @@
+"""The engine at work on one stack: preview, update, destroy, drift. Everything the rest of swarmctl sees of Pulumi.
+
+What changes things runs on the store itself, with its lock held; what only looks runs on a copy of it and changes
+nothing. Before either, what a killed run has left is put right. Whatever the engine has to say comes as events.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swarmctl import kinds
+from swarmctl.engine import changes, program, workspace
+from swarmctl.engine.events import Gathered, Gatherer, Moment, Op, Step
+from swarmctl.engine.host import serving
+from swarmctl.engine.process import EngineProcess
+from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.graph.model import Graph
+from swarmctl.kinds.base import ResourceType
+from swarmctl.plans.events import Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
+from swarmctl.plans.model import Action, Change, Plan
+from swarmctl.state.checkpoint import address_of
+from swarmctl.state.store import Store
+
+if TYPE_CHECKING:
+    from swarmctl.engine.install import Engine
+
+PARALLEL = 16
+"""Resources that the engine reads or changes at the same time; what takes long there is waiting for hosts."""
+
+
+class EngineFailed(SwarmError):
+    """The engine itself could not do its work; `details` has what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One resource that could not be changed."""
+
+    address: str
+    node: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an update or a destroy did."""
+
+    changes: tuple[Change, ...]
+    failures: tuple[Failure, ...]
+    interrupted: bool
+    same: int
+
+
+class Session:
+    """One stack, one engine. One operation at a time; `interrupt` may be called from anywhere."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        emit: Callable[[Event], None],
+        *,
+        provider: Sequence[str] = workspace.PROVIDER,
+        resolve: Callable[[str], ResourceType] = kinds.resource_type,
+    ) -> None:
+        """`provider` starts the provider process, `resolve` finds the resource types that it knows."""
+        self._store = store
+        self._engine = engine
+        self._emit = emit
+        self._resolve = resolve
+        self._home = workspace.engine_home(engine.version, provider)
+        self._process: EngineProcess | None = None
+        self._guard = threading.Lock()
+        self._interruptions = 0
+
+    def preview(self, graph: Graph, *, refresh: bool = True) -> Plan:
+        """What an update would do, and what has drifted. Takes no lock and writes nothing.
+
+        Raises `WorldUnreadable` when something could not be read back, `EngineFailed`, `StateUnreadable`.
+        """
+        context = self._context(graph)
+        with self._scratch() as space:
+            arguments = ["preview", *(["--refresh"] if refresh else [])]
+            gathered = self._run(space, arguments, context, "comparing", len(graph.resources))
+        return Plan(
+            stack=graph.stack,
+            changes=changes.changes(gathered, context),
+            same=gathered.same,
+            drift=changes.drift(gathered, context),
+        )
+
+    def drift(self) -> Plan:
+        """What has drifted from what is recorded. Takes no lock and writes nothing. Raises as `preview`."""
+        context = self._context(None)
+        with self._scratch() as space:
+            gathered = self._run(space, ["refresh", "--preview-only"], context, "reading the world", 0)
+        found = changes.drift(gathered, context)
+        same = len(gathered.refreshed) - len({drifted.address for drifted in found})
+        return Plan(stack=self._store.identity, changes=(), same=same, drift=found)
+
+    def update(self, graph: Graph) -> Outcome:
+        """Make it so; what does not depend on a failure goes on. Failures of resources are in the outcome.
+
+        Raises `LockHeld`, `WorldUnreadable` when something could not be read back (then nothing was changed),
+        `EngineFailed`, `StateUnreadable`.
+        """
+        return self._change(["up", "--skip-preview", "--yes", "--refresh", "--continue-on-error"], graph)
+
+    def destroy(self) -> Outcome:
+        """Remove everything that is recorded. See `update`."""
+        return self._change(["destroy", "--skip-preview", "--yes", "--refresh", "--continue-on-error"], None)
+
+    def interrupt(self) -> None:
+        """First call: finish the steps in flight, save, end. Second: end at once."""
+        with self._guard:
+            self._interruptions += 1
+            if self._process is not None:
+                self._process.interrupt()
+
+    def _change(self, arguments: Sequence[str], graph: Graph | None) -> Outcome:
+        with self._store.lock():
+            for note in self._store.repair():
+                self._emit(Note(note, warning=True))
+            context = self._context(graph)
+            space = workspace.lasting(self._store, self._home)
+            total = len(graph.resources) if graph else len(self._store.snapshot().resources)
+            failed: list[program.Failed] = []
+            try:
+                gathered = self._run(
+                    space, arguments, context, "changing" if graph else "removing", total, failed.append
+                )
+            finally:
+                self._adopt(failed)
+                # Full copies of the state, one per run; the checkpoint and the one before it are kept.
+                shutil.rmtree(self._store.root / ".pulumi" / "history", ignore_errors=True)
+        failures = tuple(
+            Failure(step.address, context.place(step).node, step.error) for step in gathered.failures.values()
+        )
+        finished = gathered.done - gathered.failures.keys()
+        return Outcome(changes.changes(gathered, context, finished), failures, self._interruptions > 0, gathered.same)
+
+    def _adopt(self, failed: Sequence[program.Failed]) -> None:
+        """Record what the engine has forgotten: a creation in which the provider died may have made something."""
+        known = self._store.snapshot().resources
+        forgotten = [
+            {
+                "urn": it.urn,
+                "type": it.type,
+                "inputs": it.inputs,
+                "parent": it.stack,
+                "dependencies": list(it.dependencies),
+            }
+            for it in failed
+            if address_of(it.urn) not in known
+        ]
+        if forgotten:
+            self._store.adopt(forgotten)
+
+    def _context(self, graph: Graph | None) -> changes.Context:
+        recorded = {address: found.inputs for address, found in self._store.snapshot().resources.items()}
+        return changes.Context(self._resolve, graph, changes.places(graph, recorded))
+
+    @contextmanager
+    def _scratch(self) -> Iterator[workspace.Workspace]:
+        with tempfile.TemporaryDirectory(prefix="swarmctl-") as folder:
+            yield workspace.scratch(self._store, Path(folder), self._home)
+
+    def _run(
+        self,
+        space: workspace.Workspace,
+        arguments: Sequence[str],
+        context: changes.Context,
+        title: str,
+        total: int,
+        on_failed: Callable[[program.Failed], None] = lambda failed: None,
+    ) -> Gathered:
+        gatherer = Gatherer(_Progress(self._emit, context).on_step, only_refreshes=arguments[0] == "refresh")
+        graph = context.graph
+        started = time.monotonic()
+        self._emit(PhaseStarted(title, total))
+        with serving(
+            lambda monitor, _dry: graph is None or program.run(graph, monitor, on_failed), gatherer.receive
+        ) as address:
+            status, output = self._spawn(space, self._command(space, arguments, address))
+        self._emit(PhaseEnded(title, time.monotonic() - started))
+        workspace.remove_logs(space)
+        self._judge(gatherer.result, context, status, output, changing=arguments[0] in ("up", "destroy"))
+        return gatherer.result
+
+    def _command(self, space: workspace.Workspace, arguments: Sequence[str], address: str) -> list[str]:
+        flags: Mapping[str, Any] = {
+            "--stack": space.stack,
+            "--client": address,
+            "--exec-kind": "auto.inline",
+            "--event-log": f"tcp://{address}",
+            "--parallel": PARALLEL,
+            "--color": "never",
+        }
+        switches = ["--non-interactive", "--suppress-progress", "--suppress-outputs", "--skip-plugin-pre-install"]
+        return [*arguments, *switches, *(f"{name}={value}" for name, value in flags.items())]
+
+    def _spawn(self, space: workspace.Workspace, command: Sequence[str]) -> tuple[int, list[str]]:
+        environment = space.environment(os.environ)
+        with self._guard:
+            if self._interruptions:
+                return 0, []
+            process = EngineProcess(self._engine.path, command, environment, space.project, self._store.lock_descriptor)
+            self._process = process
+        try:
+            return process.wait(), process.output()
+        finally:
+            with self._guard:
+                self._process = None
+
+    def _judge(
+        self, gathered: Gathered, context: changes.Context, status: int, output: Sequence[str], *, changing: bool
+    ) -> None:
+        """Raise for what is not a matter of single resources."""
+        if self._interruptions:
+            return
+        failed = [_line(step, context) for step in gathered.failures.values()]
+        unread = [_line(step, context) for step in gathered.failures.values() if step.op is Op.REFRESH]
+        if unread:
+            raise WorldUnreadable(f"{_count(unread)} could not be read back; nothing was changed", details=unread)
+        if status == 0 or (gathered.finished and failed and changing):
+            return
+        if failed and not changing:
+            raise EngineFailed(f"{_count(failed)} could not be compared", details=failed)
+        raise EngineFailed(
+            f"the Pulumi engine {'ended' if status > 0 else 'was killed'} (status {status}) before it was done",
+            "What was done is recorded; run the same command again." if changing else "",
+            details=[*failed, *(gathered.complaints or output)],
+        )
+
+
+def _count(lines: Sequence[str]) -> str:
+    return f"{len(lines)} resource{'s' if len(lines) > 1 else ''}"
+
+
+def _line(step: Step, context: changes.Context) -> str:
+    node = context.place(step).node
+    return f"{step.address}{f' on {node}' if node else ''}: {step.error}"
+
+
+class _Progress:
+    """Steps as they begin and end, told as our own events; a replacement is one step."""
+
+    def __init__(self, emit: Callable[[Event], None], context: changes.Context) -> None:
+        self._emit = emit
+        self._context = context
+        self._since: dict[str, float] = {}
+
+    def on_step(self, step: Step) -> None:
+        if step.op in (Op.SAME, Op.REFRESH, Op.OTHER):
+            return
+        node, action = self._context.place(step).node, changes.action_of(step.op)
+        if step.moment is Moment.BEGIN:
+            if step.address not in self._since:
+                self._since[step.address] = time.monotonic()
+                self._emit(StepStarted(step.address, node, action))
+        elif step.moment is Moment.FAILED or step.op not in (Op.DELETE_REPLACED, Op.REPLACE):
+            self._end(step, node, action)
+
+    def _end(self, step: Step, node: str, action: Action) -> None:
+        seconds = time.monotonic() - self._since.get(step.address, time.monotonic())
+        self._emit(StepEnded(step.address, node, action, seconds, step.error))

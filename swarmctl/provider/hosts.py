@@ -1,0 +1,79 @@
+"""The way from a resource to its machine: hosts opened once, facts read once until something changes there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swarmctl import backends
+from swarmctl.backends.base import Host
+from swarmctl.hosts import reading
+from swarmctl.hosts.facts import Facts
+
+Json = Any
+READ_TIMEOUT = 30.0
+"""Seconds that one reading of a host may take; it is well below one on a machine that answers."""
+
+
+def read_facts(host: Host) -> Facts:
+    """Read a host in one call. Raises `HostGone`, `HostUnreachable`, `WorldUnreadable`."""
+    return reading.parse(host.run(reading.ARGV, timeout=READ_TIMEOUT, check=False).stdout, host.name)
+
+
+@dataclass(slots=True)
+class _Entry:
+    host: Host
+    reading: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the one thread that reads the host; the others wait for what it finds."""
+    facts: Facts | None = None
+    changes: int = 0
+
+
+class Connections:
+    """`kinds.base.Hosts` of one provider process; safe for threads."""
+
+    def __init__(
+        self,
+        open_host: Callable[[Mapping[str, Json]], Host] = backends.open_host,
+        read: Callable[[Host], Facts] = read_facts,
+    ) -> None:
+        self._open = open_host
+        self._read = read
+        self._entries: dict[str, _Entry] = {}
+        self._guard = threading.Lock()
+
+    def open(self, host: Mapping[str, Json]) -> Host:
+        """The host that the input `host` names; the same object every time."""
+        return self._entry(host).host
+
+    def facts(self, host: Mapping[str, Json]) -> Facts:
+        """The host's facts, read at the first call and again after every change. See `kinds.base.Hosts.facts`."""
+        entry = self._entry(host)
+        with entry.reading:
+            if entry.facts is not None:
+                return entry.facts
+            before = entry.changes
+            facts = self._read(entry.host)
+            with self._guard:
+                # What was changed during the reading may or may not be in it: such facts are good for once.
+                if entry.changes == before:
+                    entry.facts = facts
+            return facts
+
+    def changed(self, host: Mapping[str, Json]) -> None:
+        """Forget the host's facts."""
+        entry = self._entry(host)
+        with self._guard:
+            entry.changes += 1
+            entry.facts = None
+
+    def _entry(self, host: Mapping[str, Json]) -> _Entry:
+        name = json.dumps(host, sort_keys=True)
+        with self._guard:
+            entry = self._entries.get(name)
+            if entry is None:
+                entry = self._entries[name] = _Entry(self._open(host))
+            return entry

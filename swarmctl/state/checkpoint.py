@@ -1,0 +1,106 @@
+"""Reads the engine's checkpoint without the engine: which resources are recorded, with which inputs and outputs.
+
+The file is Pulumi's own (sdk/go/common/apitype, `VersionedCheckpoint`, version 3): JSON with the resources in an order
+in which each comes after those it depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swarmctl.errors import SwarmError
+
+Json = Any
+
+UNKNOWN_VALUE = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What stands for a value that is not known yet (sdk/go/common/resource/plugin, `UnknownStringValue`)."""
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""The key that marks a special object (sdk/go/common/resource/sig)."""
+SECRET = "1b47061264138c4ac30d75fd1eb44270"
+"""The signature of a secret."""
+PREFIX = "swarm:"
+"""Type tokens of swarmctl's own resources begin so; the stack itself and its provider don't."""
+
+
+class StateUnreadable(SwarmError):
+    """The recorded state is no checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One resource as it was last applied, or last read back."""
+
+    type: str
+    inputs: Mapping[str, Json]
+    outputs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All resources of a stack by address, and a digest that changes exactly when one of them does."""
+
+    resources: Mapping[str, Recorded] = field(default_factory=dict)
+    digest: str = ""
+
+
+def address_of(urn: str) -> str:
+    """The address in a URN (`urn:pulumi:STACK::PROJECT::TYPE::ADDRESS`): a resource's name is its address."""
+    return urn.split("::", 3)[-1]
+
+
+def plain(value: Json, *, unknown: Json = UNKNOWN_VALUE) -> Json:
+    """A serialised property value as plain data: secrets as `{"secret": true}`, whole numbers as int."""
+    if isinstance(value, str):
+        return unknown if value == UNKNOWN_VALUE else value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET:
+            return {"secret": True}
+        return {key: plain(item, unknown=unknown) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item, unknown=unknown) for item in value]
+    return value
+
+
+def decode(content: bytes) -> dict[str, Json]:
+    """The checkpoint file as JSON. Raises `StateUnreadable` when it is cut off or something else altogether."""
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise StateUnreadable(f"the recorded state is not readable: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("checkpoint"), dict):
+        raise StateUnreadable("the recorded state is not readable: it is no checkpoint")
+    return document
+
+
+def latest(document: Mapping[str, Json]) -> dict[str, Json]:
+    """The deployment in a decoded checkpoint; empty before the first run."""
+    return document["checkpoint"].get("latest") or {}
+
+
+def snapshot(document: Mapping[str, Json]) -> Snapshot:
+    """What a decoded checkpoint records."""
+    deployment = latest(document)
+    resources: dict[str, Recorded] = {}
+    lines: list[str] = []
+    for resource in deployment.get("resources") or ():
+        if not resource["type"].startswith(PREFIX):
+            continue
+        address = address_of(resource["urn"])
+        inputs, outputs = resource.get("inputs") or {}, resource.get("outputs") or {}
+        resources[address] = Recorded(resource["type"], plain(inputs), plain(outputs))
+        lines.append(json.dumps([address, resource["type"], inputs, outputs], sort_keys=True))
+    return Snapshot(resources, _digest(lines))
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+EMPTY = _digest([])
+"""The digest of a state in which nothing is recorded."""

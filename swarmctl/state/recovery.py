@@ -1,0 +1,113 @@
+"""Brings the record of a run that was killed to where the next run can go on from. Pure but for `repair`.
+
+The engine writes down what it begins before it begins it ("pending operations") and takes the note away when it has
+recorded the result. A note that is still there is from a run that was killed in between:
+
+- creating: the thing may exist and nobody knows it. It is put among the resources, as if it existed, with the address
+  as its id, as the provider would have answered. The next refresh reads the truth: it is kept, mended, or forgotten;
+  and when it has left the declarations it is removed. The engine itself would warn of it for ever.
+- updating, deleting, reading: the resource is recorded anyway, and the refresh reads how far it came.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from swarmctl.state.checkpoint import PREFIX, StateUnreadable, address_of, decode, latest
+from swarmctl.state.files import write
+
+Json = Any
+PROVIDER = "pulumi:providers:swarm"
+"""The type under which the engine records our provider."""
+
+
+def recovered(document: dict[str, Json]) -> dict[str, Json]:
+    """The checkpoint without pending operations; the same object when there are none."""
+    pending = latest(document).get("pending_operations")
+    if not pending:
+        return document
+    document = copy.deepcopy(document)
+    deployment = latest(document)
+    resources: list[dict[str, Json]] = deployment.setdefault("resources", [])
+    for operation in deployment.pop("pending_operations"):
+        resource = operation["resource"]
+        if operation["type"] == "creating" and resource["type"].startswith(PREFIX):
+            _insert(resources, resource | {"id": address_of(resource["urn"])})
+    return document
+
+
+def _insert(resources: list[dict[str, Json]], resource: dict[str, Json]) -> None:
+    """Add what was being created; its dependencies were recorded before it was begun, so the end is the right place."""
+    same = [known for known in resources if known["urn"] == resource["urn"]]
+    if any(not known.get("pendingReplacement") and not known.get("delete") for known in same):
+        return  # the creation was recorded and only the note is left
+    for known in same:
+        # The predecessor of a replacement: it was removed before its successor was begun.
+        resources.remove(known)
+    resources.append(resource)
+
+
+def adopted(document: dict[str, Json], resources: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+    """The checkpoint with resources whose creation failed in a way that the engine keeps no record of: the provider
+    died in it. What it had made by then is found, or found missing, by the next refresh.
+
+    Each has `urn`, `type`, `inputs`, `parent` and `dependencies`; only what was begun after its provider and its
+    dependencies were recorded can have made anything, the others are left out.
+    """
+    document = copy.deepcopy(document)
+    known: list[dict[str, Json]] = latest(document).get("resources") or []
+    provider = next((f"{it['urn']}::{it['id']}" for it in known if it["type"] == PROVIDER), None)
+    for resource in resources:
+        urns = {it["urn"] for it in known}
+        if provider is not None and urns.issuperset([resource["parent"], *resource["dependencies"]]):
+            _insert(known, {"custom": True, "id": address_of(resource["urn"]), "provider": provider, **resource})
+    return document
+
+
+def repair(checkpoint: Path, engine_locks: Path) -> list[str]:
+    """Make the store fit for the next run of the engine; call it with the lock held. Returns what to tell the user.
+
+    Raises `StateUnreadable` when neither the checkpoint nor the engine's own copy of the one before it can be read.
+    """
+    # We hold the stack's lock until the engine is gone: what is left of its own locks is nobody's any more.
+    if engine_locks.is_dir():
+        for file in engine_locks.rglob("*.json"):
+            file.unlink(missing_ok=True)
+    if not checkpoint.exists():
+        return []
+    notes: list[str] = []
+    content = checkpoint.read_bytes()
+    try:
+        document = decode(content)
+    except StateUnreadable as error:
+        content, aside = _fall_back(checkpoint, error)
+        notes.append(f"the recorded state was not readable: it is kept in {aside}, the one before it is used")
+        document = decode(content)
+        write(checkpoint, content)
+    mended = recovered(document)
+    if mended is not document:
+        write(checkpoint, json.dumps(mended).encode())
+    return notes
+
+
+def _fall_back(checkpoint: Path, error: StateUnreadable) -> tuple[bytes, Path]:
+    """The engine's copy of the checkpoint before; the broken one is put aside only when that copy is good."""
+    backup = checkpoint.with_name(f"{checkpoint.name}.bak")
+    try:
+        content = backup.read_bytes()
+        decode(content)
+    except (OSError, StateUnreadable):
+        raise StateUnreadable(
+            error.message,
+            f"Put a copy of {checkpoint} back from a backup; or move it away, then "
+            "apply finds what is there already and takes it over.",
+        ) from None
+    aside = checkpoint.with_name(f"{checkpoint.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+    os.replace(checkpoint, aside)
+    return content, aside

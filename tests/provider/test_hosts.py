@@ -1,0 +1,96 @@
+"""Facts are read once per host and again after a change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pytest
+
+from swarmctl.backends.base import Host, HostUnreachable
+from swarmctl.hosts.facts import Facts
+from swarmctl.provider.hosts import Connections
+
+ONE, TWO = {"node": "one"}, {"node": "two"}
+
+
+class Counter:
+    """Opens and reads hosts that are mere names."""
+
+    def __init__(self, read: Callable[[], None] = lambda: None) -> None:
+        self.opened: list[str] = []
+        self.read: list[str] = []
+        self._read = read
+
+    def connections(self) -> Connections:
+        return Connections(self._open, self._facts)
+
+    def _open(self, host: Mapping[str, Any]) -> Host:
+        self.opened.append(host["node"])
+        return cast("Host", host["node"])
+
+    def _facts(self, host: Host) -> Facts:
+        self._read()
+        self.read.append(cast("str", host))
+        return Facts(cast("str", host), len(self.read), {}, {}, {}, {})
+
+
+def test_facts_are_read_once_per_host() -> None:
+    counter = Counter()
+    hosts = counter.connections()
+
+    assert hosts.facts(ONE) is hosts.facts(dict(ONE))
+    hosts.facts(TWO)
+    hosts.open(ONE)
+
+    assert (counter.read, counter.opened) == (["one", "two"], ["one", "two"])
+
+
+def test_a_change_makes_them_read_again_on_that_host_only() -> None:
+    counter = Counter()
+    hosts = counter.connections()
+    hosts.facts(ONE)
+    hosts.facts(TWO)
+
+    hosts.changed(ONE)
+
+    assert hosts.facts(ONE).now == 3
+    assert hosts.facts(TWO).now == 2
+
+
+def test_many_threads_wait_for_one_reading() -> None:
+    counter = Counter(lambda: time.sleep(0.05))
+    hosts = counter.connections()
+    threads = [threading.Thread(target=hosts.facts, args=(ONE,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert counter.read == ["one"]
+
+
+def test_what_changed_during_a_reading_is_not_kept() -> None:
+    hosts: Connections
+    counter = Counter(lambda: hosts.changed(ONE) if not counter.read else None)
+    hosts = counter.connections()
+
+    assert hosts.facts(ONE).now == 1
+    assert hosts.facts(ONE).now == 2
+    assert hosts.facts(ONE).now == 2
+
+
+def test_a_failed_reading_is_tried_again() -> None:
+    def read() -> None:
+        if not failed:
+            failed.append(True)
+            raise HostUnreachable("one does not answer")
+
+    failed: list[bool] = []
+    hosts = Counter(read).connections()
+
+    with pytest.raises(HostUnreachable):
+        hosts.facts(ONE)
+    assert hosts.facts(ONE).now == 1

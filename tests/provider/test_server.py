@@ -1,0 +1,247 @@
+"""The provider over real gRPC, without the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from swarmctl.backends.base import HostGone
+from swarmctl.errors import SwarmError
+from swarmctl.kinds.base import UNKNOWN, ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange
+from swarmctl.provider.protocol import (
+    OPTIONS,
+    empty_pb2,
+    grpc,
+    provider_pb2,
+    provider_pb2_grpc,
+    status_pb2,
+)
+from swarmctl.provider.server import Provider, property_path
+from swarmctl.provider.values import from_struct, to_struct
+
+URN = "urn:pulumi:lab::swarmctl::swarm:mesh:Peers::mesh/backbone[workers-0/peers]"
+ADDRESS = "mesh/backbone[workers-0/peers]"
+
+
+class Peers:
+    """Does what the test says, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.error: Exception | None = None
+        self.observed: Observed | None = None
+        self.changes: Sequence[PropertyChange] = ()
+
+    def _asked(self, *call: Any) -> None:
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
+
+    def diff(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Sequence[PropertyChange]:
+        self._asked("diff", old, new)
+        return self.changes
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._asked("create", inputs)
+        return {"key": "k"}
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Any]) -> Observed | None:
+        self._asked("read", inputs)
+        return self.observed
+
+    def update(self, hosts: Hosts, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._asked("update", old, new)
+        return {"key": "k2"}
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Any]) -> None:
+        self._asked("delete", inputs)
+
+    def outputs(self) -> Sequence[str]:
+        return ("key",)
+
+    def effects(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Sequence[Effect]:
+        return ()
+
+    def impact(self, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Impact:
+        return Impact()
+
+
+class NoHosts:
+    """Not asked in these tests."""
+
+    def open(self, host: Mapping[str, Any]) -> Any:
+        raise AssertionError
+
+    facts = changed = open
+
+
+@pytest.fixture
+def kind() -> Peers:
+    return Peers()
+
+
+@pytest.fixture
+def provider(kind: Peers) -> Iterator[Any]:
+    server = grpc.server(ThreadPoolExecutor(4), options=OPTIONS)
+    served = Provider(NoHosts(), {"swarm:mesh:Peers": kind}.__getitem__)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
+        yield provider_pb2_grpc.ResourceProviderStub(channel)
+    server.stop(0).wait()
+
+
+def test_check_gives_the_inputs_back_untouched(provider: Any) -> None:
+    news = to_struct({"a": [1, {"b": UNKNOWN}]})
+
+    answer = provider.Check(provider_pb2.CheckRequest(urn=URN, news=news))
+
+    assert answer.inputs == news
+    assert not answer.failures
+
+
+def test_diff_compares_inputs_and_names_paths_and_replacements(provider: Any, kind: Peers) -> None:
+    kind.changes = [
+        PropertyChange(("peers", "workers-1", "port"), ChangeKind.UPDATE),
+        PropertyChange(("region",), ChangeKind.ADD, replace=True, reason="it decides the subnet"),
+    ]
+
+    answer = provider.Diff(
+        provider_pb2.DiffRequest(
+            urn=URN, old_inputs=to_struct({"n": 1}), olds=to_struct({"key": "k"}), news=to_struct({"n": 2})
+        )
+    )
+
+    assert kind.calls == [("diff", {"n": 1}, {"n": 2})]
+    assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
+    assert answer.deleteBeforeReplace
+    assert list(answer.replaces) == ["region"]
+    assert {path: (diff.kind, diff.inputDiff) for path, diff in answer.detailedDiff.items()} == {
+        'peers["workers-1"].port': (provider_pb2.PropertyDiff.UPDATE, True),
+        "region": (provider_pb2.PropertyDiff.ADD_REPLACE, True),
+    }
+
+
+def test_no_difference_is_said_so(provider: Any) -> None:
+    assert provider.Diff(provider_pb2.DiffRequest(urn=URN)).changes == provider_pb2.DiffResponse.DIFF_NONE
+
+
+def test_creation_answers_the_address_and_the_outputs_only(provider: Any, kind: Peers) -> None:
+    answer = provider.Create(provider_pb2.CreateRequest(urn=URN, properties=to_struct({"mtu": 1420})))
+
+    assert kind.calls == [("create", {"mtu": 1420})]
+    assert (answer.id, from_struct(answer.properties)) == (ADDRESS, {"key": "k"})
+
+
+def test_a_preview_calls_nothing_and_knows_only_what_an_update_keeps(provider: Any, kind: Peers) -> None:
+    created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True))
+    updated = provider.Update(provider_pb2.UpdateRequest(urn=URN, preview=True, olds=to_struct({"key": "k"})))
+    unrecorded = provider.Update(provider_pb2.UpdateRequest(urn=URN, preview=True))
+
+    assert kind.calls == []
+    assert from_struct(created.properties) == {"key": UNKNOWN}
+    assert from_struct(updated.properties) == {"key": "k"}
+    assert from_struct(unrecorded.properties) == {"key": UNKNOWN}
+
+
+def test_reading_gives_the_world_as_inputs(provider: Any, kind: Peers) -> None:
+    kind.observed = Observed({"mtu": 1280}, {"key": "k"})
+
+    answer = provider.Read(provider_pb2.ReadRequest(id=ADDRESS, urn=URN, inputs=to_struct({"mtu": 1420})))
+
+    assert kind.calls == [("read", {"mtu": 1420})]
+    assert (answer.id, from_struct(answer.inputs), from_struct(answer.properties)) == (
+        ADDRESS,
+        {"mtu": 1280},
+        {"key": "k"},
+    )
+
+
+def test_what_is_gone_or_was_on_a_machine_that_is_gone_has_no_id(provider: Any, kind: Peers) -> None:
+    assert provider.Read(provider_pb2.ReadRequest(id=ADDRESS, urn=URN)).id == ""
+    kind.error = HostGone("workers-0 is gone")
+    assert provider.Read(provider_pb2.ReadRequest(id=ADDRESS, urn=URN)).id == ""
+    provider.Delete(provider_pb2.DeleteRequest(id=ADDRESS, urn=URN))
+
+
+def test_an_error_is_a_sentence_with_its_hint(provider: Any, kind: Peers) -> None:
+    kind.error = SwarmError("the port is taken", "Choose another.", details=["51820"])
+
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.Update(provider_pb2.UpdateRequest(urn=URN))
+
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert caught.value.details() == "the port is taken\n51820\nhelp: Choose another."
+
+
+def test_a_bug_shows_its_type_and_no_values(provider: Any, kind: Peers) -> None:
+    kind.error = ValueError("password hunter2 is too short")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.Delete(provider_pb2.DeleteRequest(urn=URN))
+
+    assert "ValueError" in caught.value.details()
+    assert "hunter2" not in caught.value.details()
+
+
+def test_a_failed_creation_is_recorded_with_what_it_was_asked_for(provider: Any, kind: Peers) -> None:
+    kind.error = SwarmError("the port is taken")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.Create(provider_pb2.CreateRequest(urn=URN, properties=to_struct({"mtu": 1420})))
+
+    details = dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
+    failed = provider_pb2.ErrorResourceInitFailed()
+    assert status_pb2.Status.FromString(details).details[0].Unpack(failed)
+    assert (failed.id, from_struct(failed.inputs), list(failed.reasons)) == (
+        ADDRESS,
+        {"mtu": 1420},
+        ["the port is taken"],
+    )
+
+
+def test_nothing_is_recorded_of_a_creation_on_a_machine_that_is_gone(provider: Any, kind: Peers) -> None:
+    kind.error = HostGone("workers-0 is gone")
+
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.Create(provider_pb2.CreateRequest(urn=URN))
+
+    assert "grpc-status-details-bin" not in dict(caught.value.trailing_metadata())
+
+
+def test_after_cancel_nothing_is_begun(provider: Any, kind: Peers) -> None:
+    provider.Cancel(empty_pb2.Empty())
+
+    for call in (
+        lambda: provider.Create(provider_pb2.CreateRequest(urn=URN)),
+        lambda: provider.Update(provider_pb2.UpdateRequest(urn=URN)),
+        lambda: provider.Delete(provider_pb2.DeleteRequest(urn=URN)),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        assert caught.value.code() is grpc.StatusCode.CANCELLED
+    assert kind.calls == []
+
+
+def test_calls_run_at_the_same_time(provider: Any, kind: Peers) -> None:
+    together = threading.Barrier(3, timeout=5)
+
+    def read(hosts: Hosts, inputs: Mapping[str, Any]) -> Observed | None:
+        together.wait()
+        return None
+
+    kind.read = read  # type: ignore[method-assign]
+
+    pending = [provider.Read.future(provider_pb2.ReadRequest(id=ADDRESS, urn=URN)) for _ in range(3)]
+
+    assert [call.result().id for call in pending] == [""] * 3
+
+
+def test_property_paths_are_written_as_the_engine_reads_them() -> None:
+    assert property_path(("a",)) == "a"
+    assert property_path(("workers-0", 'q"\\', "b")) == '["workers-0"]["q\\"\\\\"].b'
