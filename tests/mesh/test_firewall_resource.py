@@ -98,20 +98,35 @@ def test_a_listing_that_makes_no_sense_is_a_clear_error() -> None:
 
 
 def test_words_for_people() -> None:
-    assert [effect.text for effect in FIREWALL.effects(None, INPUTS)][-2:] == [
-        'rule loopback: iifname "lo" accept',
-        f"rule flow:ray:6379:ip: {FLOW}",
+    assert [effect.text for effect in FIREWALL.effects(None, INPUTS)] == [
+        "forward: drop by default",
+        "input: drop by default",
+        "output: accept by default",
+        "rule loopback: everything from the node itself",
+        "rule flow:ray:6379:ip: tcp/6379 from 10.88.0.9, 10.88.3.4 on wg0",
     ]
     fewer = {**INPUTS, "rules": {"loopback": 'iifname "lo" accept'}}
     (effect,) = FIREWALL.effects(INPUTS, fewer)
-    assert (effect.action.value, effect.text) == ("delete", f"rule flow:ray:6379:ip: {FLOW}")
+    assert (effect.action.value, effect.text) == (
+        "delete",
+        "rule flow:ray:6379:ip: tcp/6379 from 10.88.0.9, 10.88.3.4 on wg0",
+    )
     assert FIREWALL.impact(INPUTS, fewer) == Impact("closes tcp/6379 for 10.88.0.9, 10.88.3.4")
     assert FIREWALL.impact(fewer, INPUTS) == Impact()
+
+
+def test_a_door_left_open_is_said_to_be_shut() -> None:
+    seen = FIREWALL.read(FakeHosts(facts(nftables=listing(extra=True, policy="accept"))), INPUTS)
+    assert seen is not None
+    assert [(effect.action.value, effect.text) for effect in FIREWALL.effects(seen.inputs, INPUTS)] == [
+        ("update", "input: accept by default → drop"),
+        ("delete", "rule unnamed:1: accept"),
+    ]
 
 
 def test_a_change_of_sources_shows_only_the_sources() -> None:
     other = 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.7.7 } tcp dport 6379 accept'
     changed = {**INPUTS, "rules": {**INPUTS["rules"], "flow:ray:6379:ip": other}}
     (effect,) = FIREWALL.effects(INPUTS, changed)
-    assert effect.text == "rule flow:ray:6379:ip: sources -10.88.3.4 +10.88.7.7"
+    assert effect.text == "rule flow:ray:6379:ip: from -10.88.3.4 +10.88.7.7"
     assert FIREWALL.impact(INPUTS, changed) == Impact("closes tcp/6379 for 10.88.3.4")

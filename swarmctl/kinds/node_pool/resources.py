@@ -90,7 +90,9 @@ def _backend(inputs: Mapping[str, Json]) -> Backend:
 def _describe(inputs: Mapping[str, Json]) -> str:
     region = inputs.get("region")
     place = f" in {region}" if isinstance(region, str) and region else ""
-    return f"machine {inputs['node']} ({inputs['backend']}){place}"
+    address = inputs.get("address")
+    where = f", {address}" if isinstance(address, str) and address else ""
+    return f"machine {inputs['node']} ({inputs['backend']}){place}{where}"
 
 
 def _at(inputs: Mapping[str, Json], path: Sequence[str]) -> str:

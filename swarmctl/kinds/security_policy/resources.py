@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from swarmctl.backends.base import HostGone
 from swarmctl.errors import WorldUnreadable
@@ -67,17 +68,14 @@ class FirewallType:
 
     def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
         """One line per rule and per chain."""
-        effects: list[Effect] = []
-        for what in ("chains", "rules"):
-            word = what.removesuffix("s")
-            before, after = _part(old, what), _part(new, what)
-            for name in sorted({*before, *after}, key=firewall.order):
-                if name not in after:
-                    effects.append(Effect(ChangeKind.DELETE, f"{word} {name}: {before[name]}"))
-                elif name not in before:
-                    effects.append(Effect(ChangeKind.ADD, f"{word} {name}: {after[name]}"))
-                elif after[name] != before[name]:
-                    effects.append(Effect(ChangeKind.UPDATE, f"{word} {name}: {_changed(before[name], after[name])}"))
+        effects = [
+            Effect(kind, f"{_chain_words(name, before)} → {_policy(after)}" if before and after else words)
+            for name, kind, before, after in _steps(old, new, "chains")
+            for words in [_chain_words(name, after or before)]
+        ]
+        for name, kind, before, after in _steps(old, new, "rules"):
+            words = _changed(before, after) if before and after else in_words(after or before)
+            effects.append(Effect(kind, f"rule {name}: {words}"))
         return effects
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
@@ -120,15 +118,69 @@ def _part(inputs: Mapping[str, Json] | None, name: str) -> Mapping[str, str]:
     return part if isinstance(part, Mapping) else {}
 
 
+def _steps(
+    old: Mapping[str, Json] | None, new: Mapping[str, Json] | None, part: str
+) -> Iterator[tuple[str, ChangeKind, str, str]]:
+    """What differs of `part`: name, what happens, text before and after, empty where there is none."""
+    before, after = _part(old, part), _part(new, part)
+    for name in sorted({*before, *after}, key=firewall.order):
+        pair = (before.get(name, ""), after.get(name, ""))
+        if name not in after:
+            yield name, ChangeKind.DELETE, *pair
+        elif name not in before:
+            yield name, ChangeKind.ADD, *pair
+        elif pair[0] != pair[1]:
+            yield name, ChangeKind.UPDATE, *pair
+
+
+def in_words(text: Json) -> str:
+    """A rule for people: `tcp/6379 from 10.88.0.9, 10.88.3.4 on wg0`. What it doesn't know stays as it is."""
+    words = "(known after apply)" if text is UNKNOWN else str(text)
+    for pattern, plain in WORDS:
+        words = pattern.sub(plain, words)
+    return words
+
+
+WORDS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r'^iifname "lo" accept$', "everything from the node itself"),
+        (r'^iifname "([^"]+)" oifname "\1" accept$', r"everything that goes on from \1 to \1"),
+        (r'^iifname "([^"]+)" (.*) accept$', r"\2 on \1"),
+        (r'^iifname != "([^"]+)" (.*) accept$', r"\2 outside of \1"),
+        (r"^(.*) accept$", r"\1"),
+        (r"^(.*) drop$", r"\1: dropped"),
+        (r"\bip6? saddr (\{ [^}]* \}|\S+) (.*?)( limit| on | outside|$)", r"\2 from \1\3"),
+        (r"\{ ([^}]*) \}", r"\1"),
+        (r"\b(tcp|udp) dport ", r"\1/"),
+        (r"\bct state (\S+)", r"connections that are \1"),
+        (r"\b(icmp|icmpv6) type ", r"\1 "),
+        (r" limit rate (\S+)/(\S+) burst \d+ packets", r", at most \1 a \2,"),
+    )
+)
+
+
+def _chain_words(name: str, text: Json) -> str:
+    return f"{name}: {_policy(text)} by default" if name in firewall.CHAINS else f"chain {name}: {_policy(text)}"
+
+
+def _policy(text: Json) -> str:
+    return "(known after apply)" if text is UNKNOWN else str(text).rpartition(" policy ")[2]
+
+
 def _changed(before: Json, after: Json) -> str:
     """What is different: only the sources where only they are."""
-    if UNKNOWN in (before, after):
+    if before is UNKNOWN or after is UNKNOWN:
         return "(known after apply)"
     old, new = firewall.sources(before), firewall.sources(after)
-    if before.replace(firewall.canonical(old or ["-"]), "") != after.replace(firewall.canonical(new or ["-"]), ""):
-        return f"{before} → {after}"
+    if _without(before, old) != _without(after, new):
+        return f"{in_words(before)} → {in_words(after)}"
     gone = [f"-{source}" for source in old if source not in new]
-    return " ".join(["sources", *gone, *(f"+{source}" for source in new if source not in old)])
+    return " ".join(["from", *gone, *(f"+{source}" for source in new if source not in old)])
+
+
+def _without(text: str, sources: Sequence[str]) -> str:
+    return text.replace(f"saddr {firewall.canonical(sources)} ", "") if sources else text
 
 
 def _port(text: str) -> str:
