@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from swarmctl.diagnostics import Range
 from swarmctl.documents.document import Document, Path
@@ -12,15 +14,70 @@ from swarmctl.documents.document import Document, Path
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """Kubernetes' envelope: a name that is unique per kind, labels for selectors, annotations for people."""
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        extra_json_schema={
+            "patternErrorMessage": "lower-case letters, digits and hyphens, a letter or digit at both ends, at most 63 "
+            "characters"
+        },
+    ),
+]
+"""A DNS label (RFC 1123)."""
 
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    uid: str = ""
-    """Only on `Stack`: written once by `swarmctl init`."""
+LabelKey = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$",
+        extra_json_schema={
+            "patternErrorMessage": "letters, digits, `.`, `_`, `/` and `-`, a letter or digit at both ends, at most 63 "
+            "characters"
+        },
+    ),
+]
+LabelValue = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$",
+        extra_json_schema={
+            "patternErrorMessage": "letters, digits, `.`, `_` and `-`, a letter or digit at both ends, at most 63 "
+            "characters"
+        },
+    ),
+]
+Uid = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        extra_json_schema={"patternErrorMessage": "a UUID in lower case, such as 5b2a9a52-7d0c-4c6e-9a0e-6f1f4f0a9c11"},
+    ),
+]
+
+
+class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Name, labels and annotations."""
+
+    name: Annotated[
+        Name, msgspec.Meta(description="Name, unique per kind in the stack; a DNS label (RFC 1123).", examples=["core"])
+    ]
+    labels: Annotated[
+        dict[LabelKey, LabelValue],
+        msgspec.Meta(
+            description="Labels; selectors find machines by those of their pool.", examples=[{"role": "worker"}]
+        ),
+    ] = {}
+    annotations: Annotated[
+        dict[str, str], msgspec.Meta(description="Notes for people and other tools; they decide nothing.")
+    ] = {}
+    uid: Annotated[
+        Uid,
+        msgspec.Meta(
+            description="Whose things these are: a random UUID, written once by `swarmctl init`, never changed; "
+            "only on a Stack.",
+            examples=["5b2a9a52-7d0c-4c6e-9a0e-6f1f4f0a9c11"],
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True)

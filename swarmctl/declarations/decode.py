@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from swarmctl.declarations import codes, names
-from swarmctl.declarations.declaration import Declaration, Inventory, Metadata
+from swarmctl.declarations.declaration import Inventory
 from swarmctl.declarations.names import Named
 from swarmctl.declarations.schemas import KindSchema, Schemas, Source, shipped
+from swarmctl.declarations.typed import KindOfSpec, doubtful, typed
 from swarmctl.declarations.words import fold, listing, nearest, sentences, shown
 from swarmctl.diagnostics import Code, Diagnostic, Range, errors
 from swarmctl.documents.document import Document, Path
 
 API_VERSION = "swarmctl/v1alpha1"
-
-
-class KindOfSpec(Protocol):
-    """What decoding needs to know of a kind; `kinds.base.Kind` is one."""
-
-    @property
-    def name(self) -> str:
-        """As written in `kind:`."""
-        ...
-
-    @property
-    def spec(self) -> type[Any]:
-        """The type of `spec:`."""
-        ...
-
-    @property
-    def variants(self) -> Any:
-        """None, or a function that returns the one-of types by key."""
-        ...
 
 
 def decode(
@@ -59,11 +39,11 @@ def decode(
             lost.add(names.name_of(document))
             continue
         kind = kinds[document.data["kind"]]  # type: ignore[index]
-        problems = _check(document, cache.of(kind.name))
-        declaration = None
-        if not problems:
-            declaration, problems = _typed(document, kind, cache.of(kind.name))
-        found += problems
+        declaration = typed(document, kind)
+        if declaration is None or doubtful(document.data):
+            mistakes = _mistakes(document, cache.of(kind.name), taken=declaration is not None)
+            declaration = None if mistakes else declaration
+            found += mistakes
         named.append(Named(kind.name, names.name_of(document), document, declaration))
     unique, duplicates = names.duplicates(named)
     found += duplicates
@@ -71,18 +51,6 @@ def decode(
     found += names.dangling(named, cache, lost=lost, complete=complete)
     whole = complete and not errors(found)
     return Inventory((one.declaration for one in unique if one.declaration is not None), complete=whole), found
-
-
-def _check(document: Document, schema: KindSchema) -> list[Diagnostic]:
-    """Every mistake against the schema. What puts mistakes into words is loaded when there is one."""
-    try:
-        if schema.validator.is_valid(document.data):
-            return []
-    except (ValueError, UnicodeError):
-        pass  # `check` meets the same and tells it
-    from swarmctl.declarations.validation import check
-
-    return check(document, schema)
 
 
 def _envelope(document: Document, kinds: Mapping[str, KindOfSpec]) -> Diagnostic | None:
@@ -134,33 +102,20 @@ def _first(document: Document, data: Mapping[str, Any]) -> Range:
     return document.positions.key((next(iter(data)),)) if data else document.positions.value(())
 
 
-def _typed(document: Document, kind: KindOfSpec, schema: KindSchema) -> tuple[Declaration | None, list[Diagnostic]]:
-    """Turn a document that its schema takes into types. Whatever the types refuse beyond that is told, too."""
-    data: Any = document.data
-    spec = dict(data.get("spec") or {})
-    variants = kind.variants() if kind.variants else {}
-    variant = next((key for key in variants if key in spec), "")
-    variant_spec = None
-    try:
-        if variant:
-            variant_spec = msgspec.convert(spec.pop(variant), variants[variant])
-        typed = msgspec.convert(spec, kind.spec)
-    except msgspec.ValidationError as error:
-        return None, _refused(document, schema, str(error))
-    metadata = Metadata(**data["metadata"])
-    return Declaration(kind.name, metadata, typed, document, variant, variant_spec), []
-
-
-def _refused(document: Document, schema: KindSchema, reason: str) -> list[Diagnostic]:
-    """What schema and types see differently: JSON Schema takes 2.0 for a whole number, the types don't."""
+def _mistakes(document: Document, schema: KindSchema, *, taken: bool) -> list[Diagnostic]:
+    """Why a document is not taken. What puts mistakes into words is loaded when there is one."""
     from swarmctl.declarations import messages
+    from swarmctl.declarations.validation import check
 
-    found = []
+    found = check(document, schema)
+    if found or taken:
+        return found
+    # JSON Schema takes 2.0 for a whole number, the types don't.
     for path, value in _leaves(document.data, ()):
         node = schema.at(path) or {}
         if isinstance(value, float) and "integer" in node.get("type", ()):
             found.append(messages.wrong_type(document, path, node))
-    return found or [messages.not_taken(document, ("spec",), reason)]
+    return found or [messages.not_taken(document, ("spec",), "its type refuses it")]
 
 
 def _leaves(value: Any, path: Path) -> list[tuple[Path, Any]]:

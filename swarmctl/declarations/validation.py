@@ -71,7 +71,8 @@ def _failures(document: Document, schema: KindSchema) -> Iterator[_Failure]:
         if keyword == "required":
             yield _Failure(path, keyword, node, (error.kind.as_dict()["property"],))
         elif keyword == "additionalProperties":
-            yield _Failure(path, keyword, node, tuple(key for key in value_at(document.data, path) if key not in node["properties"]))
+            unknown = [key for key in value_at(document.data, path) if key not in node["properties"]]
+            yield _Failure(path, keyword, node, tuple(unknown))
         elif keyword == "oneOf":
             yield _Failure(path, keyword, node)
         elif path not in told:

@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from swarmctl.declarations.declaration import Metadata
+from swarmctl.declarations.names import STACK
 from swarmctl.kinds import API_VERSION, registry
 from swarmctl.kinds.base import Kind
 
@@ -26,21 +28,6 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BUNDLE = "swarmctl.v1alpha1.json"
-NAME_PATTERN = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-LABEL_KEY_PATTERN = "^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$"
-LABEL_VALUE_PATTERN = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
-UID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-FORMS = {
-    NAME_PATTERN: "lower-case letters, digits and hyphens, a letter or digit at both ends, at most 63 characters",
-    LABEL_KEY_PATTERN: "letters, digits, `.`, `_`, `/` and `-`, a letter or digit at both ends, at most 63 characters",
-    LABEL_VALUE_PATTERN: "letters, digits, `.`, `_` and `-`, a letter or digit at both ends, at most 63 characters",
-    UID_PATTERN: "a UUID in lower case, such as 5b2a9a52-7d0c-4c6e-9a0e-6f1f4f0a9c11",
-}
-"""What the envelope's patterns want, in words; shown by `validate` and, as `patternErrorMessage`, by editors.
-
-A kind's own patterns bring theirs with `extra_json_schema={"patternErrorMessage": …}`.
-"""
-
 _REF = "#/$defs/{name}"
 _ORDER = (
     "$schema", "$id", "title", "description", "type", "const", "enum", "x-swarmctl-ref", "pattern",
@@ -134,7 +121,8 @@ def type_schema(of: type[Any]) -> Schema:
             target.pop("title", None)
             one_of = getattr(types.get(name), "ONE_OF", ())
             if one_of:
-                target["oneOf"] = [{"required": [field]} for field in one_of]
+                written = {field.name: field.encode_name for field in msgspec.structs.fields(types[name])}
+                target["oneOf"] = [{"required": [written[field]]} for field in one_of]
             node = {**target, **node}
         literal = {
             key: _without_nulls(node.pop(key)) for key in ("default", "examples", "const", "enum") if key in node
@@ -147,8 +135,6 @@ def type_schema(of: type[Any]) -> Schema:
         if literal.get("default", ...) is None:
             del literal["default"]
         node.update(literal)
-        if "pattern" in node and node["pattern"] in FORMS:
-            node.setdefault("patternErrorMessage", FORMS[node["pattern"]])
         return _ordered(node)
 
     schema: Schema = inline({"$ref": _REF.format(name=of.__name__)})
@@ -211,52 +197,12 @@ def _needs_something(spec: Schema) -> bool:
 
 
 def _metadata(kind: Kind) -> Schema:
-    properties: Schema = {
-        "name": {
-            "description": f"Name of the {kind.name}, unique among its kind in the stack; a DNS label (RFC 1123).",
-            "type": "string",
-            "pattern": NAME_PATTERN,
-            "patternErrorMessage": FORMS[NAME_PATTERN],
-        },
-        "labels": _labels("Labels; selectors find machines by those of their pool."),
-        "annotations": {
-            "description": "Notes for people and other tools; they decide nothing.",
-            "type": "object",
-            "default": {},
-            "additionalProperties": {"type": "string"},
-        },
-    }
-    if kind.name == "Stack":
-        properties["uid"] = {
-            "description": "Whose things these are: a random UUID, written once by `swarmctl init`, never changed.",
-            "type": "string",
-            "pattern": UID_PATTERN,
-            "patternErrorMessage": FORMS[UID_PATTERN],
-            "examples": ["5b2a9a52-7d0c-4c6e-9a0e-6f1f4f0a9c11"],
-        }
-    return {
-        "description": "Name, labels and annotations.",
-        "type": "object",
-        "required": ["name"],
-        "properties": properties,
-        "additionalProperties": False,
-    }
-
-
-def _labels(description: str) -> Schema:
-    """Labels: string keys and values as Kubernetes has them, without its prefix rules."""
-    return {
-        "description": description,
-        "type": "object",
-        "default": {},
-        "examples": [{"role": "worker"}],
-        "propertyNames": {"pattern": LABEL_KEY_PATTERN, "patternErrorMessage": FORMS[LABEL_KEY_PATTERN]},
-        "additionalProperties": {
-            "type": "string",
-            "pattern": LABEL_VALUE_PATTERN,
-            "patternErrorMessage": FORMS[LABEL_VALUE_PATTERN],
-        },
-    }
+    metadata = type_schema(Metadata)
+    if kind.name != STACK:
+        del metadata["properties"]["uid"]
+    else:
+        del metadata["properties"]["uid"]["default"]
+    return metadata
 
 
 def files() -> dict[str, bytes]:

@@ -41,7 +41,9 @@ def validate(folder: Path) -> Checked:
         if kind.rules and inventory.of(kind.name):
             rules: Callable[[Inventory], Iterable[Diagnostic]] = load(kind.rules)
             found += rules(inventory)
-    diagnostics = sorted([*reading.diagnostics, *found], key=_place)
+    # What the reader has told of a value needs no second telling of what follows from it.
+    told = {one.range for one in errors(reading.diagnostics)}
+    diagnostics = sorted([*reading.diagnostics, *(one for one in found if one.range not in told)], key=_place)
     return Checked(inventory, tuple(diagnostics), reading.sources, len(reading.documents))
 
 

@@ -16,10 +16,20 @@ class LabHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     """One machine with a name of its own."""
 
     name: Annotated[
-        str, msgspec.Meta(description="Node name, unique in the stack.", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+        str,
+        msgspec.Meta(
+            description="Node name, unique in the stack.",
+            pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+            examples=["big-1"],
+            extra_json_schema={
+                "patternErrorMessage": "lower-case letters, digits and hyphens, a letter or digit at both ends, at "
+                "most 63 characters"
+            },
+        ),
     ]
     labels: Annotated[
-        dict[str, str], msgspec.Meta(description="Labels of this machine; they win over the pool's.")
+        dict[str, str],
+        msgspec.Meta(description="Labels of this machine; they win over the pool's.", examples=[{"role": "head"}]),
     ] = {}
 
 
@@ -29,10 +39,12 @@ class LabSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     ONE_OF: ClassVar[tuple[str, ...]] = ("count", "hosts")
 
     count: Annotated[
-        Count | None, msgspec.Meta(description="How many machines; they are called `POOL-0`, `POOL-1` and so on.")
+        Count | None,
+        msgspec.Meta(description="How many machines; they are called `POOL-0`, `POOL-1` and so on.", examples=[3]),
     ] = None
     hosts: Annotated[
-        Annotated[list[LabHost], msgspec.Meta(min_length=1)] | None, msgspec.Meta(description="Machines by name.")
+        Annotated[list[LabHost], msgspec.Meta(min_length=1)] | None,
+        msgspec.Meta(description="Machines by name.", examples=[[{"name": "big-1"}, {"name": "big-2"}]]),
     ] = None
 
 

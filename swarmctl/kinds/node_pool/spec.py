@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from swarmctl.declarations.declaration import Name
+
 Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
 Memory = Annotated[
     str,
@@ -14,8 +16,6 @@ Memory = Annotated[
         extra_json_schema={"patternErrorMessage": "a whole number and Ki, Mi, Gi or Ti, such as `512Mi` or `80Gi`"},
     ),
 ]
-Label = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A DNS label, RFC 1123."""
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -47,7 +47,7 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
         ),
     ] = None
     region: Annotated[
-        Label | None,
+        Name | None,
         msgspec.Meta(
             description="Region the machines stand in; machines of one region share an underlay subnet. "
             "Left out: `defaults.region` of the stack.",

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from swarmctl.declarations.declaration import Name
+
 Selector = dict[str, str]
 """Labels that must all be there with these values; an empty selector takes every node."""
 
@@ -23,11 +25,9 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
     """Traffic on the mesh that is allowed."""
 
     name: Annotated[
-        str,
+        Name,
         msgspec.Meta(
-            description="Name of the flow, unique in the policy; a DNS label (RFC 1123).",
-            pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-            examples=["ray-head"],
+            description="Name of the flow, unique in the policy; a DNS label (RFC 1123).", examples=["ray-head"]
         ),
     ]
     ports: Annotated[

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from swarmctl.declarations.declaration import LabelKey, LabelValue, Name
+
 FileUrl = Annotated[
     str,
     msgspec.Meta(
@@ -13,11 +15,6 @@ FileUrl = Annotated[
         extra_json_schema={"patternErrorMessage": "`file://` and a folder, such as `file:///srv/swarm/state`"},
     ),
 ]
-Label = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A DNS label, RFC 1123."""
-
-LabelKey = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$")]
-LabelValue = Annotated[str, msgspec.Meta(pattern="^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 
 
 class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -32,7 +29,7 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         ),
     ] = None
     region: Annotated[
-        Label | None, msgspec.Meta(description="Region of pools that name none.", examples=["eu-central"])
+        Name | None, msgspec.Meta(description="Region of pools that name none.", examples=["eu-central"])
     ] = None
     labels: Annotated[
         dict[LabelKey, LabelValue],

@@ -1,0 +1,108 @@
+"""What the examples of kinds don't show: the edges of the rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.declarations.stacks import CLUSTER, HEAD, POOL, STACK, diagnose, spec, told
+
+
+def mesh(cidrs: str, more: str = "") -> str:
+    return spec("Mesh", "backbone", f"  cidrs: {cidrs}\n{more}")
+
+
+@pytest.mark.parametrize("cidr", ["10.88.0.0/29", "10.88.0.0/28", '"fd88::/126"', "100.64.0.0/24"])
+def test_networks_that_are_just_large_enough_pass(tmp_path: Path, cidr: str) -> None:
+    assert diagnose(tmp_path, mesh(f"[{cidr}]"), without=("Mesh",)) == []
+
+
+@pytest.mark.parametrize(
+    ("cidr", "room"), [("10.88.0.0/30", 2), ("10.88.0.0/31", 2), ('"fd88::/127"', 2), ("10.1.0.1/32", 1)]
+)
+def test_networks_without_room_are_told_with_the_length_that_has_it(tmp_path: Path, cidr: str, room: int) -> None:
+    (found,) = diagnose(tmp_path, mesh(f"[{cidr}]"), without=("Mesh",))
+
+    assert found.code.id == "SW3106"
+    assert f"has {room} usable address" in found.message
+    assert found.help.startswith(f"widen it to /{125 if ':' in cidr else 29} ")
+
+
+def test_machines_of_all_clusters_on_a_mesh_are_counted(tmp_path: Path) -> None:
+    edge = HEAD + "kind: Cluster\nmetadata: {name: edge}\nspec: {mesh: backbone, securityPolicy: baseline}\n"
+    pool = spec("NodePool", "edges", "  cluster: edge\n  lab: {count: 4}\n")
+    (found,) = diagnose(tmp_path, mesh("[10.88.0.0/29]"), edge, pool, without=("Mesh",))
+
+    assert (found.code.id, "has 7 machines" in found.message) == ("SW3106", True)
+
+
+@pytest.mark.parametrize(
+    "cidr",
+    ["10.88.0.0/", "10.88.0.0/x", "10.88.0.0/-1", "10.88.0.0/33", "10.88.0.0/255.255.0.0", "010.0.0.0/8", "::/x"],
+)
+def test_what_is_no_network_is_told(tmp_path: Path, cidr: str) -> None:
+    assert told(diagnose(tmp_path, mesh(f'["{cidr}"]'), without=("Mesh",))) == [("SW3101", 5, 11)]
+
+
+def test_ipv6_host_bits_are_told_with_the_network(tmp_path: Path) -> None:
+    (found,) = diagnose(tmp_path, mesh('["fd88::1/64"]'), without=("Mesh",))
+
+    assert (found.code.id, found.help) == ("SW3102", "did you mean `fd88::/64`?")
+
+
+def test_a_small_mtu_is_fine_without_ipv6(tmp_path: Path) -> None:
+    assert diagnose(tmp_path, mesh("[10.88.0.0/16]", "  mtu: 1200\n"), without=("Mesh",)) == []
+
+
+def test_a_hub_may_be_a_single_host_by_its_own_label(tmp_path: Path) -> None:
+    pool = spec("NodePool", "workers", "  lab:\n    hosts: [{name: a, labels: {role: hub}}, {name: b}]\n")
+    hubs = mesh("[10.88.0.0/16]", "  topology: {hubs: {select: {role: hub}}}\n")
+    assert diagnose(tmp_path, pool, hubs, without=("Mesh", "NodePool")) == []
+
+
+def test_labels_of_the_stack_are_labels_of_machines(tmp_path: Path) -> None:
+    stack = STACK.replace("{cluster: core,", "{labels: {team: x}, cluster: core,")
+    hubs = mesh("[10.88.0.0/16]", "  topology: {hubs: {select: {team: x}}}\n")
+    assert diagnose(tmp_path, stack, hubs, without=("Mesh", "Stack")) == []
+
+
+def test_pools_scaled_to_nothing_still_count_as_selected_by_flows(tmp_path: Path) -> None:
+    policy = spec("SecurityPolicy", "baseline", "  network: {flows: [{name: a, to: {role: worker}, ports: [1]}]}\n")
+    pool = POOL.replace("count: 3", "count: 0")
+    assert diagnose(tmp_path, policy, pool, without=("SecurityPolicy", "NodePool")) == []
+
+
+def test_one_port_in_two_flows_of_other_machines_is_no_clash(tmp_path: Path) -> None:
+    flows = "  network:\n    flows:\n      - {name: a, to: {role: worker}, ports: [80]}\n"
+    flows += "      - {name: b, ports: [80]}\n      - {name: c, ports: [80], protocol: udp}\n"
+    assert diagnose(tmp_path, spec("SecurityPolicy", "baseline", flows), without=("SecurityPolicy",)) == []
+
+
+def test_two_pools_whose_numbered_machines_meet_clash_once(tmp_path: Path) -> None:
+    pools = [
+        spec("NodePool", "a", "  lab:\n    hosts: [{name: b-0}, {name: b-1}]\n"),
+        spec("NodePool", "b", "  lab: {count: 9}\n"),
+    ]
+    found = diagnose(tmp_path, *pools, without=("NodePool",))
+
+    assert [one.code.id for one in found] == ["SW3203"]
+
+
+def test_host_names_twice_in_one_pool_are_told_at_the_second(tmp_path: Path) -> None:
+    pool = spec("NodePool", "workers", "  lab:\n    hosts: [{name: n1}, {name: n1}]\n")
+    assert told(diagnose(tmp_path, pool, without=("NodePool",))) == [("SW3203", 6, 32)]
+
+
+def test_nothing_is_called_unused_while_documents_have_mistakes(tmp_path: Path) -> None:
+    found = diagnose(tmp_path, CLUSTER.replace("spec: {", "spec: {oops: 1, "), without=("Cluster",))
+
+    assert [one.code.id for one in found] == ["SW2101"]
+
+
+def test_rules_of_sound_documents_are_told_beside_mistakes_of_others(tmp_path: Path) -> None:
+    found = diagnose(
+        tmp_path, mesh("[10.88.0.1/16]"), POOL.replace("count: 3", "cuont: 3"), without=("Mesh", "NodePool")
+    )
+
+    assert [one.code.id for one in found] == ["SW3102", "SW2101"]
