@@ -14,7 +14,7 @@ from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Confirm, Emit, Stack
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.events import Event, Note, PhaseStarted
-from swarmctl.plans.model import Change
+from swarmctl.plans.model import Change, Plan
 
 
 def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved: Path | None = None) -> Run:
@@ -40,7 +40,7 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
         if not confirm(plan):
             raise Declined("nothing was changed")
         started = time.monotonic()
-        session = stacks.open_session(store, engine, _counting(len(plan.changes), emit))
+        session = stacks.open_session(store, engine, _counting(plan, emit))
         with stopper.watching(session):
             outcome = session.update(stack.graph)
         went_well = not outcome.failures and not outcome.interrupted
@@ -48,8 +48,9 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
         return Run.of(plan, outcome, removed, time.monotonic() - started)
 
 
-def _counting(total: int, emit: Emit) -> Emit:
+def _counting(plan: Plan, emit: Emit) -> Emit:
     """`emit`, with phases counted in changes of the plan: the engine can only count in resources."""
+    total = sum(1 for change in plan.changes if change.type != stacks.NO_TYPE)
 
     def counted(event: Event) -> None:
         emit(replace(event, total=total) if isinstance(event, PhaseStarted) else event)

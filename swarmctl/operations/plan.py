@@ -39,6 +39,7 @@ def preview(stack: Stack, session: Session, stopper: Stopper) -> Plan:
     """The engine's preview, and the removal of machines that no declaration and no state knows."""
     with stopper.looking(session, "planning"):
         found = session.preview(stack.graph)
-    known = stack.nodes | stacks.nodes_in(stack.snapshot)
+    # Not those that the state knows: after a crash it also names machines of which the engine had only begun.
+    known = stack.nodes | {change.node for change in found.changes if change.type == stacks.MACHINE}
     unknown = tuple(stacks.stray_change(*stray) for stray in stacks.strays(stack.identity, known))
     return replace(found, changes=(*found.changes, *unknown))

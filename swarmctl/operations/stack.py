@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from swarmctl.state.store import Snapshot, Store
 
 Emit = Callable[[Event], None]
+MACHINE = "swarm:nodepool:Machine"
+"""Type of the resources that are machines."""
+NO_TYPE = ""
+"""Type of what is no resource of the engine's."""
 Confirm = Callable[[Plan], bool]
 
 
@@ -118,8 +122,7 @@ def preconditions(stack: Stack, engine: Engine) -> Preconditions:
 
 
 def strays(identity: str, known: set[str]) -> list[tuple[str, str]]:
-    """Machines that carry the stack's mark and that neither the declarations nor the state know, left by a crash:
-    (backend, node). `known` are the names of nodes that are declared or in the state."""
+    """Machines that carry the stack's mark and are not among the `known` nodes, left by a crash: (backend, node)."""
     from swarmctl import backends
 
     return [
@@ -140,8 +143,9 @@ def remove_stray(identity: str, backend: str, node: str) -> None:
 
 def stray_change(backend: str, node: str) -> Change:
     """The removal of a machine that nobody knows, as a line of the plan."""
-    text = f"the whole machine ({backend}): nothing declares it and no state knows it, a run that was cut off left it"
-    return Change(f"{backend}/{node}", "", Action.DELETE, node=node, effects=(HostEffect("delete", text),))
+    text = f"the whole machine ({backend}): nothing declares it, a run that was cut off left it"
+    effects, impact = (HostEffect("delete", text),), f"{node} goes away with everything on it"
+    return Change(f"{backend}/{node}", NO_TYPE, Action.DELETE, node=node, effects=effects, impact=impact)
 
 
 def nodes_in(snapshot: Snapshot) -> set[str]:
