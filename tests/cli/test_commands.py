@@ -82,7 +82,7 @@ def complete(words: str) -> list[str]:
     code = "from swarmctl.cli import main; main()"
     run = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert not run.stderr
-    return [line.partition(",")[2] for line in run.stdout.splitlines()]
+    return [line.partition(",")[2] for line in run.stdout.splitlines() if line]
 
 
 def test_the_shell_completes_commands_and_options() -> None:
