@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,12 +206,18 @@ def _read_memory(groups: Mapping[str, str], version: int) -> int | None:
         text = Path(groups["memory"], name).read_text().strip()
     except OSError:
         return None
-    return None if text == "max" or int(text) >= 1 << 62 else int(text)
+    return None if text in ("max", "-1") or int(text) >= 1 << 62 else int(text)
 
 
-def remove(groups: Mapping[str, str], *, timeout: float = 5.0) -> None:
-    """Remove a node's groups, and the lab's when it was the last. Raises OSError when processes stay in them."""
-    for path in set(groups.values()):
+def left(tag: str) -> list[str]:
+    """The groups of a lab's nodes that can be found without its marks."""
+    parents = set(hierarchy().parents.values())
+    return [str(path) for parent in parents for path in Path(parent, f"swarmctl-{tag}").glob("*/")]
+
+
+def remove(groups: Iterable[str], *, timeout: float = 5.0) -> None:
+    """Remove groups of nodes, and the lab's when it was the last. Raises OSError when processes stay in them."""
+    for path in sorted(groups):
         deadline = time.monotonic() + timeout
         while True:
             try:

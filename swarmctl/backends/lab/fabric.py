@@ -66,7 +66,8 @@ def end_when_empty(lab: Lab) -> None:
 
 
 def end(lab: Lab) -> None:
-    """Take away whatever is left of the lab. The caller holds the lab's lock."""
+    """Take away whatever is left of the lab, also where its marks are lost. The caller holds the lab's lock."""
+    groups = [path for name in lab.names() for path in lab.record(name).get("cgroups", {}).values()]
     for name in lab.names():
         record = lab.record(name)
         process = Process.load(record.get("process"))
@@ -75,10 +76,10 @@ def end(lab: Lab) -> None:
     process = Process.load(lab.fabric().get("process"))
     if process is not None:
         process.kill()
-    for process in marks.tagged(lab.tag):
-        process.kill()
-    for name in lab.names():
-        cgroups.remove(lab.record(name).get("cgroups", {}))
+    while left := marks.tagged(lab.tag):  # again, for what one of them may have started meanwhile
+        for process in left:
+            process.kill()
+    cgroups.remove({*groups, *cgroups.left(lab.tag)})
     # The marks last: whatever stops us, they still lead to what is left.
     remove_tree(lab.nodes)
     remove_tree(lab.folder)

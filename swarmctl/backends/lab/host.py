@@ -89,7 +89,7 @@ class LabHost:
 
     def remove(self, path: str) -> None:
         """See `Host.remove`."""
-        if os.path.normpath(_absolute(path)) == "/":
+        if not os.path.normpath(_absolute(path)).strip("/"):
             raise ValueError("the root of a machine can't be removed")
         self.run(["rm", "-rf", "--", path])
 
@@ -109,16 +109,23 @@ class LabHost:
             marks.write(mark, {"argv": list(argv), "process": None})
             log = os.open(folder / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             try:
-                request = {"op": "service", "argv": list(argv), "env": ENVIRONMENT, "log": log}
-                with (
-                    self._started(request, extra=[log]) as process,
-                    launch.Starting(process, f"{self.name}: {name}") as starting,
-                ):
-                    found = starting.announced()
-                    marks.write(mark, {"argv": list(argv), "process": found.dump()})
-                    starting.go()
+                self._serve(mark, argv, log)
+            except BaseException:
+                self._stop(mark)
+                mark.unlink()
+                raise
             finally:
                 os.close(log)
+
+    def _serve(self, mark: Path, argv: Sequence[str], log: int) -> None:
+        request = {"op": "service", "argv": list(argv), "env": ENVIRONMENT, "log": log}
+        with (
+            self._started(request, extra=[log]) as process,
+            launch.Starting(process, f"{self.name}: {argv[0]}") as starting,
+        ):
+            found = starting.announced()
+            marks.write(mark, {"argv": list(argv), "process": found.dump()})
+            starting.go()
 
     def stop_service(self, name: str) -> None:
         """See `Host.stop_service`."""

@@ -18,7 +18,10 @@ from swarmctl.backends.lab.marks import Lab, Process
 
 
 def create(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the node or adopt the one that runs. After a reboot it is made again over the same trees."""
+    """Make the node or adopt the one that runs; there are no outputs.
+
+    After a reboot it is made again over its old trees: what was installed in it, keys included, is still there.
+    """
     lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
     folder = lab.node(name)
     while True:
@@ -50,12 +53,7 @@ def _create(lab: Lab, found: Fabric, inputs: Mapping[str, Any]) -> dict[str, Any
         except Exception:
             _take_apart(lab, found, name, lab.record(name))
             raise
-    return outputs(found)
-
-
-def outputs(found: Fabric) -> dict[str, Any]:
-    """What is told about a machine that exists."""
-    return {"mode": "rootless" if found.rootless else "root", "filesystem": found.filesystem}
+    return {}
 
 
 def _whole(record: Mapping[str, Any], found: Fabric | None) -> Process | None:
@@ -144,7 +142,7 @@ def _take_apart(lab: Lab, found: Fabric | None, name: str, record: Mapping[str, 
             network.disconnect(found.process, lab.tag, name, user=found.rootless)
         except ProcessLookupError:
             pass  # the fabric went, and all cables with it
-    cgroups.remove(record.get("cgroups", {}))
+    cgroups.remove(set(record.get("cgroups", {}).values()))
     services = lab.node(name) / "services"
     if services.is_dir():
         fabric.remove_tree(services)
@@ -204,14 +202,10 @@ def delete(stack: str, name: str) -> None:
 def sweep(stack: str) -> list[str]:
     """Take everything away that the lab has, in whatever state; returns the names of its nodes."""
     lab = Lab(stack)
-    with marks.locked(lab.folder) as there:
-        if there:
-            names = lab.names()
-            fabric.end(lab)
-            return names
-    for process in marks.tagged(lab.tag):
-        process.kill()
-    return []
+    with marks.locked(lab.folder):
+        names = lab.names()
+        fabric.end(lab)
+    return names
 
 
 def running(host: Mapping[str, Any]) -> tuple[Lab, Fabric, Process, dict[str, Any]]:

@@ -64,7 +64,7 @@ def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
 
 def fail(report: int, error: BaseException) -> NoReturn:
     """Report and end."""
-    os.write(report, f"{error or type(error).__name__}\n".encode(errors="replace"))
+    os.write(report, f"{str(error) or type(error).__name__}\n".encode(errors="replace"))
     os._exit(125)
 
 

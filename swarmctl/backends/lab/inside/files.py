@@ -20,7 +20,7 @@ def _step_inside(request: dict[str, Any]) -> None:
     kernel.setns(request["ns"]["mnt"], kernel.CLONE_NEWNS)
     daemon.close_others()
     kernel.drop_rights()
-    os.umask(0)
+    os.umask(0o022)
 
 
 def put(request: dict[str, Any]) -> int:
@@ -38,6 +38,7 @@ def put(request: dict[str, Any]) -> int:
         pass
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, request["mode"], dir_fd=directory)
+    os.fchmod(descriptor, request["mode"])  # whatever the mask says
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]

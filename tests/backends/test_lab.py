@@ -1,0 +1,337 @@
+"""The life of lab nodes, with real namespaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from swarmctl import paths
+from swarmctl.backends.base import CommandFailed, Host, HostGone, HostUnreachable, Placement
+from swarmctl.backends.lab import cgroups, marks, modes
+from swarmctl.backends.lab import host as lab_host
+from swarmctl.backends.lab.cgroups import CannotLimit
+from swarmctl.backends.lab.launch import LabBroken
+
+from . import labs
+
+pytestmark = pytest.mark.integration
+
+
+def text(host: Host, *argv: str) -> str:
+    return host.run(argv).text.strip()
+
+
+def test_nodes_of_two_regions_reach_each_other_and_leave_nothing(lab: None) -> None:
+    placements = labs.place(labs.pool("a", 5, "eu"), labs.pool("b", 4, "us"))
+    labs.create(placements)
+    assert labs.backend.machines(labs.STACK) == sorted(placement.name for placement in placements)
+    for placement in placements:
+        assert labs.backend.read_machine(placement.inputs) == placement.inputs
+    first, same, other = placements[0], placements[1], placements[-1]
+    hosts = labs.host(first)
+    for target in (same, other):
+        hosts.run(["ping", "-c1", "-W2", target.underlay[0]])
+    assert text(hosts, "hostname") == first.name
+    assert text(hosts, "cat", "/etc/hostname") == first.name
+    for placement in placements:
+        labs.host(placement).start_service("one", ["sleep", "7654"])
+    running = [found for placement in placements if (found := labs.service(placement)) is not None]
+    assert len(running) == len(placements)
+    holders = labs.holders()
+    labs.delete(placements[:4])
+    assert labs.backend.machines(labs.STACK) == sorted(placement.name for placement in placements[4:])
+    hosts = labs.host(placements[4])
+    hosts.run(["ping", "-c1", "-W2", other.underlay[0]])
+    labs.delete(placements[4:])
+    assert not labs.left_behind()
+    assert not [process for process in (*running, *holders) if process.alive()]
+
+
+def test_creating_again_keeps_the_node_and_deleting_again_is_no_error(placement: Placement) -> None:
+    before = labs.holders()
+    labs.backend.create_machine(placement.inputs)
+    assert labs.holders() == before
+    labs.backend.delete_machine(placement.inputs)
+    labs.backend.delete_machine(placement.inputs)
+    assert labs.backend.read_machine(placement.inputs) is None
+    assert labs.backend.machines(labs.STACK) == []
+    with pytest.raises(HostGone):
+        labs.host(placement).run(["true"])
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "seen"),
+    [
+        (["ip", "link", "set", "eth0", "mtu", "1400"], "mtu", 1400),
+        (["ip", "addr", "flush", "dev", "eth0"], "address", ""),
+        (["ip", "addr", "add", "10.9.9.9/32", "dev", "eth0"], "address", "10.9.9.9/32,"),
+        (["ip", "route", "del", "default"], "gateway", ""),
+        (["ip", "link", "set", "eth0", "down"], "address", ""),
+        (["ip", "link", "del", "eth0"], "mtu", 0),
+    ],
+)
+def test_a_change_of_the_underlay_is_seen_and_mended(
+    placement: Placement, change: list[str], key: str, seen: object
+) -> None:
+    host = labs.host(placement)
+    host.run(change)
+    found = labs.backend.read_machine(placement.inputs)
+    assert found is not None
+    assert str(found[key]).startswith(str(seen))
+    assert found != placement.inputs
+    labs.backend.update_machine(found, placement.inputs)
+    assert labs.backend.read_machine(placement.inputs) == placement.inputs
+    host.run(["ping", "-c1", "-W2", placement.inputs["gateway"]])
+
+
+def test_a_reboot_takes_the_lab_away_and_creating_brings_it_back_with_its_files(placement: Placement) -> None:
+    host = labs.host(placement)
+    host.put("/etc/wireguard/wg0.key", b"made on the node", mode=0o600)
+    lab = marks.Lab(labs.STACK)
+    for process in labs.holders():
+        process.kill()
+    for path in (lab.folder / "fabric.json", lab.node(placement.name) / "node.json"):
+        mark = json.loads(path.read_text())
+        # As after a reboot: the ids may belong to others now.
+        mark["process"] = [os.getpid(), mark["process"][1], "boot-before"]
+        path.write_text(json.dumps(mark))
+    assert labs.backend.read_machine(placement.inputs) is None
+    with pytest.raises(HostGone):
+        host.run(["true"])
+    assert labs.backend.machines(labs.STACK) == [placement.name]
+    labs.backend.create_machine(placement.inputs)
+    assert labs.backend.read_machine(placement.inputs) == placement.inputs
+    assert host.get("/etc/wireguard/wg0.key") == b"made on the node"
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_holder_that_was_killed_is_seen_and_made_again(lab: None, which: int) -> None:
+    placements = labs.place(labs.pool("a", 2))
+    labs.create(placements)
+    labs.holders()[which].kill()
+    gone = [placement.name for placement in placements if labs.backend.read_machine(placement.inputs) is None]
+    assert gone == (["a-0"] if which == 0 else ["a-0", "a-1"])  # the last one is the fabric
+    labs.create(placements)
+    assert all(labs.backend.read_machine(placement.inputs) == placement.inputs for placement in placements)
+    labs.host(placements[0]).run(["ping", "-c1", "-W2", placements[1].underlay[0]])
+
+
+def test_a_lab_whose_marks_were_removed_is_still_swept(placement: Placement) -> None:
+    lab = marks.Lab(labs.STACK)
+    (lab.folder / "fabric.json").unlink()
+    (lab.node(placement.name) / "node.json").unlink()
+    assert labs.backend.read_machine(placement.inputs) is None
+    assert labs.backend.sweep(labs.STACK) == [placement.name]
+    assert not labs.left_behind()
+
+
+def test_two_labs_know_nothing_of_each_other(placement: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
+    (other,) = labs.backend.place("another", [labs.pool()], {})
+    labs.backend.create_machine(other.inputs)
+    try:
+        first, second = labs.host(placement), labs.host(other)
+        assert (
+            first.run(["readlink", "/proc/self/ns/net"]).stdout != second.run(["readlink", "/proc/self/ns/net"]).stdout
+        )
+    finally:
+        assert labs.backend.sweep("another") == [other.name]
+    assert labs.backend.read_machine(placement.inputs) == placement.inputs
+
+
+def test_a_command_gets_input_arguments_and_a_clean_environment(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARMCTL_TEST_SECRET", "visible")
+    done = host.run(
+        ["sh", "-c", 'cat; printf %s "$1"; echo err >&2; exit 7', "sh", "a b'$(id)\n"], stdin=b"in:", check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"in:a b'$(id)\n", b"err\n")
+    environment = text(host, "env")
+    assert "LC_ALL=C" in environment
+    assert "SECRET" not in environment
+    assert marks.TAG not in environment
+    assert text(host, "pwd") == "/"
+    assert text(host, "sh", "-c", "ls /proc/self/fd | wc -l") == "4"  # three, and the folder that ls reads
+
+
+def test_a_command_that_fails_says_so(host: Host) -> None:
+    with pytest.raises(CommandFailed, match="a-0: sh ended with status 3: no luck"):
+        host.run(["sh", "-c", "echo no luck >&2; exit 3"])
+    assert host.run(["no-such-program"], check=False).returncode == 127
+    assert host.run(["/etc/passwd"], check=False).returncode == 126
+    assert host.run(["sh", "-c", "kill -9 $$"], check=False).returncode == 128 + 9
+
+
+def test_a_command_that_does_not_end_is_ended(host: Host) -> None:
+    with pytest.raises(HostUnreachable, match=r"sleep did not end within 0\.2 s"):
+        host.run(["sleep", "5432"], timeout=0.2)
+    assert labs.soon(lambda: "5432" not in text(host, "ps", "ax", "-o", "args"))
+
+
+def test_output_is_bounded_and_a_child_in_the_background_does_not_hold_us_up(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = host.run(["sh", "-c", "head -c 40000000 /dev/zero"], timeout=60)
+    assert len(done.stdout) == 16 * 1024 * 1024
+    assert b"stdout cut off" in done.stderr
+    start = time.monotonic()
+    assert host.run(["sh", "-c", "sleep 20 & echo started"]).text == "started\n"
+    assert time.monotonic() - start < 5
+
+
+def test_files_are_written_read_and_removed(host: Host) -> None:
+    content = bytes(range(256)) * 5000
+    host.put("/srv/new/deep/file", content, mode=0o640)
+    assert host.get("/srv/new/deep/file") == content
+    assert text(host, "stat", "-c", "%a %U", "/srv/new/deep/file", "/srv/new") == "640 root\n755 root"
+    host.put("/srv/new/deep/file", b"", mode=0o600)
+    assert host.get("/srv/new/deep/file") == b""
+    assert text(host, "ls", "-A", "/srv/new/deep") == "file"
+    host.remove("/srv/new")
+    host.remove("/srv/new")
+    assert host.get("/srv/new/deep/file") is None
+    assert host.get("/etc/passwd/x") is None
+    with pytest.raises(CommandFailed, match="not a regular file"):
+        host.get("/dev/zero")
+    for wrong in (lambda: host.remove("/"), lambda: host.remove("//.."), lambda: host.put("relative", b"")):
+        with pytest.raises(ValueError, match=r"removed|absolute"):
+            wrong()
+
+
+def test_no_link_in_a_node_leads_out_of_it(host: Host, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of this machine")
+    host.run(["ln", "-s", str(tmp_path), "/srv/out"])
+    assert host.get("/srv/out/secret") is None
+    host.put(f"{tmp_path}/planted", b"x")
+    host.put("/srv/out/too", b"x")
+    host.run(["ln", "-s", "/proc/1/root", "/srv/root"])
+    assert host.get(f"/srv/root{secret}") is None
+    host.remove(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_traps_in_a_nodes_tree_do_not_work_when_it_is_made_again(placement: Placement, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("of this machine")
+    host = labs.host(placement)
+    host.run(["ln", "-sfn", str(victim), "/srv/ok"])
+    host.run(
+        ["sh", "-c", f"rm -f /etc/hosts; ln -s {victim}/file /etc/hosts; rm -rf /var/lib; ln -s {victim} /var/lib"]
+    )
+    for process in labs.holders():
+        process.kill()
+    # The root folder itself can't be changed while mounts stand on it, but its owner may do so meanwhile.
+    tree = marks.Lab(labs.STACK).node(placement.name) / "tree"
+    (tree / "run").rmdir()
+    (tree / "run").symlink_to(victim)
+    labs.backend.create_machine(placement.inputs)
+    assert [path.name for path in victim.iterdir()] == ["file"]
+    assert (victim / "file").read_text() == "of this machine"
+    assert placement.name in text(host, "cat", "/etc/hosts")
+
+
+def test_services_stay_restart_and_end(placement: Placement) -> None:
+    host = labs.host(placement)
+    script = "echo out; echo err >&2; sleep 4321"
+    host.start_service("one", ["sh", "-c", script])
+    (first,) = host.services()
+    assert first.running
+    host.start_service("one", ["sh", "-c", script])
+    assert host.services() == [first]
+    assert "4321" in text(host, "ps", "ax", "-o", "args")
+    assert labs.soon(lambda: list(host.logs()) == [("one", "out"), ("one", "err")])
+    host.start_service("one", ["sleep", "9876"])
+    (second,) = host.services()
+    assert second.pid != first.pid
+    assert first.pid is not None
+    assert second.pid is not None
+    os.kill(second.pid, signal.SIGKILL)
+    assert labs.soon(lambda: [found.running for found in host.services()] == [False])
+    host.start_service("one", ["sleep", "9876"])
+    assert [found.running for found in host.services()] == [True]
+    # Another process, with nothing of ours in memory, finds and ends it.
+    lab_host.LabHost(placement.host).stop_service("one")
+    host.stop_service("one")
+    assert host.services() == []
+    assert "9876" not in text(host, "ps", "ax", "-o", "args,stat")
+    assert list(host.logs(tail=1)) == [("one", "err")]
+
+
+def test_orphans_and_services_are_reaped_by_the_node(host: Host) -> None:
+    host.run(["sh", "-c", "(sleep 0.01 &) ; (true &)"])
+    host.start_service("brief", ["true"])
+    assert labs.soon(lambda: "Z" not in text(host, "ps", "ax", "-o", "stat=") and not host.services()[0].running)
+
+
+def test_a_service_that_cannot_start_says_why(host: Host) -> None:
+    with pytest.raises(LabBroken, match="no-such-program: No such file"):
+        host.start_service("bad", ["no-such-program"])
+    assert host.services() == []
+    with pytest.raises(ValueError, match="not a service name"):
+        host.start_service("../x", ["true"])
+
+
+def test_exec_passes_streams_and_status_on(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    assert host.exec(["sh", "-c", "echo hello; exit 3"]) == 3
+    assert capfd.readouterr().out == "hello\n"
+
+
+def test_wireguard_runs_in_a_node(host: Host) -> None:
+    if not modes.wireguard_mode():
+        pytest.skip("neither the kernel nor wireguard-go")
+    if host.run(["ip", "link", "add", "dev", "wg0", "type", "wireguard"], check=False).returncode:
+        host.start_service("wireguard-wg0", ["wireguard-go", "-f", "wg0"])
+    assert labs.soon(lambda: not host.run(["wg", "show", "wg0"], check=False).returncode)
+    assert "wg0" in text(host, "wg", "show", "interfaces")
+
+
+def test_limits_hold_are_read_back_and_change_in_place(lab: None) -> None:
+    if {"cpu", "memory"} - cgroups.hierarchy().parents.keys():
+        pytest.skip("no control groups here")
+    (placement,) = labs.place(labs.pool(resources={"cpus": 0.5, "memory": "64Mi"}))
+    labs.backend.create_machine(placement.inputs)
+    assert labs.backend.read_machine(placement.inputs) == placement.inputs
+    host = labs.host(placement)
+    hungry = ["sh", "-c", "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c"]
+    assert b"150000000" not in host.run(hungry, check=False).stdout
+    wider = {**placement.inputs, "resources": {"memory": "256Mi"}}
+    labs.backend.update_machine(placement.inputs, wider)
+    assert labs.backend.read_machine(wider) == wider
+    assert b"150000000" in host.run(hungry).stdout
+
+
+def test_a_limit_that_cannot_be_enforced_is_an_error_and_leaves_nothing(
+    lab: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "hierarchy", lambda: cgroups.Hierarchy(0, {}))
+    (placement,) = labs.place(labs.pool(resources={"cpus": 1}))
+    with pytest.raises(CannotLimit, match="cpu controller"):
+        labs.backend.create_machine(placement.inputs)
+    assert labs.backend.read_machine(placement.inputs) is None
+    labs.backend.delete_machine(placement.inputs)
+    assert not labs.left_behind()
+
+
+def test_a_tree_full_of_obstacles_is_removed(placement: Placement) -> None:
+    host = labs.host(placement)
+    deep = "cd /srv; i=0; while [ $i -lt 400 ]; do mkdir d 2>/dev/null; cd -P d; i=$((i+1)); done"
+    host.run(["sh", "-c", deep])
+    host.run(
+        ["sh", "-c", "mkdir -p /srv/x/y; touch /srv/x/y/f '/srv/x/-rf\n'; chmod 000 /srv/x/y /srv/x; mkfifo /srv/p"]
+    )
+    labs.backend.delete_machine(placement.inputs)
+    assert not paths.lab_dir(labs.STACK).exists()
+
+
+def test_doctor_names_the_mode_and_how_wireguard_runs(mode: modes.Mode) -> None:
+    found = {check.name: check for check in labs.backend.doctor()}
+    assert found["lab mode"].ok
+    assert found["lab mode"].detail.startswith(mode.name)
+    assert {"lab tools", "lab file system", "lab WireGuard", "lab limits", "lab isolation"} <= found.keys()
+    assert all(check.ok or check.mend for check in found.values())
+    assert list(paths.data_home().iterdir()) == []
