@@ -44,30 +44,33 @@ def run_in(folder: Path) -> Run:
     return run
 
 
-def stack_with(copy: Path, folder: Path, example: str) -> Path:
-    """The lab's stack and one of the new kind's examples."""
-    shutil.copytree(copy / "stacks" / "lab", folder)
+def stack_of(copy: Path, folder: Path, example: str) -> Path:
+    """A stack with one of the new kind's examples, which is a whole one."""
+    folder.mkdir()
     shutil.copy(copy / "swarmctl" / "kinds" / "banner" / "examples" / example, folder / "banner.yaml")
     return folder
 
 
 def test_a_document_of_the_new_kind_is_valid(copy: Path, tmp_path: Path) -> None:
-    stack = stack_with(copy, tmp_path / "stack", "good.yaml")
+    stack = stack_of(copy, tmp_path / "stack", "good/hello.yaml")
     run_in(copy)(sys.executable, "-m", "swarmctl", "-C", str(stack), "validate")
 
 
 def test_its_rules_schema_and_references_are_checked(copy: Path, tmp_path: Path) -> None:
-    stack = stack_with(copy, tmp_path / "stack", "bad.yaml")
-    more = "---\n" + (stack / "banner.yaml").read_text().replace("hello", "other").replace("core", "cor")
-    (stack / "banner.yaml").write_text((stack / "banner.yaml").read_text() + more)
+    stack = stack_of(copy, tmp_path / "stack", "bad/empty.yaml")
+    first, mark, rest = (stack / "banner.yaml").read_text().partition("---\n")
+    misspelt = first.replace("hello", "other").replace("core", "cor").replace('""', '"x"')
+    unknown = first.replace("hello", "third").replace("content:", "contents:")
+    (stack / "banner.yaml").write_text(first + mark + misspelt + mark + unknown + mark + rest)
     command = (sys.executable, "-m", "swarmctl", "-C", str(stack), "validate", "--format", "json")
-    found = json.loads(run_in(copy)(*command, code=4).stdout)["diagnostics"]
-    assert any("has no content" in diagnostic["message"] for diagnostic in found), found
-    assert any("cor" in diagnostic["message"] and diagnostic["line"] > 8 for diagnostic in found), found
+    found = [diagnostic["message"] for diagnostic in json.loads(run_in(copy)(*command, code=4).stdout)["diagnostics"]]
+    assert any("the Banner `hello` has no content" in message for message in found), found
+    assert any("`cor`" in message for message in found), found
+    assert any("contents" in message for message in found), found
 
 
 def test_its_machines_get_a_resource_each(copy: Path, tmp_path: Path) -> None:
-    stack = stack_with(copy, tmp_path / "stack", "good.yaml")
+    stack = stack_of(copy, tmp_path / "stack", "good/hello.yaml")
     script = (
         "import sys; from pathlib import Path;"
         "from swarmctl.kinds.compile import compile_graph; from swarmctl.operations.load import load_stack;"
@@ -76,8 +79,7 @@ def test_its_machines_get_a_resource_each(copy: Path, tmp_path: Path) -> None:
         "print(*[address for address in graph.resources if address.kind == 'banner'], sep='\\n')"
     )
     printed = run_in(copy)(sys.executable, "-c", script, str(stack)).stdout.split()
-    assert "banner/hello[control-0]" in printed
-    assert len(printed) == 5
+    assert printed == ["banner/hello[workers-0]", "banner/hello[workers-1]", "banner/hello[workers-2]"]
 
 
 def test_it_is_explained(copy: Path) -> None:
