@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmctl.diagnostics import Position, Range
@@ -35,12 +35,14 @@ def graph(*resources: Resource) -> Graph:
     return made
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), plain, max_size=4))
 def test_the_order_of_keys_does_not_count(value: dict[str, Any]) -> None:
     assert canonical_bytes(value) == canonical_bytes(turned(value))
     assert digest(graph(Resource(A, "t", value))) == digest(graph(Resource(A, "t", turned(value))))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), plain, max_size=3), st.dictionaries(st.text(max_size=5), plain, max_size=3))
 def test_two_inputs_have_one_digest_only_when_they_are_written_alike(one: dict[str, Any], two: dict[str, Any]) -> None:
     alike = canonical_bytes(one) == canonical_bytes(two)

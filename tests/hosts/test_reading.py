@@ -7,7 +7,7 @@ import json
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmctl.errors import WorldUnreadable
@@ -99,6 +99,7 @@ def test_an_answer_that_makes_no_sense_is_a_clear_error(output: bytes, why: str)
     assert caught.value.hint
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, len(printed())))
 def test_no_junk_ends_in_a_traceback(junk: bytes, at: int) -> None:
     whole = printed()

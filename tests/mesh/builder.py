@@ -63,6 +63,15 @@ class FakeBackend:
                 )
         return placements
 
+    def create_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {}
+
+    def update_machine(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {}
+
+    def read_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return inputs
+
     def replaces(self) -> Mapping[str, str]:
         return {"region": "the region decides the subnet"}
 

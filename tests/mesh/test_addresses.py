@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmctl.mesh.addresses import Exhausted, allocate, capacity
@@ -14,6 +14,7 @@ NETWORKS = ["10.88.0.0/24", "10.88.0.0/16", "fd88::/64", "fd88::/120", "192.0.2.
 names = st.sets(st.integers(0, 40).map(lambda number: f"n-{number}"), max_size=14)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(NETWORKS), st.lists(names, min_size=1, max_size=6))
 def test_addresses_are_unique_usable_and_kept_through_any_sequence_of_changes(
     network: str, rounds: list[set[str]]
@@ -34,6 +35,7 @@ def test_addresses_are_unique_usable_and_kept_through_any_sequence_of_changes(
         before = plan
 
 
+@settings(deadline=None)
 @given(names)
 def test_the_plan_does_not_depend_on_the_order_of_names(wanted: set[str]) -> None:
     assert allocate("10.88.0.0/24", sorted(wanted), {}) == allocate("10.88.0.0/24", sorted(wanted, reverse=True), {})

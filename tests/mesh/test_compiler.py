@@ -33,6 +33,7 @@ def graph(mesh: Mesh) -> dict[str, dict[str, Peer]]:
     return {member.name: {peer.name: peer for peer in mesh.peers(member.name)} for member in mesh.members}
 
 
+@settings(deadline=None)
 @given(fleets(), st.booleans())
 def test_every_tunnel_has_two_ends_and_a_way_between_them(fleet: list[Member], hubs: bool) -> None:
     mesh = Mesh(fleet, cidrs=CIDRS, port=51820, hubs=hubs)
@@ -48,6 +49,7 @@ def test_every_tunnel_has_two_ends_and_a_way_between_them(fleet: list[Member], h
             assert peer.endpoint in (f"{peer.address}:51820", f"[{peer.address}]:51820")
 
 
+@settings(deadline=None)
 @given(fleets())
 def test_in_a_full_mesh_everyone_has_everyone_else(fleet: list[Member]) -> None:
     everyone = {member.name: member for member in fleet}
@@ -69,7 +71,7 @@ def route(peers: dict[str, Peer], address: str) -> str | None:
     return max(fits)[1] if fits else None
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(fleets())
 def test_with_hubs_every_packet_arrives_over_at_most_one_hub_and_answers_take_the_same_way(fleet: list[Member]) -> None:
     mesh = Mesh(fleet, cidrs=CIDRS, port=51820, hubs=True)

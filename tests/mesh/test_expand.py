@@ -8,9 +8,11 @@ import pytest
 
 from swarmctl.graph.canonical import digest
 from swarmctl.graph.model import Address, Graph, Machine, MeshMember, Ref
-from swarmctl.kinds.base import Impact
+from swarmctl.kinds import resource_type
+from swarmctl.kinds.base import UNKNOWN, Impact
 from swarmctl.kinds.node_pool.resources import MACHINE
 from tests.mesh.builder import FakeBackend, compiled, fake_backend, lab
+from tests.mesh.fakes import FakeHosts, facts
 
 __all__ = ["fake_backend"]
 
@@ -111,6 +113,27 @@ def test_mappings_of_peers_are_shared_between_nodes() -> None:
     assert one["control-0"] is other["control-0"]
 
 
+def test_what_stands_on_a_machine_is_made_anew_with_it(fake_backend: FakeBackend) -> None:
+    graph = compiled(lab())
+    machine = Ref(Address.parse("nodepool/workers[0]"), "identity")
+    kinds = {"mesh/backbone[workers-0]", "mesh/backbone[workers-0/peers]", "securitypolicy/baseline[workers-0]"}
+    for address in kinds:
+        resource = graph.resources[Address.parse(address)]
+        assert resource.inputs["machine"] == machine
+        known = {**resource.inputs, "machine": "one"}
+        (change,) = resource_type(resource.type).diff(known, {**known, "machine": UNKNOWN})
+        assert change.replace
+        assert change.reason in ("it goes away with its machine", "they go away with their machine")
+    old = inputs(graph, "nodepool/workers[0]")
+    hosts = FakeHosts(facts())
+    same = MACHINE.create(hosts, old)["identity"]
+    assert MACHINE.update(hosts, old, {**old, "memory": "1Gi"})["identity"] == same
+    assert MACHINE.create(hosts, {**old, "region": "eu"})["identity"] != same
+    seen = MACHINE.read(hosts, old)
+    assert seen is not None
+    assert seen.outputs == {"identity": same}
+
+
 def test_a_machine_in_another_region_is_another_machine(fake_backend: FakeBackend) -> None:
     old = inputs(compiled(lab()), "nodepool/workers[0]")
     new = {**old, "region": "eu"}
@@ -120,4 +143,9 @@ def test_a_machine_in_another_region_is_another_machine(fake_backend: FakeBacken
     assert MACHINE.impact(old, None) == Impact("workers-0 goes away with everything on it")
     assert MACHINE.impact(None, new) == Impact()
     assert [effect.text for effect in MACHINE.effects(None, old)] == ["machine workers-0 (lab) in us"]
-    assert [effect.text for effect in MACHINE.effects(old, new)] == ["machine workers-0: region us → eu"]
+    assert [effect.text for effect in MACHINE.effects(old, new)] == [
+        "machine workers-0 (lab) in us",
+        "machine workers-0 (lab) in eu",
+    ]
+    more = MACHINE.effects({**old, "mtu": 1500}, {**old, "mtu": 1400})
+    assert [effect.text for effect in more] == ["machine workers-0: mtu 1500 → 1400"]

@@ -85,6 +85,7 @@ def test_what_comes_in_and_through_is_denied_by_default() -> None:
     assert CHAINS["forward"].endswith("policy drop")
 
 
+@settings(deadline=None)
 @given(doors)
 def test_nothing_but_wireguard_and_echo_is_open_outside_the_mesh(door: Door) -> None:
     for name, text in compile_rules(door).items():
@@ -93,6 +94,7 @@ def test_nothing_but_wireguard_and_echo_is_open_outside_the_mesh(door: Door) -> 
         assert "accept" in text.split()[-1] or name == "invalid"
 
 
+@settings(deadline=None)
 @given(ports)
 def test_merged_ports_open_the_same_ports_once(given_ports: tuple[str, ...]) -> None:
     def spread(texts: Any) -> list[int]:

@@ -14,6 +14,7 @@ from tests.mesh.fakes import FakeHosts, facts
 
 FLOW = 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.3.4 } tcp dport 6379 accept'
 INPUTS: dict[str, Any] = {
+    "machine": "one",
     "host": {"node": "n"},
     "node": "n",
     "policy": "baseline",

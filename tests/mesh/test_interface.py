@@ -13,6 +13,7 @@ from swarmctl.kinds.mesh.resources import INTERFACE
 from tests.mesh.fakes import KEY_PATH, FakeHost, FakeHosts, facts
 
 INPUTS: dict[str, Any] = {
+    "machine": "one",
     "host": {"backend": "lab", "node": "n"},
     "node": "n",
     "interface": "wg0",
@@ -145,7 +146,7 @@ def test_deleting_removes_interface_process_and_key_and_is_patient_with_what_is_
 
 def test_deleting_leaves_an_interface_that_another_mesh_took_over() -> None:
     hosts = FakeHosts(present(alias="swarmctl:spine"))
-    INTERFACE.delete(hosts, INPUTS)
+    INTERFACE.delete(hosts, {**INPUTS, "forwarding": True})
     assert hosts.host.log == [("remove", "/etc/swarmctl/mesh/backbone")]
 
 
@@ -168,6 +169,8 @@ def test_another_interface_name_makes_it_anew_and_says_why() -> None:
     assert change.replace
     assert change.reason == "an interface that is up cannot be renamed"
     assert "made anew" in INTERFACE.impact(INPUTS, {**INPUTS, "interface": "wg1"}).text
+    effects = INTERFACE.effects(INPUTS, {**INPUTS, "interface": "wg1"})
+    assert [effect.text[:14] for effect in effects] == ["interface wg0,", "interface wg1,"]
 
 
 def test_unknown_inputs_are_shown_as_such() -> None:

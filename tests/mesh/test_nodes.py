@@ -45,6 +45,7 @@ class World:
         return value
 
     def apply(self, graph: Graph) -> None:
+        self.outputs |= {str(r.address): {"identity": "x"} for r in graph.resources.values() if r.type not in TYPES}
         wanted = [r for r in graph.resources.values() if r.type in TYPES]
         for resource in sorted(wanted, key=lambda r: list(TYPES).index(r.type)):
             address, inputs = str(resource.address), self.resolve(resource.inputs)
@@ -285,7 +286,7 @@ def test_a_killed_wireguard_process_shows_and_comes_back_with_its_key(world: Wor
     assert until(lambda: "state" in world.drift(graph).get("mesh/backbone[workers-0]", []))
     resource = next(r for r in graph.resources.values() if str(r.address) == "mesh/backbone[workers-0]")
     seen = world.read(resource)
-    lines = [effect.text for effect in INTERFACE.effects(seen.inputs, resource.inputs)]
+    lines = [effect.text for effect in INTERFACE.effects(seen.inputs, world.resolve(resource.inputs))]
     assert lines == ["interface wg0: is gone and is started again with the same key"]
     world.nodes.forget()
     world.apply(graph)

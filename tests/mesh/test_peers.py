@@ -23,6 +23,7 @@ def declared(key: Any, number: int, **changes: Any) -> dict[str, Any]:
 
 
 INPUTS: dict[str, Any] = {
+    "machine": "one",
     "host": {"node": "n"},
     "node": "n",
     "interface": "wg0",
@@ -139,3 +140,8 @@ def test_an_unknown_key_counts_as_a_change() -> None:
     (change,) = PEERS.diff(INPUTS, unknown)
     assert change.path == ("peers", "a", "publicKey")
     assert [effect.text for effect in PEERS.effects(INPUTS, unknown)] == ["peer a has a new key"]
+
+
+def test_on_another_machine_all_of_them_are_set_again() -> None:
+    effects = PEERS.effects(INPUTS, {**INPUTS, "machine": UNKNOWN})
+    assert [(effect.action.value, effect.text[:6]) for effect in effects] == [("add", "peer a"), ("add", "peer b")]

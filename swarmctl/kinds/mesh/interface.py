@@ -26,6 +26,7 @@ from swarmctl.kinds.base import (
 )
 
 REPLACE = {
+    "machine": "it goes away with its machine",
     "interface": "an interface that is up cannot be renamed",
     "keyPath": "the key is made where it stays",
 }
@@ -114,8 +115,8 @@ class InterfaceType:
                 # A link of the kernel's stays, one of a process went with it.
                 name = quote(inputs["interface"])
                 _run(host, f"if ip link show {name} >/dev/null 2>&1; then ip link del {name}; fi\n")
-            if inputs["forwarding"]:
-                _run(host, "".join(_set_forwarding(inputs, on=False)))
+                if inputs["forwarding"]:
+                    _run(host, "".join(_set_forwarding(inputs, on=False)))
             host.remove(str(PurePosixPath(inputs["keyPath"]).parent))
         except HostGone:
             return
@@ -126,9 +127,12 @@ class InterfaceType:
         if old is None or new is None:
             action, inputs = (ChangeKind.ADD, new) if new is not None else (ChangeKind.DELETE, old)
             return [Effect(action, _describe(inputs, made=new is not None))] if inputs is not None else []
+        changes = self.diff(old, new)
+        if any(change.replace for change in changes):
+            return [*self.effects(old, None), *self.effects(None, new)]
         return [
             Effect(ChangeKind.UPDATE, f"interface {_text(new['interface'])}: {_changed(change, old, new)}")
-            for change in self.diff(old, new)
+            for change in changes
             if change.path[0] not in ("host", "node")
         ]
 

@@ -21,7 +21,7 @@ from swarmctl.kinds.base import (
 )
 from swarmctl.kinds.mesh.interface import same_order
 
-REPLACE = {"interface": "peers belong to one interface"}
+REPLACE = {"machine": "they go away with their machine", "interface": "peers belong to one interface"}
 BATCH = 200
 """Peers per call of `wg`: 200 take about 40 KiB of arguments; Linux allows 128 KiB at the least."""
 
@@ -78,6 +78,8 @@ class PeersType:
 
     def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
         """One line per peer."""
+        if old is not None and new is not None and any(change.replace for change in self.diff(old, new)):
+            old = None  # the old ones are gone with their interface
         before, after = _peers(old), _peers(new)
         effects = []
         for name in sorted({*before, *after}):
@@ -92,6 +94,8 @@ class PeersType:
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """Tunnels that close or start over; a new peer disturbs nobody."""
+        if old is not None and new is not None and any(change.replace for change in self.diff(old, new)):
+            return Impact()  # the interface says so
         before, after = _peers(old), _peers(new)
         closed = sorted(name for name in before if name not in after and not name.startswith("unknown-"))
         anew = sorted(

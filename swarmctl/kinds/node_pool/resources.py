@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 
 from swarmctl import backends
 from swarmctl.backends.base import Backend, HostGone
+from swarmctl.graph.canonical import canonical_bytes
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import (
     UNKNOWN,
@@ -23,18 +25,17 @@ class MachineType:
     """How it is made, read, changed and removed; see `kinds.base.ResourceType`."""
 
     def outputs(self) -> Sequence[str]:
-        """None that others refer to."""
-        return ()
+        """`identity`: another machine has another one; what stands on a machine refers to it and goes with it."""
+        return ("identity",)
 
     def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
         """Property by property; the backend says what it cannot change in place."""
-        reasons = {"backend": "another backend means another machine", **_backend(new).replaces()}
-        return differences(old, new, replace=reasons)
+        return differences(old, new, replace=_reasons(new))
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Make the machine, or adopt the one that is there."""
         try:
-            return _backend(inputs).create_machine(inputs)
+            return {**_backend(inputs).create_machine(inputs), **_identity(inputs)}
         finally:
             hosts.changed(inputs["host"])
 
@@ -44,12 +45,12 @@ class MachineType:
             found = _backend(inputs).read_machine(inputs)
         except HostGone:
             return None
-        return None if found is None else Observed(found, {})
+        return None if found is None else Observed(found, _identity(inputs))
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
         """Change in place what can be."""
         try:
-            return _backend(new).update_machine(old, new)
+            return {**_backend(new).update_machine(old, new), **_identity(new)}
         finally:
             hosts.changed(new["host"])
 
@@ -67,12 +68,15 @@ class MachineType:
         if old is None or new is None:
             action, inputs = (ChangeKind.ADD, new) if new is not None else (ChangeKind.DELETE, old)
             return [Effect(action, _describe(inputs))] if inputs is not None else []
+        changes = self.diff(old, new)
+        if any(change.replace for change in changes):
+            return [*self.effects(old, None), *self.effects(None, new)]
         return [
             Effect(
                 change.kind,
                 f"machine {new['node']}: {'.'.join(change.path)} {_at(old, change.path)} → {_at(new, change.path)}",
             )
-            for change in self.diff(old, new)
+            for change in changes
             if change.path[0] != "host"
         ]
 
@@ -85,6 +89,16 @@ class MachineType:
 
 def _backend(inputs: Mapping[str, Json]) -> Backend:
     return backends.load(inputs["backend"])
+
+
+def _reasons(inputs: Mapping[str, Json]) -> Mapping[str, str]:
+    return {"backend": "another backend means another machine", **_backend(inputs).replaces()}
+
+
+def _identity(inputs: Mapping[str, Json]) -> dict[str, str]:
+    """A digest of everything whose change means another machine."""
+    decisive = {name: inputs.get(name) for name in _reasons(inputs)}
+    return {"identity": sha256(canonical_bytes(decisive)).hexdigest()[:16]}
 
 
 def _describe(inputs: Mapping[str, Json]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from swarmctl.declarations.declaration import Declaration
-from swarmctl.graph.model import Address, Machine, MeshMember, Resource
+from swarmctl.graph.model import Address, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.security_policy.spec import Flow
 from swarmctl.mesh import firewall
@@ -73,13 +73,13 @@ def _firewall(
         address=Address("securitypolicy", policy.name, machine.name),
         type=FIREWALL,
         inputs={
+            "machine": Ref(machine.address, "identity"),
             "host": machine.host,
             "node": machine.name,
             "policy": policy.name,
             "chains": dict(firewall.CHAINS),
             "rules": firewall.compile_rules(door),
         },
-        depends_on=(machine.address,),
         node=machine.name,
         cluster=machine.cluster,
         pool=machine.pool,

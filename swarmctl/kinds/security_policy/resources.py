@@ -22,6 +22,7 @@ from swarmctl.kinds.base import (
 from swarmctl.mesh import firewall, nft
 
 NFT = ("nft", "-f", "-")
+REPLACE = {"machine": "it goes away with its machine"}
 
 
 class FirewallType:
@@ -33,7 +34,7 @@ class FirewallType:
 
     def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
         """Rule by rule."""
-        return differences(old, new)
+        return differences(old, new, replace=REPLACE)
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Put the table there as a whole, in one transaction, unless it is there like that already."""
@@ -68,6 +69,8 @@ class FirewallType:
 
     def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
         """One line per rule and per chain."""
+        if old is not None and new is not None and any(change.replace for change in self.diff(old, new)):
+            old = None  # the old one is gone with its machine
         effects = [
             Effect(kind, f"{_chain_words(name, before)} → {_policy(after)}" if before and after else words)
             for name, kind, before, after in _steps(old, new, "chains")
@@ -85,15 +88,14 @@ class FirewallType:
         if new is None:
             return Impact(f"{old['node']} has no firewall of swarmctl's any more")
         before, after = _part(old, "rules"), _part(new, "rules")
-        closed: dict[str, None] = {}
+        closed: dict[str, list[str]] = {}
         for name, text in before.items():
-            if name.startswith("flow:") and name in after:
-                gone = [source for source in firewall.sources(text) if source not in firewall.sources(after[name])]
-                if gone:
-                    closed[f"{_port(text)} for {_some(gone)}"] = None
-            elif name.startswith("flow:"):
-                closed[f"{_port(text)} for {_some(firewall.sources(text))}"] = None
-        return Impact(f"closes {', '.join(closed)}" if closed else "")
+            if name.startswith("flow:"):
+                left = firewall.sources(after.get(name, ""))
+                gone = [source for source in firewall.sources(text) if source not in left]
+                closed.setdefault(_port(text), []).extend(gone)
+        words = [f"{port} for {_some(gone)}" for port, gone in closed.items() if gone]
+        return Impact(f"closes {', '.join(words)}" if words else "")
 
     def _transaction(self, hosts: Hosts, inputs: Mapping[str, Json], text: str) -> None:
         host = hosts.open(inputs["host"])
