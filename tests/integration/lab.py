@@ -119,6 +119,7 @@ def make(root: Path, stack: str = "lab") -> Lab:
 def footprint(root: Path) -> dict[str, list[str]]:
     """What is left on this machine that belongs to a lab below `root`: processes, mounts, files."""
     text = str(root)
+    here = os.readlink("/proc/self/ns/mnt")
     processes = []
     for proc in Path("/proc").iterdir():
         if not proc.name.isdigit() or int(proc.name) == os.getpid():
@@ -126,7 +127,8 @@ def footprint(root: Path) -> dict[str, list[str]]:
         try:
             environ = (proc / "environ").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             command = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            mounts = (proc / "mountinfo").read_text()
+            elsewhere = os.readlink(proc / "ns" / "mnt") != here
+            mounts = (proc / "mountinfo").read_text() if elsewhere else ""
         except OSError:
             continue
         if text in environ or text in command or text in mounts:

@@ -134,7 +134,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(lab: labs.Lab) 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
-    assert "apply" in err
+    assert "run the same command again to go on" in err
     lab("apply", "--yes")
     lab("plan", "--detailed-exitcode", code=0)
 

@@ -36,6 +36,15 @@ def checkpoints(disk: Path) -> dict[str, int]:
     return found
 
 
+def fill(filler: Path) -> None:
+    """Take every free byte of the disk."""
+    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError, match="No space left"):
+        while True:
+            os.write(descriptor, b"\0" * 4096)
+    os.close(descriptor)
+
+
 def test_the_old_state_survives_a_full_disk(tmp_path: Path, small_disk: Path, engine: object) -> None:
     lab = labs.make(tmp_path)
     lab.edit(
@@ -51,13 +60,7 @@ def test_the_old_state_survives_a_full_disk(tmp_path: Path, small_disk: Path, en
 
         lab.edit("pools.yaml", "lab: {count: 3}", "lab: {count: 4}")
         filler = small_disk / "filler"
-        with filler.open("wb") as out:
-            try:
-                while True:
-                    out.write(b"\0" * 4096)
-                    out.flush()
-            except OSError:
-                pass
+        fill(filler)
         failed = lab("apply", "--yes", code=None)
         assert failed.code != 0
         assert "space" in failed.err.lower(), failed.err

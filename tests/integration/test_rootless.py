@@ -30,6 +30,8 @@ for path in $PATHS; do n=$((n+1)); mkdir -p "$stage/$n"; mount --bind "$path" "$
 for closed in $CLOSED; do mount -t tmpfs -o mode=755 none "$closed"; done
 n=0
 for path in $PATHS; do n=$((n+1)); mkdir -p "$path"; mount --bind "$stage/$n" "$path"; done
+# udev gives everyone /dev/net/tun; where there is no udev it may be root's alone.
+mknod "$stage/tun" c 10 200; chmod 666 "$stage/tun"; mount --bind "$stage/tun" /dev/net/tun
 exec setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all --bounding-set=-all "$@"
 """
 
