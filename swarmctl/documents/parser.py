@@ -40,7 +40,6 @@ from swarmctl.documents.codes import (
 from swarmctl.documents.document import Document, Source
 from swarmctl.documents.places import Place, Places
 from swarmctl.documents.scalars import INTERESTING, Remark, resolve
-from swarmctl.documents.syntax import Near, explain_syntax
 from swarmctl.documents.text import LINE_BREAK, Lines, printable
 
 MAX_DEPTH = 64
@@ -237,6 +236,9 @@ class _Reader:
     # What can be wrong. Offsets count from `base`.
 
     def _syntax(self, error: MarkedYAMLError) -> int:
+        # Imported here: most files have no syntax errors, and every start of swarmctl would pay for it.
+        from swarmctl.documents.syntax import Near, explain_syntax
+
         base = self.base
         last = self._last if type(self._last) is tuple else (0, 0)
         inner = self._innermost[None][0] if type(self._innermost) is dict else (self._innermost or [0])[0]

@@ -15,8 +15,8 @@ LINE_BREAK = re.compile(r"\r\n|\n|\r")
 """The line breaks of YAML 1.2 (5.4)."""
 
 _PLAIN_BYTES = bytes([0x09, 0x0A, 0x0D, *range(0x20, 0x7F)])
-_FORBIDDEN = re.compile(
-    # Outside of YAML's c-printable, other line breaks, a second byte order mark, and what turns writing around.
+# Outside of YAML's c-printable, other line breaks, a second byte order mark, and what turns writing around.
+_FORBIDDEN = (
     "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029\ufeff\u202a-\u202e\u2066-\u2069]"
 )
 _BYTE_ORDER_MARKS = (
@@ -99,10 +99,11 @@ def _undecodable(
 
 
 def _forbidden(source: Source) -> list[Diagnostic]:
-    first = _FORBIDDEN.search(source.text)
+    # Compiled here (and kept by `re`): most files are ASCII and never get here.
+    first = re.search(_FORBIDDEN, source.text)
     if first is None:
         return []
-    count = sum(1 for _ in _FORBIDDEN.finditer(source.text))
+    count = sum(1 for _ in re.finditer(_FORBIDDEN, source.text))
     name = character_name(first.group())
     more = f"; {count - 1} more in this file" if count > 1 else ""
     return [
