@@ -113,7 +113,7 @@ def _forbidden(source: Source) -> list[Diagnostic]:
             f"the character {name} is not allowed{more}",
             first.start(),
             first.end(),
-            help='remove it, or write it as an escape in double quotes, such as "\\u2028"',
+            help=f'remove it, or write it as an escape in double quotes: "\\u{ord(first.group()):04x}"',
         )
     ]
 

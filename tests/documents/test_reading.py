@@ -188,6 +188,16 @@ def test_what_is_not_text_is_refused_with_its_place(content: bytes, code: str, l
     assert (diagnostic.code.id, diagnostic.range.start.line, diagnostic.range.start.column) == (code, line, column)
 
 
+@pytest.mark.parametrize("character", ["\x1b", "\u2028", "\u202e", "\x85"])
+def test_a_refused_character_comes_with_its_escape(character: str) -> None:
+    write("a.yaml", f'a: "{character}"\n')
+    diagnostic = only(read())
+    escape = diagnostic.help.rpartition(" ")[2]
+    assert diagnostic.help.isprintable()
+    write("a.yaml", f"a: {escape}\n")
+    assert read().documents[0].data == {"a": character}
+
+
 def test_file_names_that_are_not_text_can_be_shown() -> None:
     with open(b"\xff\x1b.yaml", "wb") as file:
         file.write(b"a: [\n")
