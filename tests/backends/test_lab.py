@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
+import termios
 import time
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from swarmctl.backends.lab.launch import LabBroken
 
 from . import labs
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.integration
 
 
@@ -328,10 +333,76 @@ def test_a_tree_full_of_obstacles_is_removed(placement: Placement) -> None:
     assert not paths.lab_dir(labs.STACK).exists()
 
 
+def test_where_no_overlay_can_be_mounted_system_folders_are_bound_read_only(
+    lab: None, monkeypatch: pytest.MonkeyPatch, mode: modes.Mode
+) -> None:
+    (placement,) = labs.place(labs.pool())
+    with monkeypatch.context() as patch:
+        patch.setattr(modes, "detect", lambda *_, **__: dataclasses.replace(mode, overlay=False))
+        labs.backend.create_machine(placement.inputs)
+    host = labs.host(placement)
+    assert host.run(["touch", "/usr/planted"], check=False).returncode
+    host.put("/etc/planted", b"x")
+    host.run(["ip", "link"])
+    assert not Path("/etc/planted").exists()
+    # An overlay can be mounted after all: trees of the other sort are made anew.
+    for process in labs.holders():
+        process.kill()
+    labs.backend.create_machine(placement.inputs)
+    assert host.run(["cat", "/etc/hostname"]).text == f"{placement.name}\n"
+
+
+def test_a_wireguard_of_our_own_is_there_and_cannot_be_changed(
+    lab: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    built = tmp_path / "wireguard-go-1.2"
+    built.write_text("#!/bin/sh\necho built\n")
+    built.chmod(0o755)
+    monkeypatch.setattr(modes, "wireguard_go", lambda: built)
+    (placement,) = labs.place(labs.pool())
+    labs.backend.create_machine(placement.inputs)
+    host = labs.host(placement)
+    assert text(host, "/opt/swarmctl/bin/wireguard-go") == "built"
+    assert host.run(["sh", "-c", "echo x > /opt/swarmctl/bin/wireguard-go"], check=False).returncode
+    assert "built" in built.read_text()
+
+
+def test_exec_gives_a_command_a_terminal_of_its_own(host: Host, shared: tuple[Path, Placement]) -> None:
+    placement, command = shared[1], "stty size; read x; echo got $x; exit 5"
+    script = (
+        "import sys; from swarmctl.backends import open_host; "
+        f"sys.exit(open_host({dict(placement.host)!r}).exec(['sh', '-c', {command!r}]))"
+    )
+    outer, inner = os.openpty()
+    termios.tcsetwinsize(inner, (33, 77))
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=inner, stdout=inner, stderr=inner, cwd=ROOT, start_new_session=True
+    ) as process:
+        os.close(inner)
+        seen = b""
+        while b"33 77" not in seen:
+            seen += os.read(outer, 1000)
+        os.write(outer, b"typed\n")
+        while b"got typed" not in seen:
+            seen += os.read(outer, 1000)
+        assert process.wait(10) == 5
+    os.close(outer)
+
+
+@pytest.mark.parametrize("name", ["darwin", "win32"])
+def test_other_systems_are_plainly_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sys, "platform", name)
+    (check,) = labs.backend.doctor()
+    assert not check.ok
+    assert "Linux only" in check.detail
+    with pytest.raises(modes.LabImpossible, match="Linux only"):
+        modes.detect("t", None)
+
+
 def test_doctor_names_the_mode_and_how_wireguard_runs(mode: modes.Mode) -> None:
     found = {check.name: check for check in labs.backend.doctor()}
     assert found["lab mode"].ok
     assert found["lab mode"].detail.startswith(mode.name)
-    assert {"lab tools", "lab file system", "lab WireGuard", "lab limits", "lab isolation"} <= found.keys()
+    assert {"lab file system", "lab WireGuard", "lab limits", "lab isolation"} <= found.keys()
     assert all(check.ok or check.mend for check in found.values())
     assert list(paths.data_home().iterdir()) == []

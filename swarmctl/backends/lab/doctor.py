@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from swarmctl import paths
 from swarmctl.backends.base import Check
-from swarmctl.backends.lab import cgroups, launch, modes
+from swarmctl.backends.lab import cgroups, modes
 from swarmctl.backends.lab.inside.seccomp import ARCHITECTURES
 
 _LINUX_ONLY = "the lab backend works on Linux only"
@@ -20,24 +19,15 @@ def checks() -> list[Check]:
     """Whether labs work here, and in which mode."""
     if sys.platform != "linux":
         return [Check("lab", False, _LINUX_ONLY, "run swarmctl in a Linux machine or virtual machine")]
-    found = [_tools()]
     paths.data_home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=paths.data_home(), prefix="doctor-") as folder:
         try:
             mode = modes.detect("doctor", Path(folder), wireguard=True)
         except modes.LabImpossible as error:
             detail = "; ".join((error.message, *error.details))
-            return [*found, Check("lab mode", False, detail, error.hint)]
-    found += [Check("lab mode", True, _mode(mode)), Check("lab file system", True, _filesystem(mode))]
+            return [Check("lab mode", False, detail, error.hint)]
+    found = [Check("lab mode", True, _mode(mode)), Check("lab file system", True, _filesystem(mode))]
     return [*found, _wireguard(mode), _limits(), _filter()]
-
-
-def _tools() -> Check:
-    path = launch.environment("doctor")["PATH"]
-    missing = [name for name in sorted({*modes.TOOLS, *modes.IN_NODES}) if shutil.which(name, path=path) is None]
-    if missing:
-        return Check("lab tools", False, f"missing: {', '.join(missing)}", modes.install_command(missing))
-    return Check("lab tools", True, ", ".join(sorted({*modes.TOOLS, *modes.IN_NODES})))
 
 
 def _mode(mode: modes.Mode) -> str:

@@ -21,7 +21,8 @@ from swarmctl.backends.base import OUTPUT_LIMIT
 from swarmctl.backends.lab.marks import TAG, Process
 from swarmctl.errors import SwarmError
 
-NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/swarmctl/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NODE_PATH = f"{SYSTEM_PATH}:/opt/swarmctl/bin"
 FAILED = 125
 _PROGRAM = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import inside; inside.main()"
 

@@ -9,20 +9,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmctl import paths
+from swarmctl import toolchain
 from swarmctl.backends.lab import launch
 from swarmctl.errors import SwarmError
 
 TOOLS = ("ip", "nsenter")
 """Programs of this machine that a lab is built with."""
-IN_NODES = ("ip", "nft", "wg", "ping")
-"""Programs that nodes are configured with."""
 PACKAGES = {
-    "apt-get": {"ip": "iproute2", "nsenter": "util-linux", "nft": "nftables", "wg": "wireguard-tools",
-                "ping": "iputils-ping", "wireguard-go": "wireguard-go"},
-    "dnf": {"ip": "iproute", "nsenter": "util-linux-core", "nft": "nftables", "wg": "wireguard-tools",
-            "ping": "iputils", "wireguard-go": "wireguard-go"},
-}  # fmt: skip
+    "apt-get": {"ip": "iproute2", "nsenter": "util-linux", "wireguard-go": "wireguard-go"},
+    "dnf": {"ip": "iproute", "nsenter": "util-linux-core", "wireguard-go": "wireguard-go"},
+}
 """Package of each program by package manager."""
 
 
@@ -115,19 +111,15 @@ def install_command(programs: list[str]) -> str:
 
 def wireguard_go() -> Path | None:
     """The userspace implementation where a node would not find it by itself, and this machine has it."""
-    for folder in ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"):
-        if os.access(f"/{folder}/wireguard-go", os.X_OK):
-            return None
-    found = shutil.which("wireguard-go")
-    if found:
-        return Path(found).resolve()
-    built = sorted((paths.cache_home() / "bin").glob("wireguard-go*"))
-    return next((path.resolve() for path in reversed(built) if os.access(path, os.X_OK) and path.is_file()), None)
+    if shutil.which("wireguard-go", path=launch.SYSTEM_PATH):
+        return None
+    found = toolchain.wireguard_go()
+    return None if found is None else found.resolve()
 
 
 def has_wireguard_go() -> bool:
     """Whether nodes have the userspace implementation."""
-    return wireguard_go() is not None or shutil.which("wireguard-go", path=launch.NODE_PATH) is not None
+    return wireguard_go() is not None or shutil.which("wireguard-go", path=launch.SYSTEM_PATH) is not None
 
 
 def wireguard_mode(tag: str = "probe") -> str:
