@@ -4,6 +4,7 @@
 BIN := .venv/bin
 LAB := $(BIN)/swarmctl -C stacks/lab
 PYTEST := $(BIN)/python -m pytest -rs --durations=20 --no-loadscope-reorder --dist loadgroup -n 2
+DATA = "$${XDG_DATA_HOME:-$$HOME/.local/share}/swarmctl"
 LINTS := code format types imports shell
 
 .DEFAULT_GOAL := help
@@ -62,6 +63,7 @@ constraints: ## Pin the newest versions of all dependencies into constraints.txt
 	@scripts/setup --pin
 
 clean: ## Take the lab away and remove everything that was made here
-	@if [ -d "$${XDG_DATA_HOME:-$$HOME/.local/share}/swarmctl" ]; then $(MAKE) --no-print-directory lab-down; fi
+	@if find $(DATA)/stacks $(DATA)/lab -mindepth 1 -maxdepth 1 -name 'lab-*' 2>/dev/null | grep -q .; then \
+	  $(MAKE) --no-print-directory lab-down; fi
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
