@@ -118,7 +118,7 @@ def make(root: Path, stack: str = "lab") -> Lab:
 
 def footprint(root: Path) -> dict[str, list[str]]:
     """What is left on this machine that belongs to a lab below `root`: processes, mounts, files."""
-    text = str(root)
+    text, data = str(root), str(root / "data")
     here = os.readlink("/proc/self/ns/mnt")
     processes = []
     for proc in Path("/proc").iterdir():
@@ -131,9 +131,9 @@ def footprint(root: Path) -> dict[str, list[str]]:
             mounts = (proc / "mountinfo").read_text() if elsewhere else ""
         except OSError:
             continue
-        if text in environ or text in command or text in mounts:
+        if text in environ or text in command or data in mounts:
             processes.append(f"{proc.name} {command or '[no command line]'}")
-    mounts_ = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if text in line]
+    mounts_ = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if data in line]
     files = [str(path) for path in (root / "data").rglob("*")] if (root / "data").exists() else []
     lab_files = [path for path in files if "/lab/" in path or "/stacks/" in path]
     return {"processes": processes, "mounts": mounts_, "files": lab_files}

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 KILL_WIREGUARD = """
 for proc in /proc/[0-9]*; do
-  case $(tr '\\0' ' ' <$proc/cmdline) in *wireguard-go*) kill -9 ${proc#/proc/}; gone=1 ;; esac
+  case $(tr '\\0' ' ' <$proc/cmdline) in wireguard-go*) kill -9 ${proc#/proc/}; gone=1 ;; esac
 done
 [ "${gone:-}" ] || ip link del wg0   # in the kernel there is no process to kill
 """
