@@ -13,7 +13,7 @@ from typing import IO
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 TAIL = 20
-"""Lines of the engine's own output that are kept for an error that it did not tell by an event."""
+"""Lines of the engine's complaints that are kept for an error that it did not tell by an event."""
 
 
 class EngineProcess:
@@ -29,8 +29,9 @@ class EngineProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), str(program), *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
+            # Its picture of the progress, of which the events tell us.
+            stdout=subprocess.DEVNULL,
+            stderr=self._output,
             env=dict(environment),
             cwd=folder,
             pass_fds=(lock,) if lock >= 0 else (),
@@ -68,7 +69,7 @@ class EngineProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def output(self) -> list[str]:
-        """The last lines that it printed; closes its output."""
+        """The last of what it complained of; closes its output."""
         with self._output as stream:
             stream.seek(0, os.SEEK_END)
             stream.seek(max(0, stream.tell() - 64 * 1024))

@@ -55,20 +55,21 @@ class _Registration:
             for need in needs:
                 self._wanted_by.setdefault(need, []).append(address)
         self._done: queue.SimpleQueue[tuple[Address, Any]] = queue.SimpleQueue()
+        self._in_flight = 0
         self._stack = ""
 
     def run(self) -> bool:
         """Send what is ready, wait for any answer, send what has become ready by it."""
         try:
             self._stack = self._register_stack()
-            ready = [address for address, needs in self._needs.items() if not needs]
-            waiting = len(self._graph.resources)
-            for address in ready:
+            for address in [address for address, needs in self._needs.items() if not needs]:
                 self._send(self._graph.resources[address])
-            while waiting:
+            while self._in_flight:
                 address, call = self._done.get()
+                self._in_flight -= 1
                 self._take(address, call.result())
-                waiting -= 1
+            if stuck := [str(address) for address in self._graph.resources if address not in self._outputs]:
+                raise ValueError(f"waiting for each other, or for what is not there: {', '.join(stuck)}")
             self._monitor.RegisterResourceOutputs(
                 resource_pb2.RegisterResourceOutputsRequest(urn=self._stack, outputs=to_struct({}))
             )
@@ -84,6 +85,7 @@ class _Registration:
         return urn
 
     def _send(self, resource: Resource) -> None:
+        self._in_flight += 1
         call = self._monitor.RegisterResource.future(self._request(resource))
         call.add_done_callback(lambda call: self._done.put((resource.address, call)))
 

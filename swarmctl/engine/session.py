@@ -79,7 +79,7 @@ class Session:
         self._resolve = resolve
         self._home = workspace.engine_home(engine.version, provider)
         self._process: EngineProcess | None = None
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._interruptions = 0
 
     def preview(self, graph: Graph, *, refresh: bool = True) -> Plan:
@@ -215,6 +215,8 @@ class Session:
                 return 0, []
             process = EngineProcess(self._engine.path, command, environment, space.project, self._store.lock_descriptor)
             self._process = process
+            if self._interruptions:  # asked for by a signal while it was being started
+                process.interrupt()
         try:
             return process.wait(), process.output()
         finally:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,9 +77,9 @@ def repair(checkpoint: Path, engine_locks: Path) -> list[str]:
     Raises `StateUnreadable` when neither the checkpoint nor the engine's own copy of the one before it can be read.
     """
     # We hold the stack's lock until the engine is gone: what is left of its own locks is nobody's any more.
+    # Whole files and halves of files alike: the engine takes any file there for a lock.
     if engine_locks.is_dir():
-        for file in engine_locks.rglob("*.json"):
-            file.unlink(missing_ok=True)
+        shutil.rmtree(engine_locks)
     if not checkpoint.exists():
         return []
     notes: list[str] = []

@@ -248,7 +248,7 @@ def test_the_lock_keeps_a_second_run_out_but_not_a_look(world: World) -> None:
 
 def test_an_engine_that_is_none_is_told_with_what_it_said(world: World, tmp_path: Path) -> None:
     broken = tmp_path / "engine"
-    broken.write_text("#!/bin/sh\necho it is broken\nexit 3\n")
+    broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 3\n")
     broken.chmod(0o755)
     world.engine = type(world.engine)(broken, "3.259.0", "configured")
 
@@ -274,3 +274,13 @@ def test_nothing_but_the_state_is_kept_and_only_for_its_owner(world: World) -> N
     }
     assert os.stat(world.store.folder).st_mode & 0o077 == 0
     assert os.stat(world.store.passphrase_file()).st_mode & 0o177 == 0
+
+
+def test_a_graph_that_waits_for_itself_fails_instead_of_hanging(world: World) -> None:
+    world.session().update(graph(file("kept")))
+
+    with pytest.raises(EngineFailed) as caught:
+        world.session().update(graph(file("kept"), file("a", after=("b",)), file("b", after=("a",))))
+
+    assert any("waiting for each other" in line for line in caught.value.details)
+    assert world.files() == {"kept"}

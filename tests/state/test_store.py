@@ -171,13 +171,14 @@ class TestRepair:
         assert store.checkpoint.stat() == before
 
     def test_locks_of_the_engine_are_nobodys(self, store: Store) -> None:
-        lock = store.engine_locks / "organization" / "swarmctl" / "lab" / "1.json"
-        lock.parent.mkdir(parents=True)
-        lock.write_text("{}")
+        folder = store.engine_locks / "organization" / "swarmctl" / "lab"
+        folder.mkdir(parents=True)
+        (folder / "1.json").write_text("{}")
+        (folder / "2.json.18ea13eebd477032.tmp").touch()
 
         store.repair()
 
-        assert not lock.exists()
+        assert [path for path in store.engine_locks.rglob("*") if path.is_file()] == []
 
     def test_a_state_that_is_cut_off_is_kept_aside_and_the_one_before_is_used(self, store: Store) -> None:
         good = checkpoint(resource("a"))
