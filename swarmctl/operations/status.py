@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from swarmctl.backends.base import Host, HostGone
@@ -18,8 +19,11 @@ from swarmctl.operations.status_model import Link, Reading, Status, judge_flows,
 
 MAX_THREADS = 32
 """Machines that are asked at the same time."""
-MAX_PINGED = 64
-"""Other nodes that each node pings; in a larger mesh every node pings the ones after it, round the end."""
+REKEY_TIMEOUT = 5.0
+"""Seconds between two tries of a handshake (WireGuard white paper, 6.1; up to a third of a second is added to them)."""
+MAX_PINGED = 48
+"""Other nodes that each node pings, three times each: under the nodes' limit on echo, also when all do it at once. In
+a larger mesh every node pings the ones after it, round the end."""
 
 
 def status(folder: Path, *, probe: bool = True, open_: Open = open_machine) -> Status:
@@ -30,37 +34,104 @@ def status(folder: Path, *, probe: bool = True, open_: Open = open_machine) -> S
     return measure(declared(folder), probe=probe, open_=open_)
 
 
-def measure(stack: Declared, *, probe: bool, open_: Open) -> Status:
-    """Read every machine once, in parallel: first probes, so that an idle tunnel has had its handshake, then facts."""
+def measure(stack: Declared, *, probe: bool, open_: Open, sleep: Callable[[float], None] = time.sleep) -> Status:
+    """Read every machine once, in parallel: first probes, so that an idle tunnel has had its handshake, then facts.
+
+    Pairs without an answer are measured once more when a tunnel was just being made (see `settling`).
+    """
     started = time.monotonic()
     pings = ping_targets(stack.members) if probe else {}
     flows = choose(stack.inventory, stack.machines, stack.members) if probe else []
+    readings = _ask(stack.machines, pings, flows, open_)
+    links = judge_links(stack.members, readings)
+    wait = settling(links)
+    if wait is not None:
+        sleep(wait)
+        silent = {(link.sender, link.target) for link in links if link.reachable is False}
+        senders = {sender for sender, _ in silent}
+        second = _ask(
+            [machine for machine in stack.machines if machine.name in senders],
+            {
+                sender: [address for address, ping in readings[sender].pings.items() if not ping.reachable]
+                for sender in senders
+            },
+            [flow for flow in flows if (flow.sender, flow.target) in silent],
+            open_,
+        )
+        readings |= {name: readings[name].renewed(by) for name, by in second.items()}
+    return judge(stack, readings, flows, probed=probe, seconds=time.monotonic() - started)
+
+
+def settling(links: Sequence[Link]) -> float | None:
+    """Seconds to wait before silent links are measured again, None when there is nothing to wait for.
+
+    When both ends of a new tunnel begin a handshake at the same moment, each may drop the other's, and WireGuard tries
+    again only after `REKEY_TIMEOUT`. So silence proves nothing yet where both ends have the tunnel and its handshake
+    was just now, or never.
+    """
+    by_ends = {(link.mesh, link.sender, link.target): link for link in links}
+    young = [
+        link
+        for link in links
+        if link.tunnel
+        and link.established
+        and link.reachable is False
+        and (link.handshake_age is None or link.handshake_age < 2 * REKEY_TIMEOUT)
+        and (back := by_ends.get((link.mesh, link.target, link.sender))) is not None
+        and back.established
+    ]
+    if not young:
+        return None
+    return REKEY_TIMEOUT if any(link.handshake_age is None for link in young) else 0.0
+
+
+def _ask(
+    machines: Sequence[Machine], pings: Mapping[str, Sequence[str]], flows: Sequence[FlowProbe], open_: Open
+) -> dict[str, Reading]:
+    """Every machine's answers and facts by node name; `pings` and `flows` may be for some of them only."""
     by_sender: dict[str, list[FlowProbe]] = {}
     for flow in flows:
         by_sender.setdefault(flow.sender, []).append(flow)
 
     def ask(machine: Machine) -> Reading:
-        mine = by_sender.get(machine.name, [])
-        return read_machine(open_(machine), pings.get(machine.name, []), mine)
+        return read_machine(open_(machine), pings.get(machine.name, []), by_sender.get(machine.name, []))
 
-    with ThreadPoolExecutor(max_workers=max(1, min(MAX_THREADS, len(stack.machines)))) as pool:
-        readings = dict(zip((machine.name for machine in stack.machines), pool.map(ask, stack.machines), strict=True))
-    return judge(stack, readings, flows, probed=probe, seconds=time.monotonic() - started)
+    with ThreadPoolExecutor(max_workers=max(1, min(MAX_THREADS, len(machines)))) as pool:
+        return dict(zip((machine.name for machine in machines), pool.map(ask, machines), strict=True))
 
 
 def read_machine(host: Host, pings: Sequence[str], flows: Sequence[FlowProbe]) -> Reading:
     """Ask one machine; what goes wrong with it becomes part of the answer, so that the others are still shown."""
     try:
-        answers = None
-        if pings or flows:
-            request = probes.request(pings, dict.fromkeys(flow.port for flow in flows))
-            answers = probes.parse(host.run(probes.argv(), stdin=request, timeout=probes.TIMEOUT, check=False).text)
+        answers = _probe(host, pings, flows) if pings or flows else None
         facts = reading.parse(host.run(reading.ARGV, check=False).stdout, host.name)
     except HostGone:
         return Reading(gone=True)
     except WorldUnreadable as error:
         return Reading(unreadable=error.message)
     return Reading(facts, answers)
+
+
+def _probe(host: Host, pings: Sequence[str], flows: Sequence[FlowProbe]) -> probes.Answers:
+    """Send all probes. Ports that should be open, of targets that answer echo, get a second chance: on a busy machine
+    an answer may come too late, and a false alarm is worse than a second and a half."""
+
+    def send(addresses: Sequence[str], ports: Iterable[probes.Port]) -> probes.Answers:
+        request = probes.request(addresses, dict.fromkeys(ports))
+        return probes.parse(host.run(probes.argv(), stdin=request, timeout=probes.TIMEOUT, check=False).text)
+
+    first = send(pings, (flow.port for flow in flows))
+    again = [
+        flow.port
+        for flow in flows
+        if flow.expected is probes.Answer.OPEN
+        and first.ports.get(flow.port) is not probes.Answer.OPEN
+        and (echo := first.pings.get(flow.port.address)) is not None
+        and echo.reachable
+    ]
+    if not again:
+        return first
+    return replace(first, ports={**first.ports, **send((), again).ports})
 
 
 def judge(

@@ -6,7 +6,7 @@ Ages are by each node's own clock, so clocks that differ do no harm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from swarmctl.errors import ExitCode
@@ -31,6 +31,20 @@ class Reading:
     """The machine does not exist."""
     unreadable: str = ""
     """Why it exists and could not be read."""
+
+    @property
+    def pings(self) -> Mapping[str, Ping]:
+        """Echoes by address; empty when nothing was probed."""
+        return self.answers.pings if self.answers else {}
+
+    def renewed(self, by: Reading) -> Reading:
+        """This reading with what a second one, of some of the addresses, found out since."""
+        if self.answers is None or by.answers is None:
+            return by
+        asked = by.answers.pings.keys()
+        kept = {port: answer for port, answer in self.answers.ports.items() if port.address not in asked}
+        answers = replace(by.answers, pings={**self.pings, **by.pings}, ports={**kept, **by.answers.ports})
+        return replace(by, answers=answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +178,7 @@ def judge_links(members: Sequence[MeshMember], readings: Mapping[str, Reading]) 
         inside = [member for member in members if member.mesh == mesh]
         for sender in inside:
             peers = set(sender.peers)
-            answers = readings[sender.node].answers
-            pings = answers.pings if answers else {}
+            pings = readings[sender.node].pings
             for target in inside:
                 measured = {address: pings[address] for address in target.addresses if address in pings}
                 if target.node != sender.node and (target.node in peers or measured):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from swarmctl.hosts.probes import Answer, Port
 from swarmctl.operations.flow_probes import Over
 from swarmctl.operations.status_model import FlowResult, Link, Node, Status
 from swarmctl.reports.console import amount, duration, paint, safe
@@ -47,7 +48,7 @@ def _summary(status: Status, color: bool, width: int) -> Iterator[str]:
         yield f"{name}: the lab is gone: none of its {amount(len(status.nodes), 'machine')} exists any more."
         yield "This computer was started anew, or someone removed them; `swarmctl apply` makes the lab again."
     elif not any(node.exists for node in status.nodes):
-        yield f"{name}: never applied; `swarmctl apply` makes its {amount(len(status.nodes), 'machine')}."
+        yield f"{name}: not applied; `swarmctl apply` makes its {amount(len(status.nodes), 'machine')}."
     else:
         first, *others = _counts(status, color)
         yield from flowing([f"{name}: {first}", *others], "; ", width=width, indent=0, hang=len(status.stack) + 2)
@@ -121,7 +122,7 @@ def _link_columns(rows: Sequence[tuple[Link, ...]], probed: bool, color: bool) -
     yield Column("", [_mark(GOOD if _works(row) else BAD, color) for row in rows])
     yield Column("LINK", [_ends(row) for row in rows])
     if probed:
-        yield Column("TRAFFIC", [_traffic(row[0]) for row in rows])
+        yield Column("TRAFFIC", [_traffic(row) for row in rows])
         yield Column("ROUND TRIP", [_rtt(row) for row in rows], right=True, drop=2)
     yield Column("LAST HANDSHAKE", [_handshake(row) for row in rows])
     yield Column("BYTES", [size(max(link.received + link.sent for link in row)) for row in rows], right=True, drop=1)
@@ -143,16 +144,17 @@ def _works(row: tuple[Link, ...]) -> bool:
     return all(link.works for link in row)
 
 
-def _story(link: Link) -> tuple[bool | None, bool, bool | None, bool]:
-    return (link.reachable, link.tunnel, link.established, link.fresh)
+def _story(link: Link) -> tuple[bool | None, ...]:
+    """What must be the same for two directions to share a row."""
+    return (True, link.tunnel) if link.works else (False, link.tunnel, link.reachable, link.established, link.fresh)
 
 
 def _ends(row: tuple[Link, ...]) -> str:
     return f"{safe(row[0].sender)} {'⇄' if len(row) == 2 else '→'} {safe(row[0].target)}"
 
 
-def _traffic(link: Link) -> str:
-    answers = [ping.reachable for ping in link.pings.values()]
+def _traffic(row: tuple[Link, ...]) -> str:
+    answers = [ping.reachable for link in row for ping in link.pings.values()]
     if not answers:
         return _WORDS[UNMEASURED]
     return _WORDS[GOOD] if all(answers) else "in part" if any(answers) else _WORDS[BAD]
@@ -233,14 +235,24 @@ def _flows(status: Status, color: bool, width: int) -> Iterator[str]:
         yield f"  {_mark(mark, color)} {safe(name):{label}}  {told}"
     if any(flow.ok is None for flow in status.flows):
         yield "  unknown: nothing came back, and something on the target may have taken it in and kept quiet"
-    for flow in status.violations[:MOST_VIOLATIONS]:
+    wrong = list(_violations(status.violations))
+    yield from (paint(f"    {BAD} {line}", "red", color=color) for line in wrong[:MOST_VIOLATIONS])
+    if len(wrong) > MOST_VIOLATIONS:
+        yield f"    … and {len(wrong) - MOST_VIOLATIONS:,} more; --format json has them all"
+
+
+def _violations(flows: Sequence[FlowResult]) -> Iterator[str]:
+    """A line per pair of nodes, protocol and network; what is open and must be closed comes first."""
+    groups: dict[tuple[Answer, str, str, str, Over], list[Port]] = {}
+    for flow in sorted(flows, key=lambda flow: flow.observed is not Answer.OPEN):
         probe = flow.probe
-        where = f"{probe.port.protocol} {probe.port.address} port {probe.port.number}"
-        wrong = f"{safe(probe.sender)} → {safe(probe.target)}: {where} is {flow.observed}, must be {probe.expected}"
-        yield paint(f"    {BAD} {wrong}", "red", color=color)
-    if len(status.violations) > MOST_VIOLATIONS:
-        rest = len(status.violations) - MOST_VIOLATIONS
-        yield f"    … and {rest:,} more; --format json has them all"
+        key = (flow.observed, probe.sender, probe.target, probe.port.protocol, probe.over)
+        groups.setdefault(key, []).append(probe.port)
+    for (observed, sender, target, protocol, _), ports in groups.items():
+        numbers = ", ".join(str(number) for number in dict.fromkeys(port.number for port in ports))
+        addresses = " and ".join(dict.fromkeys(port.address for port in ports))
+        wanted = "closed" if observed is Answer.OPEN else "open"
+        yield f"{safe(sender)} → {safe(target)}: {protocol} {numbers} {observed}, must be {wanted}, on {addresses}"
 
 
 def _group(flow: FlowResult) -> str:

@@ -107,7 +107,7 @@ Flows  (112 ports tried)
   ✓ baseline/gossip         4 of 4 open
   ✗ undeclared on the mesh  47 of 48 closed
   ✓ outside of the mesh     24 of 24 closed
-    ✗ workers-0 → control-0: tcp 10.88.0.1 port 9 is open, must be closed
+    ✗ workers-0 → control-0: tcp 9 open, must be closed, on 10.88.0.1
 
 `swarmctl drift` says what has moved away from what was applied; `swarmctl apply` heals it.
 """
@@ -144,9 +144,18 @@ def test_all_but_violations_and_advice_fit_80_columns() -> None:
         assert max(map(len, lines)) <= 80
 
 
+def test_open_ports_come_first_and_ports_of_a_pair_share_a_line() -> None:
+    blocks = {("workers-0", address, port) for address in ("10.88.0.1", "fd88::1") for port in (6379, 10001)}
+    text = drawn(World(declared(), blocks=blocks, leaks={("workers-2", "192.0.2.1", 9)}))
+    assert [line for line in text.splitlines() if line.startswith("    ✗")] == [
+        "    ✗ workers-2 → control-0: tcp 9 open, must be closed, on 192.0.2.1",
+        "    ✗ workers-0 → control-0: tcp 6379, 10001 closed, must be open, on 10.88.0.1 and fd88::1",
+    ]
+
+
 def test_never_applied() -> None:
     world = World(declared(applied=False), gone={machine.name for machine in declared().machines})
-    assert drawn(world) == "lab: never applied; `swarmctl apply` makes its 5 machines.\n"
+    assert drawn(world) == "lab: not applied; `swarmctl apply` makes its 5 machines.\n"
 
 
 def test_gone_after_a_reboot() -> None:

@@ -101,6 +101,10 @@ class World:
     clocks: dict[str, int] = field(default_factory=dict)
     broken: dict[str, bytes] = field(default_factory=dict)
     """What a node's probe script prints in place of an answer."""
+    late: set[tuple[str, int]] = field(default_factory=set)
+    """(sender, port) whose first answer comes too late."""
+    young: set[tuple[str, str]] = field(default_factory=set)
+    """(sender, target) whose tunnel carries nothing before the second round of probes."""
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def open(self, machine: Machine) -> Host:
@@ -133,12 +137,19 @@ class FakeHost:
         return Completed(tuple(argv), 0, (self._probe(stdin.decode()) if probing else self._facts()).encode(), b"")
 
     def _probe(self, request: str) -> str:
+        first = self.world.asked.count((self.name, "probe")) == 1
         lines = [f"listens {port:04X}" for port in self.world.listens.get(self.name, ())]
         for line in request.splitlines():
             what, *rest = line.split()
             if what == "ping":
-                deaf = (self.name, rest[0]) in self.world.deaf or self._owner(rest[0]) in self.world.gone
+                owner = self._owner(rest[0])
+                deaf = (self.name, rest[0]) in self.world.deaf or owner in self.world.gone
+                deaf |= first and (self.name, owner) in self.world.young
                 lines.append(f"ping {rest[0]} 1 PING" if deaf else f"ping {rest[0]} 0 0.41")
+            elif first and (
+                (self.name, int(rest[1])) in self.world.late or (self.name, self._owner(rest[0])) in self.world.young
+            ):
+                continue
             elif self._open(what, rest[0], int(rest[1])):
                 lines.append(f"{line} 1 Connection refused")
             elif what == "udp":
