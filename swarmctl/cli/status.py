@@ -23,7 +23,7 @@ def command(context: Context, format_: str, no_probe: bool) -> int:
 
     \b
     Exit codes: 0 all nodes ready, all links reachable, all ports as declared
-                1 not so, or never applied, or the machines are gone
+                1 not so, or not applied, or the machines are gone
                 8 a machine exists and could not be read
     \b
     Examples:
