@@ -14,7 +14,7 @@ import pytest
 import swarmctl
 from swarmctl import paths
 from swarmctl.backends.base import Host
-from swarmctl.backends.lab import cgroups, marks
+from swarmctl.backends.lab import cgroups, marks, modes
 from swarmctl.backends.lab.inside.seccomp import DENIED
 
 from . import labs
@@ -216,6 +216,24 @@ def test_a_disk_cannot_be_reached_through_handles_or_old_roots(host: Host) -> No
     climb = "mkdir -p /srv/jail; cd /srv/jail; i=0; while [ $i -lt 40 ]; do cd ..; i=$((i+1)); done; cat etc/hostname"
     assert shell(host, climb).strip() == host.name
     host.run(["rmdir", "/srv/jail"])
+
+
+def test_a_node_cannot_reach_the_network_namespace_its_cable_comes_from(
+    host: Host, python: str, mode: modes.Mode
+) -> None:
+    if not mode.user:
+        pytest.skip("this machine allows nodes no user namespace of their own")
+    # The kernel gives the namespace at the other end of a cable a number, and root over both could work there by it.
+    script = """
+import socket, struct
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
+    body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + struct.pack("=HHi", 8, 46, 0)  # ifinfomsg, IFLA_TARGET_NETNSID 0
+    netlink.send(struct.pack("=IHHII", 16 + len(body), 18, 0x301, 1, 0) + body)  # RTM_GETLINK, dump
+    kind, error = struct.unpack_from("=4xH10xi", netlink.recv(65536))
+    print(kind, error)
+"""
+    assert "nsid 0" in host.run(["ip", "netns", "list-id"]).text
+    assert host.run([python, "-c", script]).text == "3 -13\n"  # NLMSG_DONE with EACCES
 
 
 def test_commands_and_services_have_the_same_few_rights_as_the_first_process(host: Host) -> None:

@@ -27,7 +27,7 @@ def checks() -> list[Check]:
             detail = "; ".join((error.message, *error.details))
             return [Check("lab mode", False, detail, error.hint)]
     found = [Check("lab mode", True, _mode(mode)), Check("lab file system", True, _filesystem(mode))]
-    return [*found, _wireguard(mode), _limits(), _filter()]
+    return [*found, _wireguard(mode), _limits(), _isolation(mode)]
 
 
 def _mode(mode: modes.Mode) -> str:
@@ -59,8 +59,10 @@ def _limits() -> Check:
     return Check("lab limits", True, detail, "run as root, or by `systemd-run --user --scope -p Delegate=yes`")
 
 
-def _filter() -> Check:
-    machine = os.uname().machine
-    if machine in ARCHITECTURES:
-        return Check("lab isolation", True, f"capabilities and system calls filtered ({machine})")
-    return Check("lab isolation", True, f"capabilities filtered; the system calls of {machine} are not")
+def _isolation(mode: modes.Mode) -> Check:
+    walls = ["few capabilities"]
+    if mode.user:
+        walls.append("a user namespace per node")
+    if os.uname().machine in ARCHITECTURES:
+        walls.append("filtered system calls")
+    return Check("lab isolation", True, ", ".join(walls))

@@ -21,6 +21,8 @@ class Fabric:
     process: Process
     rootless: bool
     filesystem: str
+    user: bool
+    """Each node has a user namespace of its own."""
 
 
 def running(lab: Lab) -> Fabric | None:
@@ -29,7 +31,7 @@ def running(lab: Lab) -> Fabric | None:
     process = Process.load(mark.get("process"))
     if process is None or not process.alive():
         return None
-    return Fabric(process, mark["rootless"], mark["filesystem"])
+    return Fabric(process, mark["rootless"], mark["filesystem"], mark["user"])
 
 
 def ensure(lab: Lab, inputs: Mapping[str, Any]) -> Fabric:
@@ -51,12 +53,18 @@ def _start(lab: Lab) -> Fabric:
     finally:
         remove_tree(trial)
     request = {"op": "fabric", "map": mode.map, "env": {**launch.environment(lab.tag)}}
-    mark = {"rootless": mode.rootless, "filesystem": mode.filesystem, "bridges": [], "stack": lab.stack}
+    mark = {
+        "rootless": mode.rootless,
+        "filesystem": mode.filesystem,
+        "user": mode.user,
+        "bridges": [],
+        "stack": lab.stack,
+    }
     with launch.Starting(launch.start(request, lab.tag), "the lab's network") as starting:
         process = starting.announced()
         marks.write(lab.folder / "fabric.json", {**mark, "process": process.dump()})
         starting.go()
-    return Fabric(process, mode.rootless, mode.filesystem)
+    return Fabric(process, mode.rootless, mode.filesystem, mode.user)
 
 
 def end_when_empty(lab: Lab) -> None:

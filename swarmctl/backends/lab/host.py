@@ -38,7 +38,8 @@ class LabHost:
         with ExitStack() as stack:
             try:
                 prefix, outer = stack.enter_context(launch.into(found.process, user=found.rootless, mount=True))
-                spaces = stack.enter_context(process.namespaces("pid", "ipc", "uts", "net", "cgroup", "mnt"))
+                own = ("user",) if found.user else ()
+                spaces = stack.enter_context(process.namespaces("pid", "ipc", "uts", "net", "cgroup", "mnt", *own))
                 groups = [stack.enter_context(machine.join_group(path)) for path in record["cgroups"].values()]
             except (ProcessLookupError, FileNotFoundError):
                 raise HostGone(f"{self.name} is going away", "run `swarmctl apply` to make it again") from None

@@ -87,7 +87,7 @@ def _build(lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[s
         mark["prepared"] = True
     mark["cgroups"] = cgroups.make(mark["cgroups"], available.version, name, resources)
     request = layout.request(folder, mark, lab.tag, hidden=hidden(), wireguard=modes.wireguard_go())
-    request |= {"op": "node", "map": None, "tty_group": _maps_tty_group(found.process)}
+    request |= {"op": "node", "map": None, "own_user": found.user, "tty_group": _maps_tty_group(found.process)}
     request["env"] = {"PATH": launch.NODE_PATH, marks.TAG: lab.tag}
     with ExitStack() as stack, launch.into(found.process, user=found.rootless, mount=True) as (prefix, descriptors):
         request["cgroups"] = [stack.enter_context(join_group(path)) for path in mark["cgroups"].values()]

@@ -230,10 +230,10 @@ def make_folder(folder: Path) -> None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # removed while we looked, or no folder at all
             continue
         return
-    raise LabStuck(f"{folder} can't be made", "try again")
+    raise LabStuck(f"{folder} can't be made a folder", "see what stands there, and try again")
 
 
 def tagged(tag: str) -> list[Process]:

@@ -32,6 +32,8 @@ class Mode:
 
     rootless: bool
     overlay: bool
+    user: bool
+    """Each node has a user namespace of its own."""
     kernel_wireguard: bool
 
     @property
@@ -62,7 +64,7 @@ def detect(tag: str, folder: Path | None, *, wireguard: bool = False) -> Mode:
         done = _probe(tag, folder, rootless=rootless, wireguard=wireguard)
         if done.returncode == 0:
             words = done.stdout.decode().split()
-            return Mode(rootless, "overlay" in words, "wireguard" in words)
+            return Mode(rootless, "overlay" in words, "user" in words, "wireguard" in words)
         tried.append(f"{'user namespace' if rootless else 'as root'}: {done.stderr.decode(errors='replace').strip()}")
     raise LabImpossible("this machine allows no lab", _mend(), details=tried)
 

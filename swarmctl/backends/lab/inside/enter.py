@@ -21,7 +21,9 @@ _ORDER = (
     ("net", kernel.CLONE_NEWNET),
     ("cgroup", kernel.CLONE_NEWCGROUP),
     ("mnt", kernel.CLONE_NEWNS),
+    ("user", kernel.CLONE_NEWUSER),
 )
+"""The user namespace last: who is in it has no right to enter the others any more."""
 
 
 def prepare(request: dict[str, Any]) -> None:

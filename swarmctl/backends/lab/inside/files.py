@@ -17,7 +17,9 @@ MISSING = 3
 
 def _step_inside(request: dict[str, Any]) -> None:
     kernel.hide_process()
-    kernel.setns(request["ns"]["mnt"], kernel.CLONE_NEWNS)
+    for name, kind in (("mnt", kernel.CLONE_NEWNS), ("user", kernel.CLONE_NEWUSER)):
+        if name in request["ns"]:
+            kernel.setns(request["ns"][name], kind)
     daemon.close_others()
     kernel.drop_rights()
     os.umask(0o022)

@@ -11,13 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
+NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 
 
 def boot(request: dict[str, Any]) -> int:
     """Start the node's first process; it comes to life on go, when its network stands and its mark is written."""
     for descriptor in request["cgroups"]:
         os.write(descriptor, b"0")
+    user = enter_network(own_user=request["own_user"])
     kernel.unshare(NAMESPACES | kernel.CLONE_NEWCGROUP)
     pid = os.fork()
     if pid:
@@ -27,12 +28,56 @@ def boot(request: dict[str, Any]) -> int:
     kernel.hide_process()
     daemon.wait_for_go()
     report = daemon.keep_report()
-    daemon.close_others(report)
+    keep = [report] if user is None else [report, user]
+    daemon.close_others(*keep)
     _build(request)
     kernel.sethostname(request["hostname"])
-    daemon.close_others(report)
+    daemon.close_others(*keep)
+    if user is not None:
+        kernel.setns(user, kernel.CLONE_NEWUSER)
+        os.close(user)
     kernel.drop_rights()
     daemon.sleep_forever(report, request["env"])
+
+
+def enter_network(*, own_user: bool) -> int | None:
+    """Go into a new network namespace; with `own_user`, into one of a new user namespace, whose descriptor is returned.
+
+    Root of the node then is root over its own network only. Its files, processes and mounts belong to the outer user
+    namespace: there it has no rights at all. User and group ids are the same inside and outside.
+    """
+    if not own_user:
+        kernel.unshare(kernel.CLONE_NEWNET)
+        return None
+    ready, go = os.pipe(), os.pipe()
+    maker = os.fork()
+    if not maker:
+        try:
+            kernel.unshare(kernel.CLONE_NEWUSER)
+            kernel.unshare(kernel.CLONE_NEWNET)
+            os.write(ready[1], b"r")
+            os.close(go[1])
+            os.read(go[0], 1)  # until the other one has what it needs, or is gone
+        finally:
+            os._exit(0)
+    try:
+        os.close(ready[1])
+        if os.read(ready[0], 1) != b"r":
+            raise OSError("this machine refuses another user namespace")
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/self/{name}") as stream:
+                lines = [line.split() for line in stream]
+            with open(f"/proc/{maker}/{name}", "w") as stream:
+                stream.write("\n".join(f"{inside} {inside} {count}" for inside, _, count in lines))
+        user = os.open(f"/proc/{maker}/ns/user", os.O_RDONLY)
+        network = os.open(f"/proc/{maker}/ns/net", os.O_RDONLY)
+    finally:
+        for descriptor in (ready[0], *go):
+            os.close(descriptor)
+        os.waitpid(maker, 0)
+    kernel.setns(network, kernel.CLONE_NEWNET)
+    os.close(network)
+    return user
 
 
 def _build(request: dict[str, Any]) -> None:
