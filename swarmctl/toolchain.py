@@ -95,6 +95,12 @@ def wireguard_go() -> Path | None:
     return find(WIREGUARD_GO)
 
 
+_PASSED = re.compile(
+    r"PATH|HOME|TMPDIR|LANG|GO[A-Z0-9]*|XDG_(CACHE|CONFIG)_HOME|SSL_CERT_(FILE|DIR)|(?i:(https?|no|all)_proxy)|GIT_SSL_CAINFO"
+)
+"""The environment that Go gets: its own settings, where it caches, and how it reaches its module proxy."""
+
+
 def obtain(program: Program, progress: Progress | None = None) -> Path:
     """`program` from PATH or the cache, else built now. Raises ToolMissing when that can't be done."""
     return find(program) or build(program, cached(program), progress)
@@ -179,7 +185,8 @@ def _compile(go: str, program: Program, target: Path, progress: Progress) -> Non
 def _go(go: str, program: Program, arguments: Sequence[str], on_line: Callable[[str], None]) -> list[str]:
     """Run Go in the pinned module; lines of standard error go to `on_line`. Returns the lines of standard output."""
     # No C compiler is needed, and no go.work of a folder above may change what is built.
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on"}
+    passed = {name: value for name, value in os.environ.items() if _PASSED.fullmatch(name)}
+    environment = {**passed, "CGO_ENABLED": "0", "GOWORK": "off", "GO111MODULE": "on"}
     last: deque[str] = deque(maxlen=_REPORT_LINES)
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output,

@@ -23,7 +23,10 @@ _ADDRESS = re.compile(r"^(?P<kind>[a-z]+)/(?P<name>[a-z0-9]([a-z0-9-]*[a-z0-9])?
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """`kind/name[key]`, such as `nodepool/workers[0]` or `mesh/backbone[workers-0/peers]`; made of declared names only."""
+    """`kind/name[key]`, such as `nodepool/workers[0]` or `mesh/backbone[workers-0/peers]`.
+
+    Made of declared names only, so that it never depends on the order of anything.
+    """
 
     kind: str
     name: str

@@ -101,7 +101,7 @@ class Impact:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A resource as the world has it: `inputs` in the shape of declared inputs, so that differences are per property."""
+    """A resource as the world has it: `inputs` in the shape of declared inputs, so that they compare by property."""
 
     inputs: Mapping[str, Json]
     outputs: Mapping[str, Json]

@@ -26,7 +26,7 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
     """
     reviewed = plan_file.load(saved) if saved else None
     loaded, store = stacks.load(folder, emit)
-    engine = stacks.locate_engine()
+    engine = stacks.obtain_engine(emit)
     with store.lock():
         stack = stacks.compile_stack(loaded, store)
         session = stacks.open_session(store, engine, stacks.only_looking(emit))

@@ -43,7 +43,7 @@ def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stoppe
             raise Declined("nothing was destroyed")
         started = time.monotonic()
         if store.exists():
-            session = stacks.open_session(store, stacks.locate_engine(), emit)
+            session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
                 outcome = session.destroy()
             if outcome.failures or outcome.interrupted:

@@ -21,6 +21,6 @@ def drift(folder: Path, *, emit: Emit, stopper: Stopper) -> Plan:
     loaded, store = stacks.load(folder, emit)
     if not store.exists() or not store.snapshot().resources:
         return Plan(loaded.identity, (), 0, notes=(NEVER_APPLIED,))
-    session = stacks.open_session(store, stacks.locate_engine(), stacks.only_looking(emit))
+    session = stacks.open_session(store, stacks.obtain_engine(emit), stacks.only_looking(emit))
     with stopper.looking(session, "reading the world"):
         return session.drift()

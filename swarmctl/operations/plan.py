@@ -29,7 +29,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
     Raises InvalidDeclaration, NoDocuments, EngineMissing, WorldUnreadable, Interrupted.
     """
     loaded, store = stacks.load(folder, emit)
-    engine = stacks.locate_engine()
+    engine = stacks.obtain_engine(emit)
     stack = stacks.compile_stack(loaded, store)
     session = stacks.open_session(store, engine, stacks.only_looking(emit))
     return Planned(preview(stack, session, stopper), stacks.preconditions(stack, engine))

@@ -83,11 +83,11 @@ def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | Non
     return look_up
 
 
-def locate_engine() -> Engine:
-    """The Pulumi engine. Raises EngineMissing."""
-    from swarmctl.engine.install import locate
+def obtain_engine(emit: Emit) -> Engine:
+    """The Pulumi engine: found, or else downloaded or built, which `emit` tells of. Raises EngineMissing."""
+    from swarmctl.engine.install import install
 
-    return locate()
+    return install(emit)
 
 
 def only_looking(emit: Emit) -> Emit:

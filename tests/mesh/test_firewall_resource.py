@@ -131,3 +131,19 @@ def test_a_change_of_sources_shows_only_the_sources() -> None:
     (effect,) = FIREWALL.effects(INPUTS, changed)
     assert effect.text == "rule flow:ray:6379:ip: from -10.88.3.4 +10.88.7.7"
     assert FIREWALL.impact(INPUTS, changed) == Impact("closes tcp/6379 for 10.88.3.4")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "closed"),
+    [
+        ("7946", "7946-7947", ""),
+        ("100-110", "103-105", "closes udp/100-102 for 10.88.0.9, udp/106-110 for 10.88.0.9"),
+        ("7946", "7947", "closes udp/7946 for 10.88.0.9"),
+    ],
+)
+def test_only_ports_that_nothing_else_opens_are_said_to_close(before: str, after: str, closed: str) -> None:
+    def opening(ports: str) -> dict[str, object]:
+        rule = f'iifname "wg0" ip saddr 10.88.0.9 udp dport {ports} accept'
+        return {**INPUTS, "rules": {f"flow:gossip:{ports}:ip": rule}}
+
+    assert FIREWALL.impact(opening(before), opening(after)) == Impact(closed)

@@ -49,7 +49,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(stacks, "load", load)
     monkeypatch.setattr(stacks, "compile_stack", compile_stack)
-    monkeypatch.setattr(stacks, "locate_engine", lambda: world.engine)
+    monkeypatch.setattr(stacks, "obtain_engine", lambda emit: world.engine)
     monkeypatch.setattr(stacks, "open_session", open_session)
     monkeypatch.setattr(stacks, "preconditions", preconditions)
     monkeypatch.setattr(destroy, "resource_type", lambda token: Kind())

@@ -87,14 +87,14 @@ class FirewallType:
             return Impact()
         if new is None:
             return Impact(f"{old['node']} has no firewall of swarmctl's any more")
-        before, after = _part(old, "rules"), _part(new, "rules")
+        before, after = _flows(_part(old, "rules")), _flows(_part(new, "rules"))
         closed: dict[str, list[str]] = {}
-        for name, text in before.items():
-            if name.startswith("flow:"):
-                left = firewall.sources(after.get(name, ""))
-                gone = [source for source in firewall.sources(text) if source not in left]
-                closed.setdefault(_port(text), []).extend(gone)
-        words = [f"{port} for {_some(gone)}" for port, gone in closed.items() if gone]
+        for protocol, ports, source in before:
+            open_still = [still for kind, still, who in after if (kind, who) == (protocol, source)]
+            for first, last in _uncovered(ports, open_still):
+                port = f"{protocol}/{first}" if first == last else f"{protocol}/{first}-{last}"
+                closed.setdefault(port, []).append(source)
+        words = [f"{port} for {_some(sources)}" for port, sources in closed.items()]
         return Impact(f"closes {', '.join(words)}" if words else "")
 
     def _transaction(self, hosts: Hosts, inputs: Mapping[str, Json], text: str) -> None:
@@ -185,10 +185,31 @@ def _without(text: str, sources: Sequence[str]) -> str:
     return text.replace(f"saddr {firewall.canonical(sources)} ", "") if sources else text
 
 
-def _port(text: str) -> str:
-    words = text.split()
-    at = words.index("dport") if "dport" in words else -1
-    return f"{words[at - 1]}/{words[at + 1]}" if at > 0 else "traffic"
+Ports = tuple[int, int]
+"""First and last port."""
+
+
+def _flows(rules: Mapping[str, str]) -> list[tuple[str, Ports, str]]:
+    """What the rules of flows let in: protocol, ports and source address."""
+    found = []
+    for name, text in rules.items():
+        words = text.split()
+        if name.startswith("flow:") and "dport" in words:
+            at = words.index("dport")
+            first, _, last = words[at + 1].partition("-")
+            ports = (int(first), int(last or first))
+            found += [(words[at - 1], ports, source) for source in firewall.sources(text)]
+    return found
+
+
+def _uncovered(ports: Ports, others: Sequence[Ports]) -> list[Ports]:
+    """What is left of `ports` without `others`."""
+    first, left = ports[0], []
+    for other_first, other_last in sorted(others):
+        if other_first > first:
+            left.append((first, min(other_first - 1, ports[1])))
+        first = max(first, other_last + 1)
+    return [(low, high) for low, high in [*left, (first, ports[1])] if low <= high]
 
 
 def _some(addresses: Sequence[str]) -> str:
