@@ -100,3 +100,35 @@ def test_other_words_for_the_same_amount_are_no_difference(tmp_path: Path) -> No
     cgroups.limit({"memory": str(tmp_path)}, 2, "n", {"memory": "1024Mi"})
     assert cgroups.read({"memory": str(tmp_path)}, 2, {"memory": "1024Mi"}) == {"memory": "1024Mi"}
     assert cgroups.read({"memory": str(tmp_path)}, 2, {}) == {"memory": "1Gi"}
+
+
+def test_version_2_switches_a_controller_on_from_the_top_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel_makes_files(monkeypatch)
+    (tmp_path / "cgroup.subtree_control").write_text("memory")
+    groups = cgroups.plan("t", "n", Hierarchy(2, {"memory": str(tmp_path)}), {"memory": "1Mi"})
+    assert cgroups.make(groups, 2, "n", {"memory": "1Mi"}) == {"memory": str(tmp_path / "swarmctl-t" / "n")}
+    assert (tmp_path / "swarmctl-t" / "cgroup.subtree_control").read_text() == "+memory"
+    assert (tmp_path / "swarmctl-t" / "n" / "memory.max").read_text() == "1048576"
+
+
+def test_a_controller_that_cannot_be_switched_on_leaves_no_group_and_is_an_error_only_where_it_is_needed(
+    tmp_path: Path,
+) -> None:
+    groups = cgroups.plan("t", "n", Hierarchy(2, {"memory": str(tmp_path)}), {})
+    assert cgroups.make(groups, 2, "n", {}) == {}
+    with pytest.raises(CannotLimit, match="n: the memory controller of control groups can't be used"):
+        cgroups.make(groups, 2, "n", {"memory": "1Mi"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def kernel_makes_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new folder gets the files that the kernel gives to a new group."""
+    mkdir = Path.mkdir
+
+    def made(self: Path, *args: object, **kwargs: object) -> None:
+        new = not self.exists()
+        mkdir(self, *args, **kwargs)  # type: ignore[arg-type]
+        if new:
+            (self / "cgroup.subtree_control").write_text("")
+
+    monkeypatch.setattr(Path, "mkdir", made)

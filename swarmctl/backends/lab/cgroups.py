@@ -125,6 +125,8 @@ def make(groups: Mapping[str, str], version: int, node: str, resources: Mapping[
             _make_one(controller, Path(path), version)
             made[controller] = path
         except OSError as error:
+            for folder in (path, os.path.dirname(path)):
+                _remove_empty(folder)
             if controller in needed:
                 raise CannotLimit(
                     f"{node}: the {controller} controller of control groups can't be used: {error.strerror}",
@@ -231,7 +233,17 @@ def remove(groups: Iterable[str], *, timeout: float = 5.0) -> None:
                 time.sleep(0.005)
             else:
                 break
-        try:
-            os.rmdir(os.path.dirname(path))
-        except OSError:
-            continue  # other nodes are in it
+        _remove_empty(os.path.dirname(path))
+
+
+def forget(tag: str) -> None:
+    """Remove the lab's own groups, in which its nodes' were."""
+    for parent in set(hierarchy().parents.values()):
+        _remove_empty(f"{parent}/swarmctl-{tag}")
+
+
+def _remove_empty(group: str) -> None:
+    try:
+        os.rmdir(group)
+    except OSError:
+        return  # never made, or others are in it

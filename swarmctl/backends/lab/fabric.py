@@ -88,6 +88,7 @@ def end(lab: Lab) -> None:
         for process in left:
             process.kill()
     cgroups.remove({*groups, *cgroups.left(lab.tag)})
+    cgroups.forget(lab.tag)
     # The marks last: whatever stops us, they still lead to what is left.
     remove_tree(lab.nodes)
     remove_tree(lab.folder)
