@@ -2,9 +2,9 @@
 
 Both sides are whole processes on the same engine and keep the same 22 resources in a state of their own, with the
 resources stored nowhere but there: what remains is what swarmctl puts around the engine. The bare side is the least
-that `pulumi up` needs: a language host that registers the resources, a provider that answers "no change" to everything,
-both on the SDK's own stubs; it neither previews nor refreshes. swarmctl reads everything back, in a preview and in an
-update. `python bench/engine.py [RUNS]`; the engine is found as swarmctl finds it.
+that `pulumi up` needs: a language host that registers the resources and a provider that answers "no change" to
+everything, both on the protocol's stubs alone; it neither previews nor refreshes. swarmctl reads everything back, in a
+preview and in an update. `python bench/engine.py [RUNS]`; the engine is found as swarmctl finds it.
 """
 
 from __future__ import annotations
@@ -86,9 +86,15 @@ def _bare_world(folder: Path, engine: str) -> dict[str, str]:
 
 def bare(engine: str, folder: str) -> None:
     """`pulumi up` with the least language host there is."""
-    import grpc
-    from google.protobuf import empty_pb2
-    from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2, resource_pb2, resource_pb2_grpc
+    from swarmctl.provider.protocol import (
+        empty_pb2,
+        grpc,
+        language_pb2,
+        language_pb2_grpc,
+        plugin_pb2,
+        resource_pb2,
+        resource_pb2_grpc,
+    )
 
     class Host(language_pb2_grpc.LanguageRuntimeServicer):
         def Handshake(self, request: Any, context: Any) -> Any:
@@ -128,9 +134,7 @@ def bare(engine: str, folder: str) -> None:
 
 def provider() -> None:
     """The least provider there is."""
-    import grpc
-    from google.protobuf import empty_pb2
-    from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+    from swarmctl.provider.protocol import empty_pb2, grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
     class Provider(provider_pb2_grpc.ResourceProviderServicer):
         def GetPluginInfo(self, request: Any, context: Any) -> Any:

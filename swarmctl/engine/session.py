@@ -240,12 +240,16 @@ class Session:
         raise EngineFailed(
             f"the Pulumi engine {'ended' if status > 0 else 'was killed'} (status {status}) before it was done",
             "What was done is recorded; run the same command again." if changing else "",
-            details=[*failed, *(gathered.complaints or output)],
+            details=[*failed, *_lines(gathered.complaints or output)],
         )
 
 
 def _count(lines: Sequence[str]) -> str:
     return f"{len(lines)} resource{'s' if len(lines) > 1 else ''}"
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    return [line.rstrip() for text in texts for line in text.splitlines() if line.strip()]
 
 
 def _line(step: Step, context: changes.Context) -> str:
