@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration import lab as labs
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("exchange")]
 
 SERVER = """
 use IO::Socket::IP;
@@ -22,6 +22,9 @@ ASK = """timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/6379 && echo hello >&3 &&
 def lab(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Iterator[labs.Lab]:
     made = labs.make(tmp_path_factory.mktemp("exchange"))
     made("apply", "--yes")
+    made(
+        "status"
+    )  # waits for the first handshakes: two ends that begin at once drop each other's, and try again in 5 s
     made.on("control-0", f"setsid perl -e '{SERVER}' >/dev/null 2>&1 </dev/null & sleep 0.5")
     yield made
     made("destroy", "--yes", code=None)
