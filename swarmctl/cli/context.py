@@ -74,11 +74,11 @@ def require_terminal(yes: bool, what: str) -> None:
 
 def show_plan(plan: Plan, *, to_stderr: bool) -> None:
     """Print a plan for people."""
-    from swarmctl.reports.console import look
+    from swarmctl.reports.console import look, wrapped
     from swarmctl.reports.plan import render
 
     console = look(sys.stderr if to_stderr else sys.stdout)
-    text = render(plan, color=console.color, width=console.width)
+    text = wrapped(render(plan, color=console.color, width=console.width), console)
     if to_stderr:
         click.echo(text, err=True, color=console.color)
     else:

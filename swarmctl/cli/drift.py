@@ -33,9 +33,9 @@ def command(context: Context, format_: str) -> int:
 
         print_out(json_v1.text(json_v1.drift(found)))
     else:
-        from swarmctl.reports.console import look
+        from swarmctl.reports.console import look, wrapped
         from swarmctl.reports.drift import render
 
         console = look(sys.stdout)
-        print_out(render(found, color=console.color, width=console.width), color=console.color)
+        print_out(wrapped(render(found, color=console.color, width=console.width), console), color=console.color)
     return ExitCode.DRIFT if found.drift else ExitCode.OK

@@ -1,22 +1,35 @@
-"""Becomes the engine: `python -I -S launch.py PARENT ENGINE ARGUMENT…`. Run as a script, it imports nothing of ours.
+"""Becomes the engine, with the provider beside it. Run as a script (`python -I -S launch.py`, see `command`), it
+imports nothing of ours.
 
 A process of its own sets what the engine shall have from its first moment on, as code between fork and exec in a
 process with threads cannot: when the parent dies, even by kill -9, the engine gets the signal of Ctrl-C, on which it
 finishes what it has begun, writes its state and ends.
+
+The provider is started here, not by the engine, which starts one for every stage of a run and waits for each: this one
+gets ready while the engine does, and what it has read of the hosts in one stage it still knows in the next. It is a
+child of the engine all the same, and ends with it.
 """
 
 import ctypes
 import os
 import resource
 import signal
+import socket
 import sys
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
+PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
+"""Tells the provider on which port of this machine the engine expects it."""
 
 
-def main(parent: int, argv: list[str]) -> None:
-    """Ask for the signal, forbid core dumps, exec."""
+def command(parent: int, provider: list[str], engine: list[str]) -> list[str]:
+    """The command line that becomes `engine`, if its parent is still `parent`, with `provider` as its child."""
+    return [sys.executable, "-I", "-S", __file__, str(parent), str(len(provider)), *provider, *engine]
+
+
+def main(parent: int, provider: list[str], engine: list[str]) -> None:
+    """Ask for the signal, forbid core dumps, start the provider, exec."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGINT) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:
@@ -24,8 +37,22 @@ def main(parent: int, argv: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Python ignores it, and what is ignored stays so after exec.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execv(argv[0], argv)
+    port = reserve_port()
+    os.posix_spawn(provider[0], provider, {**os.environ, PORT_VARIABLE: str(port)})
+    os.execve(engine[0], engine, {**os.environ, "PULUMI_DEBUG_PROVIDERS": f"swarm:{port}"})
+
+
+def reserve_port() -> int:
+    """A free port that stays ours as long as the engine runs: a bound socket that does not listen keeps it from all
+    but sockets that ask to share it, and these have to belong to the same user (socket(7), SO_REUSEPORT)."""
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind(("127.0.0.1", 0))
+    port: int = held.getsockname()[1]
+    os.set_inheritable(held.detach(), True)
+    return port
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    count = 3 + int(sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[3:count], sys.argv[count:])

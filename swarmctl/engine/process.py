@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-_LAUNCH = str(Path(__file__).with_name("launch.py"))
+from swarmctl.engine import launch
+
 TAIL = 20
 """Lines of the engine's complaints that are kept for an error that it did not tell by an event."""
 
@@ -20,14 +20,20 @@ class EngineProcess:
     """One run of the engine. Start it in the thread that waits for it: the engine ends with that thread."""
 
     def __init__(
-        self, program: Path, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, lock: int
+        self,
+        engine: Sequence[str],
+        provider: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        lock: int,
     ) -> None:
-        """`lock` is the file descriptor of the store's lock, held on by the engine; -1 for none."""
+        """`engine` and `provider` are command lines beginning with a path; `lock` is the file descriptor of the
+        store's lock, held on by both of them, -1 for none."""
         # Not a pipe: with us gone the next line that the engine prints would kill it before it has saved the state.
         self._output: IO[bytes] = tempfile.TemporaryFile()
         self._interrupted = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), str(program), *arguments],
+            launch.command(os.getpid(), list(provider), list(engine)),
             stdin=subprocess.DEVNULL,
             # Its picture of the progress, of which the events tell us.
             stdout=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 PARALLEL = 16
 """Resources that the engine reads or changes at the same time; what takes long there is waiting for hosts."""
+
+
+PROVIDER = (sys.executable, "-I", "-m", "swarmctl.provider")
+"""How the provider is started: isolated, so that neither the user's environment nor the folder changes what runs."""
 
 
 class EngineFailed(SwarmError):
@@ -69,7 +74,7 @@ class Session:
         engine: Engine,
         emit: Callable[[Event], None],
         *,
-        provider: Sequence[str] = workspace.PROVIDER,
+        provider: Sequence[str] = PROVIDER,
         resolve: Callable[[str], ResourceType] = kinds.resource_type,
     ) -> None:
         """`provider` starts the provider process, `resolve` finds the resource types that it knows."""
@@ -77,7 +82,8 @@ class Session:
         self._engine = engine
         self._emit = emit
         self._resolve = resolve
-        self._home = workspace.engine_home(engine.version, provider)
+        self._provider = provider
+        self._home = workspace.engine_home(engine.version)
         self._process: EngineProcess | None = None
         self._guard = threading.RLock()
         self._interruptions = 0
@@ -213,7 +219,8 @@ class Session:
         with self._guard:
             if self._interruptions:
                 return 0, []
-            process = EngineProcess(self._engine.path, command, environment, space.project, self._store.lock_descriptor)
+            engine = [str(self._engine.path), *command]
+            process = EngineProcess(engine, self._provider, environment, space.project, self._store.lock_descriptor)
             self._process = process
             if self._interruptions:  # asked for by a signal while it was being started
                 process.interrupt()

@@ -5,14 +5,10 @@ Nothing of the user's own Pulumi is seen or touched: not the plugins, not the lo
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import secrets
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -20,9 +16,6 @@ from urllib.parse import quote
 from swarmctl import __version__, paths
 from swarmctl.state.files import write
 from swarmctl.state.store import PROJECT, Store, checkpoint_file
-
-PROVIDER = (sys.executable, "-I", "-m", "swarmctl.provider")
-"""How the provider is started: isolated, so that neither the user's environment nor the folder changes what runs."""
 
 _PASSED = re.compile(
     r"HOME|PATH|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|SSL_CERT_(FILE|DIR)|SWARMCTL_\w+"
@@ -134,17 +127,6 @@ def _empty(stack: str) -> bytes:
     return json.dumps({"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}"}}).encode()
 
 
-def engine_home(engine_version: str, provider: Sequence[str] = PROVIDER) -> Path:
-    """The engine's home for this engine, this swarmctl and this way to start the provider; never changed once made."""
-    shim = f"#!/bin/sh\nexec {shlex.join(provider)}\n".encode()
-    mark = hashlib.sha256(shim).hexdigest()[:12]
-    home = paths.cache_home() / "engine-home" / f"{engine_version}-{__version__}-{mark}"
-    # The version in the folder's name has to be there and means nothing: the one provider found is the one used.
-    plugin = home / "plugins" / "resource-swarm-v1.0.0" / "pulumi-resource-swarm"
-    if not os.access(plugin, os.X_OK):
-        plugin.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = plugin.with_name(f"{plugin.name}.{os.getpid()}")
-        fresh.write_bytes(shim)
-        fresh.chmod(0o700)
-        fresh.rename(plugin)
-    return home
+def engine_home(engine_version: str) -> Path:
+    """The engine's home: nothing in it but what the engine itself keeps there."""
+    return paths.cache_home() / "engine-home" / f"{engine_version}-{__version__}"

@@ -1,4 +1,4 @@
-"""The process `pulumi-resource-swarm`: says which port it listens on, serves, and dies with the engine."""
+"""The provider's process: listens where the engine expects it, serves, and dies with the engine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from swarmctl.provider.server import Provider
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
+PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
+"""Set by engine/launch.py, which imports nothing and cannot be imported here."""
 WORKERS = 64
 """Threads, started as they are needed: more than the engine ever has calls in flight."""
 
 
 def serve(provider: Provider) -> None:
-    """Serve until killed; the engine reads the port from the first line of standard output."""
+    """Serve until killed. Raises RuntimeError when the port that the launcher has reserved cannot be had."""
     _settle()
-    server = grpc.server(ThreadPoolExecutor(max_workers=WORKERS), options=OPTIONS)
+    port = os.environ.pop(PORT_VARIABLE)
+    # The launcher's socket holds the port without listening; it can only be shared.
+    options = (*OPTIONS, ("grpc.so_reuseport", 1))
+    server = grpc.server(ThreadPoolExecutor(max_workers=WORKERS), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
     server.wait_for_termination()
 
 
@@ -36,8 +39,8 @@ def _settle() -> None:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != engine:
         sys.exit(1)  # it died before we could ask to be told
-    # So the engine ends us when it is done; the terminal's Ctrl-C doesn't get here, the engine has no terminal.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    # Ctrl-C is the engine's to handle: it lets us finish what was begun.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Memory may hold what must not get onto a disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _keep_descriptors_from_children()

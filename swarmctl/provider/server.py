@@ -44,7 +44,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._cancelled = threading.Event()
 
     def Handshake(self, request: Any, context: Context) -> Any:
-        """Tell the engine which kinds of values it may send."""
+        """Tell the engine which kinds of values it may send; another stage of the run begins."""
+        # Every stage ends with a cancellation, also when nobody asked for one.
+        self._cancelled.clear()
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True, accept_resources=True, accept_outputs=True, supports_autonaming_configuration=False
         )

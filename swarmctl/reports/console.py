@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,38 @@ def _width(terminal: bool, env: Mapping[str, str]) -> int:
     if declared.isdecimal() and int(declared) > 0:
         return max(_NARROWEST, int(declared))
     return max(_NARROWEST, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns) if terminal else PIPE_WIDTH
+
+
+_PIECES = re.compile(r"((?:\x1b\[[0-9;]*m)+)|( +)|([^ \x1b]+)")
+"""Colour sequences, blanks and words of a painted line."""
+
+
+def wrapped(text: str, console: Console) -> str:
+    """`text` with lines too long for the terminal broken at blanks, the rest indented below. Pipes get lines whole."""
+    if not console.terminal:
+        return text
+    return "\n".join(_wrap(line, console.width) for line in text.split("\n"))
+
+
+def _wrap(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    indent = " " * min(len(line) - len(line.lstrip(" ")) + 4, width // 2)
+    done, column, blanks = "", 0, ""
+    for colour, blank, word in _PIECES.findall(line):
+        if colour:
+            done += blanks + colour
+            blanks = ""
+        elif blank:
+            blanks = blank
+            column += len(blank)
+        elif column + len(word) > width and column > len(indent):
+            done += "\n" + indent + word
+            column, blanks = len(indent) + len(word), ""
+        else:
+            done += blanks + word
+            column, blanks = column + len(word), ""
+    return done + blanks
 
 
 _INVISIBLE = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF}

@@ -8,7 +8,7 @@ import pytest
 
 from swarmctl.hosts.facts import Facts, Interface, WireGuard
 from swarmctl.kinds.base import UNKNOWN, Impact
-from swarmctl.kinds.mesh.interface import TakenByOther
+from swarmctl.kinds.mesh.interface import FOREGROUND, TakenByOther
 from swarmctl.kinds.mesh.resources import INTERFACE
 from tests.mesh.fakes import KEY_PATH, FakeHost, FakeHosts, facts
 
@@ -82,7 +82,7 @@ def test_only_what_differs_is_set(changes: dict[str, Any], commands: list[str]) 
 def test_a_new_interface_comes_from_the_kernel_or_from_wireguard_go(kernel: bool) -> None:
     hosts = FakeHosts(facts(), FakeHost(kernel=kernel))
     assert INTERFACE.create(hosts, INPUTS) == {"publicKey": "PUBLIC"}
-    started = ("start", "wireguard-wg0", "wireguard-go", "-f", "wg0") in hosts.host.log
+    started = ("start", "wireguard-wg0", *FOREGROUND, "wg0") in hosts.host.log
     assert started is not kernel
     assert "wg genkey" in hosts.host.scripts[0]
     assert "umask 077" in hosts.host.scripts[0]
@@ -92,7 +92,7 @@ def test_a_dead_process_is_started_again_without_touching_the_key() -> None:
     hosts = FakeHosts(facts(key="PUBLIC"))
     INTERFACE.update(hosts, INPUTS, INPUTS)
     assert "genkey" not in "".join(hosts.host.scripts)
-    assert ("start", "wireguard-wg0", "wireguard-go", "-f", "wg0") in hosts.host.log
+    assert ("start", "wireguard-wg0", *FOREGROUND, "wg0") in hosts.host.log
     assert 'wg set "$interface" private-key "$key"' in hosts.host.scripts[-1]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from swarmctl import toolchain
 from swarmctl.graph.model import Graph, Ref, Resource
 from swarmctl.kinds.mesh.resources import INTERFACE, PEERS
 from swarmctl.kinds.security_policy.resources import FIREWALL
@@ -16,11 +17,24 @@ from tests.mesh.namespaces import Namespace, Network, network, possible, until
 
 __all__ = ["fake_backend"]
 
+WIREGUARD_GO = toolchain.wireguard_go()
+
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(bool(possible()), reason=possible() or "possible"),
-    pytest.mark.skipif(not shutil.which("wireguard-go"), reason="wireguard-go is not installed"),
+    pytest.mark.skipif(WIREGUARD_GO is None, reason="there is no wireguard-go, neither installed nor built"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """wireguard-go on PATH, where it is only in swarmctl's cache."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "wireguard-go").symlink_to(str(WIREGUARD_GO))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{os.environ['PATH']}:{folder}")
+        yield
+
 
 TYPES: Mapping[str, Any] = {
     "swarm:mesh:Interface": INTERFACE,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from swarmctl.reports.console import duration, look, names, safe
+from swarmctl.reports.console import Console, duration, look, names, safe, wrapped
 from swarmctl.reports.values import delta, show
 
 
@@ -125,3 +125,20 @@ def test_durations() -> None:
 )
 def test_what_changes_inside_a_long_value(before: object, after: object, words: str) -> None:
     assert delta(before, after) == words
+
+
+def test_long_lines_are_broken_at_blanks_on_a_terminal_and_left_whole_on_a_pipe() -> None:
+    line = "      \x1b[32m+\x1b[0m peer workers-1 10.88.3.4/32 via 172.20.1.5:51820 (every 25s)"
+    terminal = Console(color=True, width=40, live=True, terminal=True)
+    assert wrapped(line, terminal).splitlines() == [
+        "      \x1b[32m+\x1b[0m peer workers-1 10.88.3.4/32 via",
+        "          172.20.1.5:51820 (every 25s)",
+    ]
+    pipe = Console(color=False, width=40, live=False, terminal=False)
+    assert wrapped(line, pipe) == line
+
+
+def test_a_word_longer_than_the_line_is_not_lost() -> None:
+    terminal = Console(color=False, width=40, live=True, terminal=True)
+    word = "x" * 60
+    assert wrapped(f"  a {word} b", terminal).replace("\n", " ").split() == ["a", word, "b"]

@@ -204,6 +204,10 @@ def same_order(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
     return [item for item in wanted if item in found] + sorted(item for item in found if item not in wanted)
 
 
+FOREGROUND = ("env", "WG_PROCESS_FOREGROUND=1", "wireguard-go", "-f")
+"""The variable keeps wireguard-go from telling the log that this kernel knows WireGuard, which it never checks."""
+
+
 def service(interface: str) -> str:
     """Name of the service that runs WireGuard where the kernel has none."""
     return f"wireguard-{interface}"
@@ -214,7 +218,7 @@ def _start(host: Host, interface: str) -> None:
     # A process whose link was taken away may linger.
     host.stop_service(service(interface))
     if host.run(["ip", "link", "add", interface, "type", "wireguard"], check=False).returncode:
-        host.start_service(service(interface), ["wireguard-go", "-f", interface])
+        host.start_service(service(interface), [*FOREGROUND, interface])
 
 
 def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json], public: str) -> list[str]:
