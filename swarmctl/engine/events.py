@@ -125,7 +125,10 @@ class Gatherer:
         """In a preview the engine tells of a failed step only by its error."""
         self.result.finished = True
         for address, messages in self._errors.items():
-            if address not in self.result.failures and (begun := self._begun.get(address)):
+            begun = self._begun.get(address)
+            if begun is None:  # the engine's own: the stack, the provider
+                self.result.complaints.extend(messages)
+            elif address not in self.result.failures:
                 self.result.failures[address] = replace(begun, moment=Moment.FAILED, error="\n".join(messages))
 
     def _steps(self, event: Mapping[str, Json]) -> Iterator[Step]:

@@ -75,7 +75,7 @@ class EventSink(events_pb2_grpc.EventsServicer):
 @contextmanager
 def serving(program: Program, receive: Callable[[dict[str, Any]], None]) -> Iterator[str]:
     """Serve both on this machine only; gives the address. All events are through when the engine has ended."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=(*OPTIONS, ("grpc.so_reuseport", 0)))
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(program), server)
     events_pb2_grpc.add_EventsServicer_to_server(EventSink(receive), server)
     port = server.add_insecure_port("127.0.0.1:0")

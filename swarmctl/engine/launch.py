@@ -29,17 +29,27 @@ def command(parent: int, provider: list[str], engine: list[str]) -> list[str]:
 
 
 def main(parent: int, provider: list[str], engine: list[str]) -> None:
-    """Ask for the signal, forbid core dumps, start the provider, exec."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGINT) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent:
-        sys.exit(1)  # it died before we could ask to be told
+    """Start the provider, become the engine."""
+    die_with(parent, signal.SIGINT)
+    # Memory may hold what must not get onto a disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Python ignores it, and what is ignored stays so after exec.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     port = reserve_port()
-    os.posix_spawn(provider[0], provider, {**os.environ, PORT_VARIABLE: str(port)})
+    itself = os.getpid()
+    if os.fork() == 0:
+        # By now, not when the provider is ready to ask for it: whenever the engine ends, it ends.
+        die_with(itself, signal.SIGKILL)
+        os.execve(provider[0], provider, {**os.environ, PORT_VARIABLE: str(port)})
     os.execve(engine[0], engine, {**os.environ, "PULUMI_DEBUG_PROVIDERS": f"swarm:{port}"})
+
+
+def die_with(parent: int, how: signal.Signals) -> None:
+    """Get the signal `how` when the parent ends, now and after exec; end at once when it has ended already."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, how) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def reserve_port() -> int:

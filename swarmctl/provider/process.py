@@ -1,19 +1,15 @@
-"""The provider's process: listens where the engine expects it, serves, and dies with the engine."""
+"""The provider's process: listens where the engine expects it and serves. engine/launch.py starts it and sees to it
+that it dumps no core and dies with the engine."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from swarmctl.provider.protocol import OPTIONS, grpc, provider_pb2_grpc
 from swarmctl.provider.server import Provider
 
-PR_SET_PDEATHSIG = 1
-"""prctl(2)"""
 PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
 """Set by engine/launch.py, which imports nothing and cannot be imported here."""
 WORKERS = 64
@@ -22,7 +18,9 @@ WORKERS = 64
 
 def serve(provider: Provider) -> None:
     """Serve until killed. Raises RuntimeError when the port that the launcher has reserved cannot be had."""
-    _settle()
+    # Ctrl-C is the engine's to handle: it lets us finish what was begun.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _keep_descriptors_from_children()
     port = os.environ.pop(PORT_VARIABLE)
     # The launcher's socket holds the port without listening; it can only be shared.
     options = (*OPTIONS, ("grpc.so_reuseport", 1))
@@ -31,19 +29,6 @@ def serve(provider: Provider) -> None:
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     server.wait_for_termination()
-
-
-def _settle() -> None:
-    engine = os.getppid()
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != engine:
-        sys.exit(1)  # it died before we could ask to be told
-    # Ctrl-C is the engine's to handle: it lets us finish what was begun.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Memory may hold what must not get onto a disk.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _keep_descriptors_from_children()
 
 
 def _keep_descriptors_from_children() -> None:

@@ -58,8 +58,7 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
 )
-"""For every channel and server: one resource may be as large as it is; what runs on this machine is never reached through
-a proxy."""
+"""For every channel and server: one resource may be as large as it is; what runs here is never asked by a proxy."""
 
 # What a call of ours raises is answered to the engine, and told by its events; gRPC would print a traceback as well.
 logging.getLogger("grpc").addHandler(logging.NullHandler())

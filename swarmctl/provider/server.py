@@ -51,6 +51,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             accept_secrets=True, accept_resources=True, accept_outputs=True, supports_autonaming_configuration=False
         )
 
+    def Attach(self, request: Any, context: Context) -> Any:
+        """The engine's address, which is not needed: what there is to say is in the answers."""
+        return empty_pb2.Empty()
+
     def GetPluginInfo(self, request: Any, context: Context) -> Any:
         """The provider's version is swarmctl's."""
         return plugin_pb2.PluginInfo(version=__version__)

@@ -50,7 +50,9 @@ class Run:
         return {pid: commands[pid] for pid in found - {self.process.pid}}
 
     def find(self, word: str) -> int:
-        return next((pid for pid, command in self.descendants().items() if word in command), 0)
+        """The process with `word` in its command line; the launcher, which has both, is neither yet."""
+        found = (pid for pid, command in self.descendants().items() if word in command and "launch.py" not in command)
+        return next(found, 0)
 
 
 @pytest.fixture

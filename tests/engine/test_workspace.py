@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 from swarmctl.engine import workspace
@@ -64,15 +63,6 @@ def test_a_copy_for_looking_leaves_the_store_alone(tmp_path: Path) -> None:
     assert not store.folder.exists()
     assert space.passphrase.parent == tmp_path
     assert json.loads((space.state / ".pulumi/stacks/swarmctl/lab.json").read_bytes())["version"] == 3
-
-
-def test_a_home_is_made_for_each_way_to_start_the_provider_and_starts_it_so() -> None:
-    home = workspace.engine_home("3.259.0", ("/bin/echo", "it's", "$HOME"))
-
-    plugin = home / "plugins" / "resource-swarm-v1.0.0" / "pulumi-resource-swarm"
-    assert subprocess.run([plugin], capture_output=True, text=True, check=True).stdout == "it's $HOME\n"
-    assert workspace.engine_home("3.259.0", ("/bin/echo", "it's", "$HOME")) == home
-    assert workspace.engine_home("3.259.0", ("/bin/echo",)) != home
 
 
 def test_only_logs_of_this_stack_are_removed(tmp_path: Path) -> None:
