@@ -55,13 +55,17 @@ def _name(folder: Path, wanted: str) -> str:
 
 
 def _contents(stack: str) -> dict[str, str]:
-    templates = assets.folder("templates") / "init"
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Not HTML, and a name is only letters, digits and hyphens: nothing is escaped.
+    loader = FileSystemLoader(assets.folder("templates") / "init")
+    templates = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
     # A name such as 007 or no is text only in quotes.
     plain = re.fullmatch(r"[a-z][a-z0-9-]+", stack) and stack not in ("yes", "no", "on", "off", "true", "false", "null")
     name = stack if plain else f'"{stack}"'
     texts = {
-        path.name: path.read_text("utf-8").replace("@name@", name).replace("@uid@", str(uuid.uuid4()))
-        for path in sorted(templates.glob("*.yaml"), reverse=True)
+        file: templates.get_template(file).render(name=name, uid=str(uuid.uuid4()))
+        for file in sorted(templates.list_templates(extensions=["yaml"]), reverse=True)
     }
     return {**texts, SCHEMA_FILE: schema()}
 
