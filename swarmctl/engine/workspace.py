@@ -64,6 +64,9 @@ class Workspace:
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             "PULUMI_DIY_BACKEND_NO_LEGACY_WARNING": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            # The engine lives a second or a few: collecting garbage less often is a tenth of that.
+            "GOGC": "400",
+            "GOMEMLIMIT": "1GiB",
             "PULUMI_LOG_ROTATION_MAX_AGE_DAYS": "1",
             "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "16",
         }
@@ -86,14 +89,14 @@ def scratch(store: Store, folder: Path, home: Path) -> Workspace:
     space = Workspace(store.identity, folder, passphrase, home)
     _prepare(space)
     if passphrase != kept:
-        write(passphrase, secrets.token_urlsafe(32).encode())
+        passphrase.write_text(secrets.token_urlsafe(32))
     settings = store.project / _settings(store.identity)
     if settings.exists():
-        write(space.project / settings.name, settings.read_bytes())
+        (space.project / settings.name).write_bytes(settings.read_bytes())
     checkpoint = checkpoint_file(space.state, store.identity)
     checkpoint.parent.mkdir(parents=True)
     recorded = store.read()
-    write(checkpoint, _empty(store.identity) if recorded is None else json.dumps(recorded).encode())
+    checkpoint.write_bytes(_empty(store.identity) if recorded is None else json.dumps(recorded).encode())
     return space
 
 
@@ -113,8 +116,9 @@ def _prepare(space: Workspace) -> None:
         (space.project / "Pulumi.yaml", _PROJECT_FILE),
         (space.state / ".pulumi" / "meta.yaml", _META_FILE),
     ):
-        if not file.exists():
-            write(file, content)
+        # Also when a full disk or a kill has left half of it.
+        if not file.exists() or file.read_bytes() != content:
+            file.write_bytes(content)
 
 
 def _settings(stack: str) -> str:
