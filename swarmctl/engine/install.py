@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarmctl import paths, toolchain
-from swarmctl.engine.download import DownloadFailed, fetch_release
 from swarmctl.errors import SwarmError
 from swarmctl.plans.events import Downloaded, Event, PhaseEnded, PhaseStarted
 
@@ -77,6 +76,9 @@ def install(emit: Emit) -> Engine:
     found = _search()
     if isinstance(found, Engine):
         return found
+    # Only now: what speaks HTTP is slow to import, and nearly every run finds its engine.
+    from swarmctl.engine.download import DownloadFailed
+
     target = kept()
     with toolchain.lock(target.parent, "engine", _relay(emit)):
         if os.access(target, os.X_OK):
@@ -196,6 +198,8 @@ def _ask(path: Path) -> str:
 
 
 def _download(target: Path, emit: Emit) -> None:
+    from swarmctl.engine.download import fetch_release
+
     title = f"downloading Pulumi {wanted_version()}"
     with toolchain.staged(target) as fresh:
         fetch_release(wanted_version(), fresh, lambda done, total: emit(Downloaded(title, done, total)))

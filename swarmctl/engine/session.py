@@ -6,6 +6,7 @@ nothing. Before either, what a killed run has left is put right. Whatever the en
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 PARALLEL = 16
 """Resources that the engine reads or changes at the same time; what takes long there is waiting for hosts."""
 
+
+HOSTS_VARIABLE = "SWARMCTL_HOSTS"
+"""Tells the provider which hosts the run will ask for; provider/__main__.py imports nothing before it has read it."""
 
 PROVIDER = (sys.executable, "-I", "-m", "swarmctl.provider")
 """How the provider is started: isolated, so that neither the user's environment nor the folder changes what runs."""
@@ -215,7 +219,8 @@ class Session:
         return [*arguments, *switches, *(f"{name}={value}" for name, value in flags.items())]
 
     def _spawn(self, space: workspace.Workspace, command: Sequence[str]) -> tuple[int, list[str]]:
-        environment = space.environment(os.environ)
+        hosts = self._hosts(space)
+        environment = space.environment(os.environ) | {HOSTS_VARIABLE: str(hosts)}
         with self._guard:
             if self._interruptions:
                 return 0, []
@@ -227,8 +232,17 @@ class Session:
         try:
             return process.wait(), process.output()
         finally:
+            hosts.unlink(missing_ok=True)
             with self._guard:
                 self._process = None
+
+    def _hosts(self, space: workspace.Workspace) -> Path:
+        """A file with the hosts of everything that is recorded: the provider reads them while the engine starts."""
+        hosts = [found.inputs["host"] for found in self._store.snapshot().resources.values() if "host" in found.inputs]
+        unique = {json.dumps(host, sort_keys=True) for host in hosts}
+        file = space.project / "hosts.json"
+        file.write_text(f"[{','.join(sorted(unique))}]", "utf-8")
+        return file
 
     def _judge(
         self, gathered: Gathered, context: changes.Context, status: int, output: Sequence[str], *, changing: bool

@@ -1,8 +1,26 @@
-"""`python -m swarmctl.provider`: the provider of all kinds; the engine starts it."""
+"""`python -m swarmctl.provider`: the provider of all kinds, started beside the engine."""
+
+import json
+import os
+from pathlib import Path
 
 from swarmctl.provider.hosts import Connections
-from swarmctl.provider.process import serve
-from swarmctl.provider.server import Provider
+
+HOSTS_VARIABLE = "SWARMCTL_HOSTS"
+"""Path of a JSON file with the hosts that the run will ask for; see engine/session.py."""
+
+
+def main() -> None:
+    """Read the hosts while gRPC is still being imported and the engine starts; then serve."""
+    connections = Connections()
+    if path := os.environ.pop(HOSTS_VARIABLE, ""):
+        connections.foresee(json.loads(Path(path).read_text("utf-8")))
+
+    from swarmctl.provider.process import serve
+    from swarmctl.provider.server import Provider
+
+    serve(Provider(connections))
+
 
 if __name__ == "__main__":
-    serve(Provider(Connections()))
+    main()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from swarmctl import backends
 from swarmctl.backends.base import Host
+from swarmctl.errors import SwarmError
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
 
 Json = Any
+FORESEEING = 8
+"""Hosts that are read at the same time before anyone asks for them."""
 READ_TIMEOUT = 30.0
 """Seconds that one reading of a host may take; it is well below one on a machine that answers."""
 
@@ -62,6 +66,21 @@ class Connections:
                 if entry.changes == before:
                     entry.facts = facts
             return facts
+
+    def foresee(self, hosts: Iterable[Mapping[str, Json]]) -> None:
+        """Begin to read hosts that will be asked for, side by side and in the background; returns at once.
+
+        What cannot be read is left to `facts`, which tells why.
+        """
+        pending = iter(list(hosts))
+
+        def work() -> None:
+            for host in pending:
+                with contextlib.suppress(SwarmError):
+                    self.facts(host)
+
+        for _ in range(FORESEEING):
+            threading.Thread(target=work, daemon=True).start()
 
     def changed(self, host: Mapping[str, Json]) -> None:
         """Forget the host's facts."""

@@ -94,3 +94,25 @@ def test_a_failed_reading_is_tried_again() -> None:
     with pytest.raises(HostUnreachable):
         hosts.facts(ONE)
     assert hosts.facts(ONE).now == 1
+
+
+def test_hosts_that_will_be_asked_for_are_read_before_anyone_asks() -> None:
+    read = threading.Event()
+    names: list[str] = []
+
+    def reader(host: Any) -> Any:
+        names.append(host)
+        if len(names) == 2:
+            read.set()
+        if host == "dead":
+            raise HostUnreachable("dead does not answer")
+        return f"facts of {host}"
+
+    connections = Connections(lambda host: cast(Host, host["node"]), reader)
+    connections.foresee([{"node": "a"}, {"node": "dead"}])
+    assert read.wait(5)
+
+    assert connections.facts({"node": "a"}) == cast(Facts, "facts of a")
+    with pytest.raises(HostUnreachable):
+        connections.facts({"node": "dead"})
+    assert sorted(names) == ["a", "dead", "dead"], "what was read is not read again; what failed is, and tells why"
