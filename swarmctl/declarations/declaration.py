@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
-from swarmctl.diagnostics import Range
-from swarmctl.documents.document import Document, Path
+if TYPE_CHECKING:
+    # The provider knows the kinds and their specs, and never reads a document.
+    from swarmctl.diagnostics import Range
+    from swarmctl.documents.document import Document
 
 S = TypeVar("S")
 
@@ -131,4 +133,4 @@ class Inventory:
         return self._index.get((kind, name))
 
 
-__all__ = ["Declaration", "Inventory", "Metadata", "Path"]
+__all__ = ["Declaration", "Inventory", "Metadata"]
