@@ -205,6 +205,16 @@ def test_without_a_download_the_pinned_engine_is_built(server: fakes.Releases, b
     assert [event.done for event in progress if event.total == 3] == [1, 2, 3]
 
 
+def test_what_can_be_downloaded_is_not_built(server: fakes.Releases, bare: Path) -> None:
+    log = bare / "log"
+    fakes.fake_go(bare, builds=fakes.program(VERSION), log=log)
+    server.publish(GOOD)
+    engine = install.install(ignore)
+    assert engine == install.Engine(install.kept(), VERSION, "download")
+    assert server.asked.count(fakes.ARCHIVE) == 1
+    assert not log.exists(), "Go was not even asked"
+
+
 def test_a_build_that_fails_shows_its_last_lines(server: fakes.Releases, bare: Path) -> None:
     fakes.fake_go(bare, status=3)
     details = failure().details
