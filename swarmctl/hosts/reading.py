@@ -18,21 +18,20 @@ LIMIT = 16 * 1024 * 1024
 
 SCRIPT = r"""
 part() { printf '\n@@ %s\n' "$1"; }
-part hostname; cat /proc/sys/kernel/hostname
+say() { IFS= read -r value <"$1" && printf '%s%s\n' "$2" "$value"; }   # no process of its own, unlike cat
+part hostname; say /proc/sys/kernel/hostname
 part now; date +%s
 part interfaces; ip -d -j addr; printf '\n@ %s\n' "$?"
 # Asked one interface after the other: of `all`, wg 1.0.20210914 names the interface in the first endpoint only.
 links=$(wg show interfaces 2>/dev/null)
 for field in public-key listen-port peers endpoints allowed-ips persistent-keepalive latest-handshakes transfer; do
   part "wg $field"
-  for link in $links; do
-    wg show "$link" "$field" 2>/dev/null | while IFS= read -r line; do printf '%s\t%s\n' "$link" "$line"; done
-  done
+  for link in $links; do printf '@ %s\n' "$link"; wg show "$link" "$field" 2>/dev/null; done
 done
 part nftables; nft -j list ruleset; printf '\n@ %s\n' "$?"
 part sysctl
 for key in net/ipv4/ip_forward net/ipv6/conf/all/forwarding; do
-  [ -r "/proc/sys/$key" ] && printf '%s\t%s\n' "$key" "$(cat "/proc/sys/$key")"
+  [ -r "/proc/sys/$key" ] && say "/proc/sys/$key" "$key	"
 done
 part keys
 for file in /etc/swarmctl/mesh/*/private.key; do
@@ -130,8 +129,13 @@ def _nftables(part: str) -> Any:
 
 def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
     def field(name: str) -> list[list[str]]:
-        rows = (line.split("\t") for line in parts[f"wg {name}"].splitlines() if line)
-        return [row for row in rows if row[1]]
+        rows, link = [], ""
+        for line in parts[f"wg {name}"].splitlines():
+            if line.startswith("@ "):
+                link = line[2:]
+            elif line:
+                rows.append([link, *line.split("\t")])
+        return rows
 
     def per_peer(name: str, value: Callable[[list[str]], Any]) -> dict[tuple[str, str], Any]:
         return {(row[0], row[1]): value(row) for row in field(name)}

@@ -40,14 +40,14 @@ def printed(**changes: str) -> bytes:
         "hostname": "workers-0\n",
         "now": "1700000000\n",
         "interfaces": json.dumps(LINKS) + "\n\n@ 0\n",
-        "wg public-key": "wg0\tPUB=\nwg1\t(none)\n",
-        "wg listen-port": "wg0\t51820\nwg1\t4000\n",
-        "wg peers": "wg0\tA=\nwg0\tB=\n",
-        "wg endpoints": "wg0\tA=\t[fd30::1]:51820\nwg0\tB=\t(none)\n",
-        "wg allowed-ips": "wg0\tA=\t10.88.0.1/32 fd88::1/128\nwg0\tB=\t(none)\n",
-        "wg persistent-keepalive": "wg0\tA=\t25\nwg0\tB=\toff\n",
-        "wg latest-handshakes": "wg0\tA=\t1699999990\nwg0\tB=\t0\n",
-        "wg transfer": "wg0\tA=\t100\t200\nwg0\tB=\t0\t0\n",
+        "wg public-key": "@ wg0\nPUB=\n@ wg1\n(none)\n",
+        "wg listen-port": "@ wg0\n51820\n@ wg1\n4000\n",
+        "wg peers": "@ wg0\nA=\nB=\n",
+        "wg endpoints": "@ wg0\nA=\t[fd30::1]:51820\nB=\t(none)\n",
+        "wg allowed-ips": "@ wg0\nA=\t10.88.0.1/32 fd88::1/128\nB=\t(none)\n",
+        "wg persistent-keepalive": "@ wg0\nA=\t25\nB=\toff\n",
+        "wg latest-handshakes": "@ wg0\nA=\t1699999990\nB=\t0\n",
+        "wg transfer": "@ wg0\nA=\t100\t200\nB=\t0\t0\n",
         "nftables": '{"nftables": []}\n\n@ 0\n',
         "sysctl": "net/ipv4/ip_forward\t1\n",
         "keys": "/etc/swarmctl/mesh/backbone/private.key\t600\tPUB=\n/etc/swarmctl/mesh/x/private.key\t644\t\n",
@@ -85,7 +85,7 @@ def test_a_reading_becomes_facts() -> None:
         (printed(nftables='{"nftables": [1]}\n\n@ 0\n'), "no ruleset"),
         (printed(interfaces="[" * 100_000 + "\n\n@ 0\n"), "RecursionError"),
         (printed(now="soon"), "ValueError"),
-        (printed(wg_peers="wg0"), "IndexError"),
+        (printed(wg_transfer="@ wg0\nA=\t100"), "IndexError"),
         (printed(keys="a\tb"), "ValueError"),
         (b"\xff\xfe" * 100, "broke off"),
     ],
@@ -108,7 +108,7 @@ def test_no_junk_ends_in_a_traceback(junk: bytes, at: int) -> None:
 
 
 def test_a_peer_that_goes_between_two_questions_is_left_out() -> None:
-    facts = reading.parse(printed(wg_transfer="wg0\tA=\t1\t2\n"), "n")
+    facts = reading.parse(printed(wg_transfer="@ wg0\nA=\t1\t2\n"), "n")
     assert set(facts.wireguard["wg0"].peers) == {"A="}
 
 

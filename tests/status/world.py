@@ -184,22 +184,20 @@ class FakeHost:
         chain = {"family": "inet", "table": "swarmctl", "name": "input", "hook": "input", "policy": "drop"}
         peers = [peer for peer in member.peers if (self.name, peer) not in self.world.dropped]
         fields = {
-            "public-key": f"wg0\tkey-of-{self.name}",
-            "listen-port": "wg0\t51820",
-            "peers": "\n".join(f"wg0\tkey-of-{peer}" for peer in peers),
-            "endpoints": "\n".join(f"wg0\tkey-of-{peer}\t(none)" for peer in peers),
-            "allowed-ips": "\n".join(
-                f"wg0\tkey-of-{peer}\t{self.world.member(peer).addresses[0]}/32" for peer in peers
-            ),
-            "persistent-keepalive": "\n".join(f"wg0\tkey-of-{peer}\t25" for peer in peers),
-            "latest-handshakes": "\n".join(f"wg0\tkey-of-{peer}\t{0 if age < 0 else now - age}" for peer in peers),
-            "transfer": "\n".join(f"wg0\tkey-of-{peer}\t3100\t2900" for peer in peers),
+            "public-key": f"key-of-{self.name}",
+            "listen-port": "51820",
+            "peers": "\n".join(f"key-of-{peer}" for peer in peers),
+            "endpoints": "\n".join(f"key-of-{peer}\t(none)" for peer in peers),
+            "allowed-ips": "\n".join(f"key-of-{peer}\t{self.world.member(peer).addresses[0]}/32" for peer in peers),
+            "persistent-keepalive": "\n".join(f"key-of-{peer}\t25" for peer in peers),
+            "latest-handshakes": "\n".join(f"key-of-{peer}\t{0 if age < 0 else now - age}" for peer in peers),
+            "transfer": "\n".join(f"key-of-{peer}\t3100\t2900" for peer in peers),
         }
         parts = {
             "hostname": self.name,
             "now": str(now),
             "interfaces": f"{json.dumps([link])}\n@ 0",
-            **{f"wg {name}": text for name, text in fields.items()},
+            **{f"wg {name}": f"@ wg0\n{text}" for name, text in fields.items()},
             "nftables": json.dumps({"nftables": [] if self.name in self.world.bare else [{"chain": chain}]}) + "\n@ 0",
             "sysctl": "",
             "keys": "",
