@@ -18,8 +18,7 @@ LIMIT = 16 * 1024 * 1024
 
 SCRIPT = r"""
 part() { printf '\n@@ %s\n' "$1"; }
-say() { IFS= read -r value <"$1" && printf '%s%s\n' "$2" "$value"; }   # no process of its own, unlike cat
-part hostname; say /proc/sys/kernel/hostname
+part hostname; cat /proc/sys/kernel/hostname
 part now; date +%s
 part interfaces; ip -d -j addr; printf '\n@ %s\n' "$?"
 # Asked one interface after the other: of `all`, wg 1.0.20210914 names the interface in the first endpoint only.
@@ -31,7 +30,7 @@ done
 part nftables; nft -j list ruleset; printf '\n@ %s\n' "$?"
 part sysctl
 for key in net/ipv4/ip_forward net/ipv6/conf/all/forwarding; do
-  [ -r "/proc/sys/$key" ] && say "/proc/sys/$key" "$key	"
+  [ -r "/proc/sys/$key" ] && printf '%s\t%s\n' "$key" "$(cat "/proc/sys/$key")"
 done
 part keys
 for file in /etc/swarmctl/mesh/*/private.key; do
