@@ -14,6 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from swarmctl.operations.running import Stopper
+    from swarmctl.plans.events import Event
     from swarmctl.plans.model import Plan
     from swarmctl.reports.progress import Progress
 
@@ -85,6 +86,16 @@ def show_plan(plan: Plan, *, to_stderr: bool) -> None:
         print_out(text, color=console.color)
 
 
+def tell(event: Event) -> None:
+    """Print what an operation that shows no progress has to say beside its result, on standard error."""
+    from swarmctl.plans.events import Note
+    from swarmctl.reports.console import look, remark
+
+    if isinstance(event, Note):
+        color = look(sys.stderr).color
+        click.echo(remark(event.text, warning=event.warning, color=color), err=True, color=color)
+
+
 def ask(question: str) -> str:
     """Ask on standard error and return the answer; empty at end of input. Ctrl-C raises KeyboardInterrupt."""
     click.echo(f"{question} ", err=True, nl=False)
@@ -99,7 +110,8 @@ def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) 
     from swarmctl.operations.nodes import declared, natural
 
     try:
-        machines = declared(Path(ctx.find_root().params.get("directory") or ".")).machines
+        folder = Path(ctx.find_root().params.get("directory") or ".")
+        machines = declared(folder, lambda event: None).machines
     except Exception:  # noqa: BLE001 - whatever is wrong, pressing TAB must not print it into the user's line
         return []
     return sorted((machine.name for machine in machines if machine.name.startswith(incomplete)), key=natural)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from swarmctl.cli.context import Context, complete_nodes, pass_context
+from swarmctl.cli.context import Context, complete_nodes, pass_context, tell
 
 
 @click.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -24,4 +24,4 @@ def command(context: Context, node: str, command_line: tuple[str, ...]) -> int:
     """
     from swarmctl.operations.exec import execute
 
-    return execute(context.folder, node, command_line[1:] if command_line[0] == "--" else command_line)
+    return execute(context.folder, node, command_line[1:] if command_line[0] == "--" else command_line, emit=tell)

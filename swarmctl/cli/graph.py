@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from swarmctl.cli.context import Context, format_option, pass_context, print_out
+from swarmctl.cli.context import Context, format_option, pass_context, print_out, tell
 from swarmctl.errors import SwarmError
 
 
@@ -32,7 +32,7 @@ def command(context: Context, format_: str, flows: bool, output: Path | None) ->
     from swarmctl.operations.graph import graph
     from swarmctl.reports.graph import render
 
-    drawn = render(graph(context.folder), format_, flows=flows)
+    drawn = render(graph(context.folder, emit=tell), format_, flows=flows)
     if output is None:
         print_out(drawn)
         return

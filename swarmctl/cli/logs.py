@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from swarmctl.cli.context import Context, complete_nodes, pass_context
+from swarmctl.cli.context import Context, complete_nodes, pass_context, tell
 
 
 @click.command(name="logs")
@@ -28,5 +28,5 @@ def command(context: Context, node: str, tail: int, follow: bool) -> None:
     from swarmctl.reports.console import look, paint, safe
 
     color = look(sys.stdout).color
-    for name, line in read_logs(context.folder, node, tail=tail, follow=follow):
+    for name, line in read_logs(context.folder, node, tail=tail, follow=follow, emit=tell):
         click.echo(f"{paint(safe(name), 'cyan', color=color)} {safe(line)}", color=color)

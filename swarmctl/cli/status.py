@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from swarmctl.cli.context import Context, format_option, pass_context, print_out
+from swarmctl.cli.context import Context, format_option, pass_context, print_out, tell
 
 
 @click.command(name="status")
@@ -36,7 +36,7 @@ def command(context: Context, format_: str, no_probe: bool) -> int:
     from swarmctl.reports.console import look
     from swarmctl.reports.status_json import to_json
 
-    found = status(context.folder, probe=not no_probe)
+    found = status(context.folder, probe=not no_probe, emit=tell)
     if format_ == "json":
         from swarmctl.reports.json_v1 import text
 

@@ -22,12 +22,13 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
 
     `confirm` is called once with the plan, and not at all when there is nothing to change. Failures and interruption
     are in the returned run, see `Run.judge`. Raises InvalidDeclaration, NoDocuments, EngineMissing, LockHeld,
-    PlanRefused, WorldUnreadable, Declined, and Interrupted while nothing is changed yet.
+    PlanRefused, StateUnreadable, WorldUnreadable, Declined, and Interrupted while nothing is changed yet.
     """
     reviewed = plan_file.load(saved) if saved else None
     loaded, store = stacks.load(folder, emit)
     engine = stacks.obtain_engine(emit)
     with store.lock():
+        stacks.repair(store, emit)
         stack = stacks.compile_stack(loaded, store)
         session = stacks.open_session(store, engine, stacks.only_looking(emit))
         if reviewed:

@@ -14,7 +14,7 @@ from swarmctl.kinds import resource_type
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Emit
-from swarmctl.plans.events import PhaseEnded, PhaseStarted
+from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan
 
 if TYPE_CHECKING:
@@ -27,22 +27,24 @@ ConfirmByName = Callable[[Plan, str], bool]
 def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stopper) -> Run:
     """Destroy the stack in `folder`: what the state knows, then whatever else carries its mark, then the state itself.
 
-    Works again after a crash anywhere, and when the machines are gone already. `confirm` gets the plan and the stack's
-    name, and is not called when there is nothing. After failures and interruption, which are in the returned run, the
-    state is kept. Raises InvalidDeclaration, NoDocuments, EngineMissing, LockHeld, Declined.
+    Works again after a crash anywhere, when the machines are gone already, and when nobody can read the state any more.
+    `confirm` gets the plan and the stack's name, and is not called when there is nothing. After failures and
+    interruption, which are in the returned run, the state is kept. Raises InvalidDeclaration, NoDocuments,
+    EngineMissing, LockHeld, Declined.
     """
     loaded, store = stacks.load(folder, emit)
     unknown = stacks.strays(loaded.identity, set())
     if not unknown and not store.folder.exists():
         return Run(Plan(loaded.identity, (), 0))
     with store.lock():
-        snapshot = store.snapshot()
-        unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot))
-        plan = Plan(loaded.identity, (*deletions(snapshot), *(stacks.stray_change(*stray) for stray in unknown)), 0)
-        if not plan.empty and not confirm(plan, loaded.name):
+        snapshot = _recorded(store, emit)
+        unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
+        known = deletions(snapshot) if snapshot else []
+        plan = Plan(loaded.identity, (*known, *(stacks.stray_change(*stray) for stray in unknown)), 0)
+        if not (plan.empty and snapshot) and not confirm(plan, loaded.name):
             raise Declined("nothing was destroyed")
         started = time.monotonic()
-        if store.exists():
+        if snapshot and store.exists():
             session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
                 outcome = session.destroy()
@@ -51,6 +53,19 @@ def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stoppe
         removed = sweep(loaded.identity, emit)
         forget(store)
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
+
+
+def _recorded(store: Store, emit: Emit) -> Snapshot | None:
+    """What the state knows, mended where a run was cut off; None when no state is readable any more: the marks that
+    everything carries then have to do."""
+    from swarmctl.state.checkpoint import StateUnreadable
+
+    try:
+        stacks.repair(store, emit)
+        return store.snapshot()
+    except StateUnreadable as error:
+        emit(Note(f"{error.message}; what carries the stack's mark is removed without it", warning=True))
+        return None
 
 
 def forget(store: Store) -> None:

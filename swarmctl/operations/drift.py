@@ -15,10 +15,11 @@ NEVER_APPLIED = "nothing of this stack has been applied yet"
 def drift(folder: Path, *, emit: Emit, stopper: Stopper) -> Plan:
     """Read back everything in the state of the stack in `folder`; the differences are `Plan.drift`.
 
-    Takes no lock and changes nothing. Raises InvalidDeclaration, NoDocuments, EngineMissing, WorldUnreadable,
-    Interrupted.
+    Takes no lock and changes nothing. Raises InvalidDeclaration, NoDocuments, EngineMissing, StateUnreadable,
+    WorldUnreadable, Interrupted.
     """
     loaded, store = stacks.load(folder, emit)
+    stacks.warn_of_damage(store, emit)
     if not store.exists() or not store.snapshot().resources:
         return Plan(loaded.identity, (), 0, notes=(NEVER_APPLIED,))
     session = stacks.open_session(store, stacks.obtain_engine(emit), stacks.only_looking(emit))

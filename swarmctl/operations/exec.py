@@ -10,6 +10,7 @@ from swarmctl.backends.base import Host
 from swarmctl.errors import UsageError
 from swarmctl.graph.model import Machine
 from swarmctl.operations.nodes import declared, find
+from swarmctl.operations.stack import Emit
 
 Open = Callable[[Machine], Host]
 
@@ -19,11 +20,11 @@ def open_machine(machine: Machine) -> Host:
     return open_host(machine.host)
 
 
-def execute(folder: Path, node: str, command: Sequence[str], *, open_: Open = open_machine) -> int:
+def execute(folder: Path, node: str, command: Sequence[str], *, emit: Emit, open_: Open = open_machine) -> int:
     """Run `command` on `node` and return its exit status.
 
     Raises UsageError for an unknown node or an empty command, HostGone and HostUnreachable.
     """
     if not command:
         raise UsageError("no command to run", f"write it after two dashes: `swarmctl exec {node} -- ip addr`")
-    return open_(find(declared(folder).machines, node)).exec(list(command))
+    return open_(find(declared(folder, emit).machines, node)).exec(list(command))

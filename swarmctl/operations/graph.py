@@ -9,6 +9,7 @@ from pathlib import Path
 
 from swarmctl.operations.flow_probes import rules
 from swarmctl.operations.nodes import Declared, declared, natural
+from swarmctl.operations.stack import Emit
 
 MOST_DRAWN = 40
 """Nodes up to which every tunnel is drawn as a line of its own."""
@@ -122,9 +123,9 @@ class Picture:
         return found
 
 
-def graph(folder: Path) -> Picture:
+def graph(folder: Path, *, emit: Emit) -> Picture:
     """The picture of the stack in `folder`. Raises NoDocuments and InvalidDeclaration."""
-    return picture(declared(folder))
+    return picture(declared(folder, emit))
 
 
 def picture(stack: Declared) -> Picture:

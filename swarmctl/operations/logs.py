@@ -9,6 +9,7 @@ from pathlib import Path
 from swarmctl.backends.base import Host
 from swarmctl.operations.exec import Open, open_machine
 from swarmctl.operations.nodes import declared, find
+from swarmctl.operations.stack import Emit
 
 Line = tuple[str, str]
 """Log name and one line of it, as the machine has it: untrusted, control characters and all."""
@@ -18,12 +19,14 @@ INTERVAL = 0.5
 """Seconds between two rounds."""
 
 
-def read_logs(folder: Path, node: str, *, tail: int, follow: bool, open_: Open = open_machine) -> Iterator[Line]:
+def read_logs(
+    folder: Path, node: str, *, tail: int, follow: bool, emit: Emit, open_: Open = open_machine
+) -> Iterator[Line]:
     """The last `tail` lines of every log of `node`, and with `follow` the ones that come, until interrupted.
 
     Raises UsageError for an unknown node, HostGone and HostUnreachable.
     """
-    host = open_(find(declared(folder).machines, node))
+    host = open_(find(declared(folder, emit).machines, node))
     return _follow(host, tail, time.sleep) if follow else iter(list(host.logs(tail=tail)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import UsageError
 from swarmctl.graph.model import Graph, Machine, MeshMember
-from swarmctl.operations.stack import compile_stack, load
+from swarmctl.operations.stack import Emit, compile_stack, load, warn_of_damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,14 @@ class Declared:
         return cls(name, inventory, tuple(machines), tuple(members), recorded)
 
 
-def declared(folder: Path) -> Declared:
+def declared(folder: Path, emit: Emit) -> Declared:
     """Read the stack in `folder`, with the addresses that its nodes got before. Doesn't start the engine.
 
-    Raises NoDocuments and InvalidDeclaration.
+    `emit` is told when the state is damaged. Raises NoDocuments, InvalidDeclaration and StateUnreadable.
     """
-    stack = compile_stack(*load(folder))
+    loaded, store = load(folder)
+    warn_of_damage(store, emit)
+    stack = compile_stack(loaded, store)
     return Declared.of(stack.loaded.name, stack.loaded.inventory, stack.graph, frozenset(stack.snapshot.resources))
 
 

@@ -26,9 +26,10 @@ class Planned:
 def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
     """Preview the stack in `folder`. Takes no lock and changes nothing.
 
-    Raises InvalidDeclaration, NoDocuments, EngineMissing, WorldUnreadable, Interrupted.
+    Raises InvalidDeclaration, NoDocuments, EngineMissing, StateUnreadable, WorldUnreadable, Interrupted.
     """
     loaded, store = stacks.load(folder, emit)
+    stacks.warn_of_damage(store, emit)
     engine = stacks.obtain_engine(emit)
     stack = stacks.compile_stack(loaded, store)
     session = stacks.open_session(store, engine, stacks.only_looking(emit))

@@ -65,6 +65,21 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
     return loaded, Store(loaded.identity, loaded.state_url)
 
 
+def warn_of_damage(store: Store, emit: Emit) -> None:
+    """Say it when the state can't be read and the one before it is looked at. Raises StateUnreadable."""
+    if damage := store.damage():
+        emit(Note(f"{damage}; the state before it is used. `swarmctl apply` puts it right", warning=True))
+
+
+def repair(store: Store, emit: Emit) -> None:
+    """Put right what a run that was cut off left of the state, and say so; call it with the lock held.
+
+    Raises StateUnreadable.
+    """
+    for note in store.repair():
+        emit(Note(note, warning=True))
+
+
 def compile_stack(loaded: LoadedStack, store: Store) -> Stack:
     """Read the state and compile the graph; what is allocated already stays as it is."""
     from swarmctl.kinds.compile import compile_graph

@@ -15,6 +15,7 @@ from swarmctl.hosts import probes, reading
 from swarmctl.operations.exec import Open, open_machine
 from swarmctl.operations.flow_probes import FlowProbe, choose
 from swarmctl.operations.nodes import Declared, declared
+from swarmctl.operations.stack import Emit
 from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node
 
 MAX_THREADS = 32
@@ -26,12 +27,12 @@ MAX_PINGED = 48
 a larger mesh every node pings the ones after it, round the end."""
 
 
-def status(folder: Path, *, probe: bool = True, open_: Open = open_machine) -> Status:
+def status(folder: Path, *, emit: Emit, probe: bool = True, open_: Open = open_machine) -> Status:
     """Measure the stack in `folder`; without `probe` only what the machines say about themselves is read.
 
     Raises NoDocuments and InvalidDeclaration. Machines that are gone or don't answer are part of the result.
     """
-    return measure(declared(folder), probe=probe, open_=open_)
+    return measure(declared(folder, emit), probe=probe, open_=open_)
 
 
 def measure(stack: Declared, *, probe: bool, open_: Open, sleep: Callable[[float], None] = time.sleep) -> Status:

@@ -60,6 +60,12 @@ _PIECES = re.compile(r"((?:\x1b\[[0-9;]*m)+)|( +)|([^ \x1b]+)")
 """Colour sequences, blanks and words of a painted line."""
 
 
+def remark(text: str, *, warning: bool, color: bool) -> str:
+    """A line beside the report: `warning: …` or `note: …`."""
+    word = paint("warning:", "yellow", color=color) if warning else paint("note:", "cyan", color=color)
+    return f"{word} {safe(text)}"
+
+
 def wrapped(text: str, console: Console) -> str:
     """`text` with lines too long for the terminal broken at blanks, the rest indented below. Pipes get lines whole."""
     if not console.terminal:

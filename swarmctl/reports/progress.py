@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Self, TextIO, cast
 
 from swarmctl.plans.events import Downloaded, Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
 from swarmctl.plans.model import Action
-from swarmctl.reports.console import Console, duration, look, paint, safe
+from swarmctl.reports.console import Console, duration, look, paint, remark, safe
 from swarmctl.reports.plan import COLORS
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ class Progress:
             case PhaseStarted(title):
                 return f"{safe(title)} …"
             case Note(text, warning):
-                word = paint("warning:", "yellow", color=color) if warning else paint("note:", "cyan", color=color)
-                return f"{word} {safe(text)}"
+                return remark(text, warning=warning, color=color)
             case StepEnded(action=Action.SAME, error=""):
                 return ""
             case StepEnded():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -71,6 +70,29 @@ def adopted(document: dict[str, Json], resources: Sequence[Mapping[str, Json]]) 
     return document
 
 
+def readable(checkpoint: Path) -> tuple[dict[str, Json], str]:
+    """The checkpoint and ""; or, where it can't be read, the engine's copy of the one before and the reason.
+
+    Raises `FileNotFoundError` when there is no checkpoint, `StateUnreadable` when neither can be read.
+    """
+    try:
+        return decode(checkpoint.read_bytes()), ""
+    except StateUnreadable as error:
+        try:
+            return decode(_backup(checkpoint).read_bytes()), error.message
+        except (OSError, StateUnreadable):
+            raise StateUnreadable(
+                f"{error.message}; nor is there a readable copy of the one before it",
+                f"put {checkpoint} back from a backup; or move it away, then `swarmctl apply` finds what is there and "
+                "takes it over; or `swarmctl destroy`, which removes everything that carries the stack's mark",
+            ) from None
+
+
+def _backup(checkpoint: Path) -> Path:
+    """The engine's copy of the checkpoint before."""
+    return checkpoint.with_name(f"{checkpoint.name}.bak")
+
+
 def repair(checkpoint: Path, engine_locks: Path) -> list[str]:
     """Make the store fit for the next run of the engine; call it with the lock held. Returns what to tell the user.
 
@@ -83,32 +105,14 @@ def repair(checkpoint: Path, engine_locks: Path) -> list[str]:
     if not checkpoint.exists():
         return []
     notes: list[str] = []
-    content = checkpoint.read_bytes()
-    try:
-        document = decode(content)
-    except StateUnreadable as error:
-        content, aside = _fall_back(checkpoint, error)
+    document, damage = readable(checkpoint)
+    if damage:
+        aside = checkpoint.with_name(f"{checkpoint.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+        shutil.copyfile(checkpoint, aside)
+        # The copy stays: whatever stops us here, there is always one that can be read.
+        write(checkpoint, _backup(checkpoint).read_bytes())
         notes.append(f"the recorded state was not readable: it is kept in {aside}, the one before it is used")
-        document = decode(content)
-        write(checkpoint, content)
     mended = recovered(document)
     if mended is not document:
         write(checkpoint, json.dumps(mended).encode())
     return notes
-
-
-def _fall_back(checkpoint: Path, error: StateUnreadable) -> tuple[bytes, Path]:
-    """The engine's copy of the checkpoint before; the broken one is put aside only when that copy is good."""
-    backup = checkpoint.with_name(f"{checkpoint.name}.bak")
-    try:
-        content = backup.read_bytes()
-        decode(content)
-    except (OSError, StateUnreadable):
-        raise StateUnreadable(
-            error.message,
-            f"Put a copy of {checkpoint} back from a backup; or move it away, then "
-            "apply finds what is there already and takes it over.",
-        ) from None
-    aside = checkpoint.with_name(f"{checkpoint.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-    os.replace(checkpoint, aside)
-    return content, aside

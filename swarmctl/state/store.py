@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 from swarmctl import paths
 from swarmctl.errors import SwarmError
 from swarmctl.state import lock
-from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, decode, latest, snapshot
+from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, latest, snapshot
 from swarmctl.state.files import write
-from swarmctl.state.recovery import adopted, recovered, repair
+from swarmctl.state.recovery import adopted, readable, recovered, repair
 
 __all__ = ["PROJECT", "Recorded", "Snapshot", "Store", "checkpoint_file"]
 
@@ -70,13 +69,22 @@ class Store:
     def read(self) -> dict[str, Json] | None:
         """The checkpoint as the next run will have it, None before the first. Raises `StateUnreadable`.
 
-        What a run that was killed had begun to create is in it, see `recovery`.
+        What a run that was killed had begun to create is in it, and a broken one is passed over, see `recovery`.
         """
         try:
-            content = self.checkpoint.read_bytes()
+            return recovered(readable(self.checkpoint)[0])
         except FileNotFoundError:
             return None
-        return recovered(decode(content))
+
+    def damage(self) -> str:
+        """Why the checkpoint can't be read, so that the one before it is read in its place; empty when all is well.
+
+        Raises `StateUnreadable` when neither can be read.
+        """
+        try:
+            return readable(self.checkpoint)[1]
+        except FileNotFoundError:
+            return ""
 
     def exists(self) -> bool:
         """Whether anything is recorded: the stack was applied, at least in part, and not destroyed since."""
@@ -100,10 +108,6 @@ class Store:
         document = self.read()
         if document is not None:
             write(self.checkpoint, json.dumps(adopted(document, resources)).encode())
-
-    def remove(self) -> None:
-        """Take the store away when the stack is destroyed, the lock's file included; call it with the lock held."""
-        shutil.rmtree(self.folder, ignore_errors=False)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

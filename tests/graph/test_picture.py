@@ -275,7 +275,7 @@ def test_a_stack_without_machines_can_be_drawn(format_: str) -> None:
 def test_the_command_writes_a_file_and_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(operation, "declared", lambda folder: declared())
+    monkeypatch.setattr(operation, "declared", lambda folder, emit: declared())
     file = tmp_path / "mesh.svg"
     assert run(["-C", str(tmp_path), "graph", "--format", "svg", "--output", str(file)]) == 0
     assert file.read_text().startswith("<svg")

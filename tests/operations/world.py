@@ -97,6 +97,12 @@ class World:
     def exists(self) -> bool:
         return bool(self.state.resources)
 
+    def damage(self) -> str:
+        return ""
+
+    def repair(self) -> list[str]:
+        return []
+
     def snapshot(self) -> Snapshot:
         return self.state
 

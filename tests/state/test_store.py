@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,16 @@ def test_what_is_no_checkpoint_is_said_so(store: Store, content: bytes) -> None:
         store.snapshot()
 
 
+def test_who_only_looks_sees_the_state_before_and_changes_nothing(store: Store) -> None:
+    store.checkpoint.write_bytes(b"")
+    store.checkpoint.with_name("lab.json.bak").write_bytes(checkpoint(resource("a")))
+
+    assert list(store.snapshot().resources) == ["mesh/a"]
+    assert store.exists()
+    assert "not readable" in store.damage()
+    assert not store.checkpoint.read_bytes()
+
+
 class TestRepair:
     """What a killed run has left."""
 
@@ -182,7 +193,8 @@ class TestRepair:
 
     def test_a_state_that_is_cut_off_is_kept_aside_and_the_one_before_is_used(self, store: Store) -> None:
         good = checkpoint(resource("a"))
-        store.checkpoint.write_bytes(checkpoint(resource("a"), resource("b"))[:-40])
+        checkpoint_cut = checkpoint(resource("a"), resource("b"))[:-40]
+        store.checkpoint.write_bytes(checkpoint_cut)
         store.checkpoint.with_name("lab.json.bak").write_bytes(good)
 
         (note,) = store.repair()
@@ -190,6 +202,9 @@ class TestRepair:
         assert recorded_names(store) == ["a"]
         (aside,) = store.checkpoint.parent.glob("*.broken-*")
         assert str(aside) in note
+        assert aside.read_bytes() == checkpoint_cut
+        assert store.damage() == ""
+        assert store.repair() == []
 
     def test_without_a_good_one_nothing_is_touched(self, store: Store) -> None:
         store.checkpoint.write_bytes(b"junk")
@@ -267,7 +282,7 @@ class TestLock:
 
     def test_a_store_that_was_removed_is_made_again(self, store: Store) -> None:
         with store.lock():
-            store.remove()
+            shutil.rmtree(store.folder)
             assert not store.folder.exists()
         with store.lock():
             assert store.folder.exists()

@@ -43,8 +43,8 @@ class Terminal:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """The stack of the tests' world, whose machines all are one `Terminal`."""
     host = Terminal([[("wireguard", "up\x1b[2J"), ("wireguard", "handshake")]])
-    monkeypatch.setattr(exec_, "declared", lambda folder: declared())
-    monkeypatch.setattr(logs, "declared", lambda folder: declared())
+    monkeypatch.setattr(exec_, "declared", lambda folder, emit: declared())
+    monkeypatch.setattr(logs, "declared", lambda folder, emit: declared())
     monkeypatch.setattr(exec_, "open_host", lambda wanted: cast(Host, host))
     return host
 
@@ -109,7 +109,7 @@ def test_logs_of_an_unknown_node_is_a_usage_error(terminal: Terminal, tmp_path: 
 
 def test_tail_bounds_every_log(terminal: Terminal) -> None:
     terminal.rounds = [[("a", "1"), ("a", "2"), ("b", "3")]]
-    assert list(logs.read_logs(Path(), "workers-0", tail=1, follow=False)) == [("a", "2"), ("b", "3")]
+    assert list(logs.read_logs(Path(), "workers-0", tail=1, follow=False, emit=print)) == [("a", "2"), ("b", "3")]
 
 
 def test_following_prints_the_tail_and_then_only_what_is_new(
@@ -119,7 +119,7 @@ def test_following_prints_the_tail_and_then_only_what_is_new(
     monkeypatch.setattr(logs.time, "sleep", slept.append)
     first = [("a", "1"), ("a", "2")]
     terminal.rounds = [first, [*first, ("a", "2"), ("b", "new")], [*first, ("a", "2"), ("b", "new"), ("a", "3")]]
-    followed = logs.read_logs(Path(), "workers-0", tail=1, follow=True)
+    followed = logs.read_logs(Path(), "workers-0", tail=1, follow=True, emit=print)
     assert list(islice(followed, 4)) == [("a", "2"), ("a", "2"), ("b", "new"), ("a", "3")]
     assert slept == [logs.INTERVAL, logs.INTERVAL]
 
@@ -151,7 +151,7 @@ def test_node_names_complete_from_the_declarations(monkeypatch: pytest.MonkeyPat
     from swarmctl.cli.context import complete_nodes
     from swarmctl.operations import nodes
 
-    monkeypatch.setattr(nodes, "declared", lambda folder: declared())
+    monkeypatch.setattr(nodes, "declared", lambda folder, emit: declared())
     context = click.Context(cli)
     argument: Any = None
     assert complete_nodes(context, argument, "work") == ["workers-0", "workers-1", "workers-2"]
