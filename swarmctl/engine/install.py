@@ -81,8 +81,8 @@ def install(emit: Emit) -> Engine:
 
     target = kept()
     with toolchain.lock(target.parent, "engine", _relay(emit)):
-        if os.access(target, os.X_OK):
-            return Engine(target, wanted_version(), "cache")
+        if isinstance(made := _cached(), Engine):  # by another swarmctl meanwhile
+            return made
         failures = []
         for source, way in (("download", _download), ("build", _build)):
             title = f"{source} of Pulumi {wanted_version()}"
@@ -124,10 +124,19 @@ def _search() -> Engine | list[str]:
             tried.append(f"PATH: {reason}")
     else:
         tried.append("PATH: no pulumi there")
-    if os.access(kept(), os.X_OK):
-        # Checked when it was put there, under a name that holds the version: asking it again would cost a start.
-        return Engine(kept(), wanted_version(), "cache")
-    return [*tried, f"cache: no {kept()}"]
+    found = _cached()
+    return found if isinstance(found, Engine) else [*tried, f"cache: {found}"]
+
+
+def _cached() -> Engine | str:
+    """The engine that swarmctl got itself, or why there is none. What was good when it was put there may since have
+    been cut off or removed in part."""
+    if not os.access(kept(), os.X_OK):
+        return f"no {kept()}"
+    try:
+        return Engine(kept(), fitting_version(kept()), "cache")
+    except _Unfit as reason:
+        return str(reason)
 
 
 def fitting_version(path: Path) -> str:

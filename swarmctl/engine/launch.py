@@ -40,8 +40,19 @@ def main(parent: int, provider: list[str], engine: list[str]) -> None:
     if os.fork() == 0:
         # By now, not when the provider is ready to ask for it: whenever the engine ends, it ends.
         die_with(itself, signal.SIGKILL)
-        os.execve(provider[0], provider, {**os.environ, PORT_VARIABLE: str(port)})
-    os.execve(engine[0], engine, {**os.environ, "PULUMI_DEBUG_PROVIDERS": f"swarm:{port}"})
+        become(provider, {PORT_VARIABLE: str(port)})
+    # What the engine writes holds the state; the provider makes files that others are to read, on nodes.
+    os.umask(0o077)
+    become(engine, {"PULUMI_DEBUG_PROVIDERS": f"swarm:{port}"})
+
+
+def become(command: list[str], environment: dict[str, str]) -> None:
+    """Turn into `command`; what keeps it from starting is told in one line."""
+    try:
+        os.execve(command[0], command, {**os.environ, **environment})
+    except OSError as error:
+        print(f"{command[0]} can't be started: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(127)
 
 
 def die_with(parent: int, how: signal.Signals) -> None:

@@ -29,6 +29,29 @@ def test_the_engine_is_told_where_the_provider_is_and_dumps_no_core(tmp_path: Pa
     assert done.stdout.split() == ["0", f"swarm:{note.read_text()}"]
 
 
+def test_a_program_that_cannot_be_started_is_told_in_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "engine"
+    broken.write_bytes(b"\x7fELF" + bytes(1000))
+    broken.chmod(0o755)
+    command = launch.command(os.getpid(), SLEEPER, [str(broken)])
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    assert (done.returncode, done.stderr) == (127, f"{broken} can't be started: Exec format error\n")
+
+
+def test_what_the_engine_writes_is_for_its_user_only(tmp_path: Path) -> None:
+    theirs = tmp_path / "provider"
+    provider = ["/bin/sh", "-c", f"umask >{theirs}.new; mv {theirs}.new {theirs}"]
+
+    done = run(os.getpid(), provider, f"until [ -s {theirs} ]; do :; done; umask")
+
+    assert int(done.stdout, 8) == 0o077
+    before = os.umask(0)
+    os.umask(before)
+    assert int(theirs.read_text(), 8) == before
+
+
 def test_nothing_is_started_when_the_parent_is_gone_already() -> None:
     done = run(1, SLEEPER, "echo started")
 

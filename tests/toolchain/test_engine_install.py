@@ -115,6 +115,20 @@ def test_the_release_is_downloaded_checked_and_kept(server: fakes.Releases) -> N
     assert server.asked == []
 
 
+@pytest.mark.parametrize("content", [b"\x7fELF" + bytes(1000), b"", fakes.program("3.1.0")])
+def test_a_kept_engine_that_is_broken_is_told_and_got_anew(server: fakes.Releases, content: bytes) -> None:
+    server.publish(GOOD)
+    install.install(ignore)
+    install.locate()
+    install.kept().write_bytes(content)
+    with pytest.raises(install.EngineMissing) as raised:
+        install.locate()
+    assert any(line.startswith(f"cache: {install.kept()}") for line in raised.value.details)
+
+    assert install.install(ignore).source == "download"
+    assert install.locate() == install.Engine(install.kept(), VERSION, "cache")
+
+
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
