@@ -19,9 +19,10 @@ from typing import Any
 from swarmctl.errors import PlanRefused, SwarmError
 from swarmctl.plans import encode
 from swarmctl.plans.model import Plan, Preconditions
+from swarmctl.plans.shape import mistake
 
 _OUTSIDE = ("createdAt", "digest")
-_LARGEST = 512 * 1024 * 1024
+_LARGEST = 128 * 1024 * 1024
 """Bytes; a plan of 10,000 resources has about 20 million."""
 _AGAIN = "run `swarmctl plan --out FILE` again and review what it says now"
 _NAMED = 8
@@ -64,31 +65,55 @@ def _write(path: Path, text: str) -> None:
 
 def load(path: Path) -> SavedPlan:
     """Read a plan file back. Raises PlanRefused when it is none, has another schema, or was changed by hand."""
-    document = _read(path)
+    try:
+        return _intact(path, _parsed(path, _read(path)))
+    except RecursionError as error:
+        raise PlanRefused(f"{path} is not a saved plan: it is nested too deeply", _AGAIN) from error
+
+
+def _intact(path: Path, document: dict[str, Any]) -> SavedPlan:
     schema = document.get("schema")
     if schema != encode.SCHEMA:
-        raise PlanRefused(f"{path} has the schema {schema!r}, not {encode.SCHEMA!r}", _AGAIN)
+        raise PlanRefused(f"{path} has the schema {_brief(schema)}, not {encode.SCHEMA!r}", _AGAIN)
     body = {key: value for key, value in document.items() if key not in _OUTSIDE}
-    if document.get("digest") != _digest(body):
+    if "digest" not in document or "preconditions" not in document:
+        raise PlanRefused(f"{path} was not saved by `plan --out`: it has no digest and no preconditions", _AGAIN)
+    if document["digest"] != _digest(body):
         raise PlanRefused(f"{path} was changed after it was saved: its digest does not fit its content", _AGAIN)
-    try:
-        return SavedPlan(str(body["stack"]), body, Preconditions(**body["preconditions"]))
-    except (KeyError, TypeError) as error:
-        raise PlanRefused(f"{path} was not saved by `plan --out`: it has no preconditions", _AGAIN) from error
+    if wrong := mistake(document):
+        raise PlanRefused(f"{path} was not saved by `plan --out`: {wrong}", _AGAIN)
+    return SavedPlan(body["stack"], body, Preconditions(**body["preconditions"]))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise PlanRefused(f"{path} is too large for a plan", _AGAIN)
-        document = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            # What the file system says of its size is not asked: pipes and devices have none.
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise PlanRefused(f"cannot read the plan {path}: {error.strerror}", "name the file that --out wrote") from error
-    except (ValueError, RecursionError) as error:
+    if len(content) > _LARGEST:
+        raise PlanRefused(f"{path} is too large for a plan", _AGAIN)
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content, parse_constant=_no_json)
+    except ValueError as error:
         raise PlanRefused(f"{path} is not a saved plan: it is not JSON", _AGAIN) from error
     if not isinstance(document, dict):
         raise PlanRefused(f"{path} is not a saved plan", _AGAIN)
     return document
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def check(saved: SavedPlan, stack: str, now: Preconditions) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from swarmctl import cli
-from swarmctl.plans.model import Action
+from swarmctl.errors import PlanRefused
+from swarmctl.plans import file as plan_file
+from swarmctl.plans.model import Action, Preconditions
 from tests.operations.world import Engine, Recorded, Snapshot, World, change
+from tests.reports.plans import EVERYTHING
 
 Out = pytest.CaptureFixture[str]
 
@@ -116,7 +124,8 @@ def test_a_plan_changed_by_hand_is_refused(saved: Path, world: World, capsys: Ou
     [
         (b"", "it is not JSON"),
         (b"\xff\xfe\x00", "it is not JSON"),
-        (b"[" * 100_000, "it is not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"schema": NaN}', "it is not JSON"),
         (b"[]", "is not a saved plan"),
         (b"{}", "has the schema None"),
         (b'{"schema": "swarmctl/plan/v9"}', "has the schema 'swarmctl/plan/v9'"),
@@ -136,3 +145,122 @@ def test_the_json_that_plan_prints_is_no_saved_plan(world: World, capsys: Out) -
 def test_a_plan_that_cannot_be_written_is_a_clear_error(world: World, capsys: Out) -> None:
     assert cli.run(["plan", "--out", "nowhere/plan.json"]) == 1
     assert "cannot write the plan to nowhere/plan.json: No such file or directory" in capsys.readouterr().err
+
+
+def sealed(document: dict[str, Any]) -> str:
+    """A plan file with this content and the digest that fits it."""
+    body = {key: value for key, value in document.items() if key not in ("createdAt", "digest")}
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    return json.dumps({**document, "digest": hashlib.sha256(canonical).hexdigest()})
+
+
+@pytest.mark.parametrize(
+    ("change_", "reason"),
+    [
+        ({"changes": 5}, "changes: expected `array`, got `int`"),
+        ({"changes": None}, "changes: expected `array`, got `null`"),
+        ({"changes": [{}]}, "changes[0]: object missing required field `address`"),
+        ({"summary": {}}, "summary: object missing required field `create`"),
+        ({"summary": {"create": 9, "update": 1, "replace": 0, "delete": 0, "same": 3}}, "summary.create: 9"),
+        ({"nodes": ["elsewhere"]}, "nodes: not those of the changes"),
+        ({"stack": ["lab"]}, "stack: expected `str`, got `array`"),
+        ({"notes": [None]}, "notes[0]: expected `str`, got `null`"),
+        ({"preconditions": 1}, "preconditions: expected `object`, got `int`"),
+        (
+            {"preconditions": {"declarations": "d0", "graph": "g0", "state": "s0", "versions": [1]}},
+            "preconditions.versions: expected `object`, got `array`",
+        ),
+        ({"more": 1}, "object contains unknown field `more`"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_even_with_a_digest_that_fits(
+    saved: Path, world: World, capsys: Out, change_: dict[str, Any], reason: str
+) -> None:
+    saved.write_text(sealed({**json.loads(saved.read_text()), **change_}))
+    assert reason in refused(capsys, world)
+
+
+def test_a_change_named_twice_or_with_holes_is_refused(saved: Path, world: World, capsys: Out) -> None:
+    document = json.loads(saved.read_text())
+    document["changes"][0]["properties"] = None
+    saved.write_text(sealed(document))
+    assert "changes[0].properties: expected `array`, got `null`" in refused(capsys, world)
+    document["changes"][0]["properties"] = []
+    document["changes"] *= 2
+    saved.write_text(sealed(document))
+    assert "is there twice" in refused(capsys, world)
+
+
+def test_a_file_without_a_field_is_refused(saved: Path, world: World, capsys: Out) -> None:
+    whole = json.loads(saved.read_text())
+    for field in set(whole) - {"digest"}:
+        saved.write_text(sealed({key: value for key, value in whole.items() if key != field}))
+        assert field in refused(capsys, world) or field == "schema"
+
+
+@pytest.mark.parametrize("depth", [300, 900, 1100, 5000, 50_000])
+def test_deep_nesting_is_refused_and_harms_nothing(saved: Path, world: World, capsys: Out, depth: int) -> None:
+    document = json.loads(saved.read_text())
+    text = json.dumps({**document, "notes": "HERE"}).replace('"HERE"', "[" * depth + "]" * depth)
+    saved.write_text(text)
+    assert "bug" not in refused(capsys, world)
+
+
+def test_an_endless_file_is_refused(world: World, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_file, "_LARGEST", 1000)
+    with pytest.raises(PlanRefused, match="too large"):
+        plan_file.load(Path("/dev/zero"))
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) in JSON data."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from places(value[key])
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    5,
+    -1,
+    1e300,
+    10**400,
+    "",
+    "\ud800",
+    "\x1b[31m",
+    True,
+    [],
+    {},
+    [1],
+    [None],
+    {"a": 1},
+    [[]],
+    "same",
+)
+
+
+def test_whatever_a_sealed_file_says_it_is_refused_or_a_plan(tmp_path: Path) -> None:
+    now = Preconditions("d0", "g0", "s0", {"swarmctl": "0.1.0"})
+    file = tmp_path / "plan.json"
+    plan_file.save(file, EVERYTHING, now)
+    whole, dice = json.loads(file.read_text()), random.Random(20)
+    refusals = 0
+    for _ in range(400):
+        document = copy.deepcopy(whole)
+        for _ in range(dice.randint(1, 3)):
+            container, key = dice.choice(list(places(document)))
+            action = dice.randrange(3)
+            if action == 0:
+                del container[key]
+            elif action == 1 and isinstance(container, dict):
+                container[dice.choice(["extra", "address", "versions", "\ud800"])] = container.pop(key)
+            else:
+                container[key] = dice.choice(ODD)
+        file.write_text(sealed(document))
+        try:
+            saved = plan_file.load(file)
+            plan_file.check(saved, "lab-5b2a9a52", now)
+            plan_file.compare(saved, EVERYTHING)
+        except PlanRefused:
+            refusals += 1
+    assert refusals > 200

@@ -1,0 +1,105 @@
+"""The shape of a saved plan file, checked to the last field: whoever can compute a digest can write any JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+import msgspec
+import msgspec.structs
+from msgspec import UNSET, UnsetType
+
+_Action = Literal["create", "update", "replace", "delete", "same"]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Every field is there, and no other."""
+
+
+class _Property(_Strict):
+    path: str
+    action: Literal["add", "update", "delete"]
+    replaces: bool
+    reason: str
+    before: Any | UnsetType = UNSET
+    after: Any | UnsetType = UNSET
+
+
+class _Effect(_Strict):
+    action: str
+    text: str
+
+
+class _Change(_Strict):
+    address: str
+    type: str
+    action: _Action
+    node: str
+    cluster: str
+    pool: str
+    properties: list[_Property]
+    effects: list[_Effect]
+    impact: str
+    drifted: bool
+
+
+class _Drifted(_Strict):
+    address: str
+    type: str
+    node: str
+    path: str
+    expected: Any
+    actual: Any
+
+
+class _Summary(_Strict):
+    create: int
+    update: int
+    replace: int
+    delete: int
+    same: int
+
+
+class _Preconditions(_Strict):
+    declarations: str
+    graph: str
+    state: str
+    versions: dict[str, str]
+
+
+class _File(_Strict):
+    schema: str
+    stack: str
+    summary: _Summary
+    nodes: list[str]
+    changes: list[_Change]
+    drift: list[_Drifted]
+    notes: list[str]
+    preconditions: _Preconditions
+    created_at: str
+    digest: str
+
+
+def mistake(document: dict[str, Any]) -> str:
+    """What is wrong with the shape of a plan file, in words with the place; empty when nothing is."""
+    try:
+        file = msgspec.convert(document, _File, strict=True)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        return f"{place.rstrip('`').removeprefix('.') or 'the file'}: {what[:1].lower()}{what[1:]}"
+    except UnicodeEncodeError:
+        return "a field's name is no text"
+    return _contradiction(file)
+
+
+def _contradiction(file: _File) -> str:
+    address, times = next(iter(Counter(change.address for change in file.changes).most_common(1)), ("", 0))
+    if times > 1:
+        return f"changes: {address} is there twice"
+    counted = Counter[str](change.action for change in file.changes)
+    for action, told in msgspec.structs.asdict(file.summary).items():
+        if action != "same" and told != counted[action]:
+            return f"summary.{action}: {told}, and the changes have {counted[action]}"
+    if sorted({change.node for change in file.changes if change.node}) != file.nodes:
+        return "nodes: not those of the changes"
+    return ""
