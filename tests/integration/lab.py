@@ -43,12 +43,12 @@ class Lab:
     env: dict[str, str]
     runs: list[Run] = field(default_factory=list)
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start `swarmctl -C STACK …` in a session of its own, output captured."""
         return subprocess.Popen(
             [sys.executable, "-m", "swarmctl", "-C", str(self.stack), *args],
             env=self.env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,16 +1,20 @@
-"""Killed in the middle of an apply: applying again converges, destroying leaves nothing."""
+"""Killed in the middle of an apply: applying again converges, destroying leaves nothing.
+
+Every kill is at a moment that was seen, of a process that is alive: a run that got away is a failed test.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.integration import lab as labs
+from tests.integration.watching import Watched, again, nodes, pending
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -22,6 +26,7 @@ spec:
   region: eu-central
   lab: {count: 3}
 """
+MACHINE, INTERFACE = "swarm:nodepool:Machine", "swarm:mesh:Interface"
 
 
 @pytest.fixture
@@ -35,116 +40,135 @@ def lab(tmp_path: Path, engine: object) -> Iterator[labs.Lab]:
     try:
         yield made
     finally:
-        made("destroy", "--yes", code=None)
+        again(made, "destroy", "--yes")
         labs.assert_nothing_left(made)
 
 
-def descendants(pid: int) -> dict[str, list[int]]:
-    """Live descendants of `pid` by command name."""
-    parents: dict[int, list[int]] = {}
-    for proc in Path("/proc").iterdir():
-        if proc.name.isdigit():
-            try:
-                stat = (proc / "stat").read_text()
-            except OSError:
-                continue
-            parents.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(proc.name))
-    found: dict[str, list[int]] = {}
-    queue = [pid]
-    while queue:
-        for child in parents.get(queue.pop(), []):
-            queue.append(child)
-            try:
-                command = (Path("/proc") / str(child) / "cmdline").read_text()
-            except OSError:
-                continue
-            name = "provider" if "swarmctl.provider" in command else Path(command.split("\0")[0]).name
-            found.setdefault(name, []).append(child)
-    return found
+Moment = Callable[[Watched], object]
 
 
-POINTS = [("cli", delay) for delay in (0.4, 1.0, 1.6, 2.2, 2.8, 3.6)] + [
-    ("engine", 1.8),
-    ("engine", 2.6),
-    ("provider", 2.0),
-    ("provider", 2.8),
-]
+def previewing(victim: str) -> Moment:
+    """It is there and the preview is not over: nothing is changed by then."""
+    return lambda run: "Plan:" not in run.out and run.find(victim)
 
 
-@pytest.mark.parametrize(("victim", "delay"), POINTS, ids=[f"{victim}-{delay}s" for victim, delay in POINTS])
-def test_kill_9_in_the_middle_of_an_apply_heals(lab: labs.Lab, victim: str, delay: float) -> None:
-    process = lab.start("apply", "--yes")
-    time.sleep(delay)
-    if victim == "cli":
-        process.kill()
-    else:
-        wanted = "pulumi" if victim == "engine" else "provider"
-        deadline = time.monotonic() + 20
-        while process.poll() is None and time.monotonic() < deadline:
-            pids = [
-                pid
-                for name, found in descendants(process.pid).items()
-                if (name.startswith(wanted) and "resource" not in name)
-                for pid in found
-            ]
-            if pids:
-                for pid in pids:
-                    os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(0.02)
-    out, err = process.communicate(timeout=60)
-    assert "Traceback (most recent call last)" not in out + err, out + err
+def changing(victim: str) -> Moment:
+    """It is there for the update."""
+    return lambda run: "changing …" in run.err and run.find(victim)
 
-    lab("apply", "--yes")
+
+def told(steps: int) -> Moment:
+    """So many steps are finished."""
+    return lambda run: run.progress >= steps
+
+
+def begun(kind: str) -> Moment:
+    """The engine has noted that it begins one, and not that it is done."""
+    return lambda run: kind in pending(run)
+
+
+POINTS: dict[str, tuple[str, Moment]] = {
+    "cli, the preview's engine runs": ("cli", previewing("engine")),
+    "cli, the plan is shown": ("cli", lambda run: "Plan: 12 to create" in run.out),
+    "cli, the update's engine runs": ("cli", changing("engine")),
+    "cli, a machine is begun": ("cli", begun(MACHINE)),
+    "cli, a node's folder is there": ("cli", nodes),
+    "cli, 1 step is done": ("cli", told(1)),
+    "cli, an interface is begun": ("cli", begun(INTERFACE)),
+    "cli, 9 steps are done": ("cli", told(9)),
+    "engine, it previews": ("engine", previewing("engine")),
+    "engine, a machine is begun": ("engine", begun(MACHINE)),
+    "engine, a node's folder is there": ("engine", nodes),
+    "engine, 5 steps are done": ("engine", told(5)),
+    "provider, it previews": ("provider", previewing("provider")),
+    "provider, it is there for the update": ("provider", changing("provider")),
+    "provider, a node's folder is there": ("provider", nodes),
+    "provider, 7 steps are done": ("provider", told(7)),
+}
+
+
+@pytest.mark.parametrize(("victim", "moment"), POINTS.values(), ids=POINTS)
+def test_kill_9_in_the_middle_of_an_apply_heals(lab: labs.Lab, victim: str, moment: Moment) -> None:
+    run = Watched(lab, "apply", "--yes")
+    run.until(moment)
+    run.kill(victim)
+    run.died()
+    assert "changing …" in run.err or not nodes(run), "a preview changes nothing"
+
+    again(lab, "apply", "--yes")
     status = lab("status", "--format", "json").json
+    assert len(status["nodes"]) == 3
     assert all(node["ready"] for node in status["nodes"]), status["nodes"]
     lab("plan", "--detailed-exitcode", code=0)
-    lab("drift", code=0)
+
+
+def test_kill_9_at_the_question_changes_nothing(lab: labs.Lab) -> None:
+    with terminal() as stdin:
+        run = Watched(lab, "apply", stdin=stdin)
+        run.until(lambda run: "Apply these changes?" in run.err)
+        run.kill("cli")
+        run.died()
+    assert nodes(run) == []
+    assert not (lab.data / "lab").exists() or not list((lab.data / "lab").iterdir())
+    lab("apply", "--yes")
+    lab("plan", "--detailed-exitcode", code=0)
+
+
+@contextmanager
+def terminal() -> Iterator[int]:
+    """Somebody sits there and types nothing."""
+    outer, inner = os.openpty()
+    try:
+        yield inner
+    finally:
+        os.close(inner)
+        os.close(outer)
 
 
 def test_a_node_made_by_a_killed_apply_goes_away_although_its_declaration_left(lab: labs.Lab) -> None:
-    process = lab.start("apply", "--yes")
-    nodes = lab.data / "lab"
-    deadline = time.monotonic() + 30
-    while not list(nodes.glob("*/nodes/pair-2")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.communicate(timeout=60)
+    run = Watched(lab, "apply", "--yes")
+    run.until(lambda run: "pair-2" in nodes(run))
+    run.kill("cli")
+    run.died()
     lab.edit("pools.yaml", "lab: {count: 3}", "lab: {count: 1}")
+    again(lab, "apply", "--yes")
+    assert nodes(run) == ["pair-0"]
+
+
+@pytest.mark.parametrize("moment", [begun(MACHINE), told(2), told(8)], ids=["machines begun", "2 done", "8 done"])
+def test_destroy_right_after_a_kill_leaves_nothing(lab: labs.Lab, moment: Moment) -> None:
+    run = Watched(lab, "apply", "--yes")
+    run.until(moment)
+    run.kill("cli")
+    run.died()
+    again(lab, "destroy", "--yes")
+    labs.assert_nothing_left(lab)
+
+
+@pytest.mark.parametrize(("victim", "steps"), [("cli", 1), ("engine", 5), ("provider", 7), ("cli", 10)])
+def test_kill_9_in_the_middle_of_a_destroy_heals(lab: labs.Lab, victim: str, steps: int) -> None:
     lab("apply", "--yes")
-    left = [path.name for path in nodes.glob("*/nodes/*")]
-    assert left == ["pair-0"]
-
-
-def test_destroy_right_after_a_kill_leaves_nothing(lab: labs.Lab) -> None:
-    process = lab.start("apply", "--yes")
-    time.sleep(2.5)
-    process.kill()
-    process.communicate(timeout=60)
-    lab("destroy", "--yes")
+    run = Watched(lab, "destroy", "--yes")
+    run.until(told(steps))
+    run.kill(victim)
+    run.died()
+    again(lab, "destroy", "--yes")
     labs.assert_nothing_left(lab)
 
 
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(lab: labs.Lab) -> None:
-    process = lab.start("apply", "--yes")
-    nodes = lab.data / "lab"
-    deadline = time.monotonic() + 30
-    while not list(nodes.glob("*/nodes/*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out + err
-    assert "run the same command again to go on" in err
+    run = Watched(lab, "apply", "--yes")
+    run.until(nodes)
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 130, run.out + run.err
+    assert "run the same command again to go on" in run.err
     lab("apply", "--yes")
     lab("plan", "--detailed-exitcode", code=0)
 
 
 def test_a_second_apply_while_one_runs_is_told_who_holds_the_lock(lab: labs.Lab) -> None:
-    first = lab.start("apply", "--yes")
-    deadline = time.monotonic() + 30
-    while not list((lab.data / "lab").glob("*/nodes/*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    first = Watched(lab, "apply", "--yes")
+    first.until(nodes)
     second = lab("apply", "--yes", code=6)
-    assert str(first.pid) in second.err
-    out, err = first.communicate(timeout=120)
-    assert first.returncode == 0, out + err
+    assert str(first.process.pid) in second.err
+    assert first.end() == 0, first.out + first.err
