@@ -133,6 +133,7 @@ def cli(ctx: click.Context, directory: str, debug: bool) -> None:
 
 def main() -> None:
     """Entry point of `swarmctl`: run, turn errors into messages, exit with the published code."""
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal without our letters gets question marks in their place, and bytes that are no text don't end a run.
         if isinstance(stream, TextIOWrapper):
@@ -142,6 +143,19 @@ def main() -> None:
 
         sys.exit(shell_complete(cli, {}, "swarmctl", COMPLETION, instruction))
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller has closed (`2>&-`) on nothing: else the next file that is opened gets their number,
+    and what is meant for a terminal is written into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is this one: those before it are open by now.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))
 
 
 def run(args: list[str]) -> int:

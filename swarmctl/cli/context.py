@@ -33,6 +33,9 @@ class Context:
     @property
     def folder(self) -> Path:
         """The stack's folder. Raises click.UsageError when there is none."""
+        if not self.directory:
+            # As in `destroy -C "$UNSET"`: that is not the folder one happens to be in.
+            raise click.UsageError("-C: the folder's name is empty; write -C . for this folder")
         folder = Path(self.directory)
         if not folder.is_dir():
             raise click.UsageError(f"-C: no such folder: {self.directory}")
@@ -64,13 +67,17 @@ def print_out(text: str, *, color: bool = False) -> None:
 
 
 def require_terminal(yes: bool, what: str) -> None:
-    """Raises UsageError when a question will have to be asked and nobody is there to answer it."""
-    if not (yes or sys.stdin.isatty()):
+    """Raises UsageError when a question will have to be asked and nobody is there to answer it: there is no terminal,
+    or a pipeline's (`CI`), which some runners do give one."""
+    if yes:
+        return
+    from swarmctl.reports.console import in_pipeline
+
+    where = "this is a pipeline (CI is set)" if in_pipeline(os.environ) else "there is no terminal to ask on"
+    if in_pipeline(os.environ) or not sys.stdin.isatty():
         from swarmctl.errors import UsageError
 
-        raise UsageError(
-            f"{what} asks before it acts, and there is no terminal to ask on", "add --yes to go on without a question"
-        )
+        raise UsageError(f"{what} asks before it acts, and {where}", "add --yes to go on without a question")
 
 
 def show_plan(plan: Plan, *, to_stderr: bool) -> None:
@@ -115,6 +122,20 @@ def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) 
     except Exception:  # noqa: BLE001 - whatever is wrong, pressing TAB must not print it into the user's line
         return []
     return sorted((machine.name for machine in machines if machine.name.startswith(incomplete)), key=natural)
+
+
+def complete_subjects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion for what `explain` explains: kinds, codes, and after `KIND.` its fields."""
+    from swarmctl.operations.explain import subjects
+
+    return [name for name in subjects(incomplete) if name.lower().startswith(incomplete.lower())]
+
+
+def complete_kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion for an argument that is a kind."""
+    from swarmctl.kinds import registry
+
+    return [name for name in sorted(registry()) if name.lower().startswith(incomplete.lower())]
 
 
 @contextmanager

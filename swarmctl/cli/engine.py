@@ -31,7 +31,13 @@ def command() -> None:
 @command.command()
 @format_option()
 def install(format_: str) -> None:
-    """Get the engine, unless there is one already."""
+    """Get the engine, unless there is one already.
+
+    \b
+    Examples:
+      swarmctl engine install
+      swarmctl engine install --format json | jq -r .version
+    """
     from swarmctl.engine.install import install as get
     from swarmctl.reports.fetching import fetching
 
@@ -43,7 +49,13 @@ def install(format_: str) -> None:
 @command.command()
 @format_option()
 def path(format_: str) -> None:
-    """Print the path of the engine that is used."""
+    """Print the path of the engine that is used; fails when there is none yet, and fetches nothing.
+
+    \b
+    Examples:
+      swarmctl engine path
+      "$(swarmctl engine path)" version
+    """
     from swarmctl.engine.install import locate
 
     engine = locate()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from swarmctl.cli.context import format_option, print_out
+from swarmctl.cli.context import complete_subjects, format_option, print_out
 
 
 @click.command(name="explain")
-@click.argument("subject", required=False, default="", metavar="[KIND[.FIELD...]|CODE]")
+@click.argument(
+    "subject", required=False, default="", metavar="[KIND[.FIELD...]|CODE]", shell_complete=complete_subjects
+)
 @format_option()
 def command(subject: str, format_: str) -> None:
     """Explain a kind, a field or a diagnostic code; without an argument, list them.

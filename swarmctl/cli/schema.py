@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from swarmctl.cli.context import print_out
+from swarmctl.cli.context import complete_kinds, print_out
 from swarmctl.errors import SwarmError
 
 
 @click.command(name="schema")
-@click.argument("kind", required=False, default="")
+@click.argument("kind", required=False, default="", shell_complete=complete_kinds)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file."
 )

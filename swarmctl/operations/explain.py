@@ -135,6 +135,21 @@ def _example(name: str) -> str:
     return ""
 
 
+def subjects(begun: str) -> Iterator[str]:
+    """What `begun` can become: kinds and codes, and after a dot the fields of the mapping named so far."""
+    parent, dot, _ = begun.rpartition(".")
+    if not dot:
+        yield from sorted(kinds.registry())
+        yield from codes()
+        return
+    try:
+        found = explain(parent)
+    except UsageError:
+        return
+    if isinstance(found, Subject):
+        yield from (f"{parent}.{line.name}" for line in found.fields)
+
+
 def _field(kind: str, steps: list[str]) -> Subject:
     """Follow the steps from the document's root, or from `spec`, which may be left out."""
     document = shipped(kind)

@@ -38,8 +38,13 @@ def look(stream: IO[Any], environ: Mapping[str, str] | None = None) -> Console:
     dumb = env.get("TERM") == "dumb"
     forced = any(env.get(name, "") not in ("", "0") for name in ("CLICOLOR_FORCE", "FORCE_COLOR"))
     color = not env.get("NO_COLOR") and (forced or (terminal and not dumb))
-    in_ci = env.get("CI", "").lower() not in ("", "0", "false")
-    return Console(color=color, width=_width(terminal, env), live=terminal and color and not in_ci, terminal=terminal)
+    live = terminal and color and not in_pipeline(env)
+    return Console(color=color, width=_width(terminal, env), live=live, terminal=terminal)
+
+
+def in_pipeline(env: Mapping[str, str]) -> bool:
+    """Whether `CI` is set to anything but nothing, 0 or false: then nobody watches, and nobody answers."""
+    return env.get("CI", "").lower() not in ("", "0", "false")
 
 
 def _is_terminal(stream: IO[Any]) -> bool:

@@ -131,3 +131,49 @@ def test_a_full_disk_is_told_as_what_it_is() -> None:
 def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"swarmctl {__version__}\n"
+
+
+MAIN = [sys.executable, "-c", "from swarmctl.cli import main; main()"]
+
+
+@pytest.mark.parametrize("closed", [(2,), (0, 2), (0, 1, 2)])
+def test_closed_standard_streams_change_no_exit_code(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    from swarmctl.assets import folder
+
+    redirections = " ".join(f"{number}>&-" if number else "<&-" for number in closed)
+    lab = folder("stacks") / "lab"
+    environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    for args, expected in ((["no-such"], 2), (["status"], 1)):
+        line = ["sh", "-c", f'exec "$@" {redirections}', "sh", *MAIN, "-C", str(lab), *args]
+        run = subprocess.run(line, env=environ, capture_output=True, text=True, check=False)
+        assert run.returncode == expected, (args, run)
+
+
+def test_children_of_a_run_with_closed_streams_have_them_all() -> None:
+    code = (
+        "import subprocess, swarmctl.cli as cli; cli._open_standard_streams();"
+        "subprocess.run(['sh', '-c', 'test -e /dev/fd/0 && test -e /dev/fd/1 && test -e /dev/fd/2'], check=True)"
+    )
+    line = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(line, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "destroy", "status"])
+def test_an_empty_folder_name_is_not_this_folder(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    yes = ["--yes"] if command == "destroy" else []
+    assert cli.run(["-C", "", command, *yes]) == 2
+    assert "the folder's name is empty" in capsys.readouterr().err
+
+
+def test_kinds_fields_and_codes_complete() -> None:
+    assert complete("swarmctl explain me") == ["Mesh"]
+    assert complete("swarmctl explain Mesh.spec.top") == ["Mesh.spec.topology"]
+    assert "SW2104" in complete("swarmctl explain sw21")
+    assert complete("swarmctl explain Nothing.") == []
+    assert complete("swarmctl schema S") == ["SecurityPolicy", "Stack"]
+
+
+@pytest.mark.parametrize("name", ["install", "path"])
+def test_the_engines_commands_show_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["engine", name, "--help"]) == 0
+    assert f"swarmctl engine {name}" in capsys.readouterr().out.partition("Examples:")[2]

@@ -49,6 +49,20 @@ def test_apply_without_a_terminal_needs_yes(world: World, capsys: Out) -> None:
     assert world.done == []
 
 
+def test_a_pipeline_with_a_terminal_is_not_asked(
+    world: World, answers: Type, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    for command in ("apply", "destroy"):
+        answers("y\n")
+        assert cli.run([command]) == 2
+        assert "add --yes" in capsys.readouterr().err
+    assert world.done == []
+    answers("y\n")
+    monkeypatch.setenv("CI", "false")
+    assert cli.run(["apply"]) == 0
+
+
 def test_apply_asks_and_goes_on_after_yes(world: World, answers: Type, capsys: Out) -> None:
     answers("y\n")
     assert cli.run(["apply"]) == 0
