@@ -6,6 +6,8 @@ LAB := $(BIN)/swarmctl -C stacks/lab
 PYTEST := $(BIN)/python -m pytest -rs --durations=20 --no-loadscope-reorder --dist loadgroup -n 2
 DATA = "$${XDG_DATA_HOME:-$$HOME/.local/share}/swarmctl"
 LINTS := code format types imports shell
+# Whether the lab of stacks/lab, or what is recorded of it, is on this machine: without it nothing is set up to remove it.
+LAB_THERE = find $(DATA)/stacks $(DATA)/lab -mindepth 1 -maxdepth 1 -name 'lab-*' 2>/dev/null | grep -q .
 
 .DEFAULT_GOAL := help
 .PHONY: help setup machine lab lab-down test test-fast soak bench lint $(LINTS:%=lint-%) readme constraints clean
@@ -23,8 +25,8 @@ lab: machine ## Bring up the cluster of stacks/lab on this machine and show it
 	@$(LAB) apply --yes
 	@$(LAB) status
 
-lab-down: machine ## Take that cluster away
-	@$(LAB) destroy --yes
+lab-down: ## Take that cluster away
+	@if $(LAB_THERE); then scripts/setup && $(LAB) destroy --yes; else echo "There is no lab."; fi
 
 test: machine ## Run every test
 	@$(PYTEST)
@@ -37,7 +39,9 @@ soak: machine ## Run the long tests
 
 bench: machine ## Run the benchmarks of bench/
 	@scripts/setup bench
-	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
+	@failed=; for bench in bench/*.py; do \
+	  echo "== $$bench"; $(BIN)/python "$$bench" || failed="$$failed $$bench"; done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 lint: $(LINTS:%=lint-%) ## Check the code without running it
 
@@ -63,7 +67,6 @@ constraints: ## Pin the newest versions of all dependencies into constraints.txt
 	@scripts/setup --pin
 
 clean: ## Take the lab away and remove everything that was made here
-	@if find $(DATA)/stacks $(DATA)/lab -mindepth 1 -maxdepth 1 -name 'lab-*' 2>/dev/null | grep -q .; then \
-	  $(MAKE) --no-print-directory lab-down; fi
+	@if $(LAB_THERE); then $(MAKE) --no-print-directory lab-down; fi
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

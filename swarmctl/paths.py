@@ -23,7 +23,7 @@ def _base(variable: str, default: str) -> Path:
 
 
 def stack_dir(stack: str) -> Path:
-    """The folder of one stack: state, passphrase file, journal, lock, logs. `stack` is its identity."""
+    """The folder of one stack: state, passphrase file, lock, the engine's project. `stack` is its identity."""
     return data_home() / "stacks" / stack
 
 

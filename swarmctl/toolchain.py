@@ -124,9 +124,18 @@ def build(program: Program, target: Path, progress: Progress | None = None) -> P
 
 @contextmanager
 def lock(folder: Path, name: str, progress: Progress | None = None) -> Iterator[None]:
-    """Hold `name` in `folder` against other swarmctl processes; waits for one that makes the same, and says so."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{name}.lock").open("w") as handle:
+    """Hold `name` in `folder` against other swarmctl processes; waits for one that makes the same, and says so.
+
+    Raises SwarmError when the folder can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / f".{name}.lock").open("w")
+    except OSError as error:
+        raise SwarmError(
+            f"{name} can't be kept in {folder}: {error.strerror}", "make it writable, or set XDG_CACHE_HOME"
+        ) from None
+    with opened as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -174,6 +174,11 @@ class Backend(Protocol):
         """Remove the machine and everything that was made for it."""
         ...
 
+    def require_mesh(self) -> None:
+        """Raises `SwarmError` when it is certain, before anything is made, that machines of this backend can't have the
+        WireGuard interface of a mesh."""
+        ...
+
     def replaces(self) -> Mapping[str, str]:
         """Inputs whose change needs a new machine, with the reason as a clause."""
         ...

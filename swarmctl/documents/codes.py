@@ -356,6 +356,3 @@ Right:
 For long text write `>-` after the key, or quote it.
 """,
 )
-
-CODES = tuple(value for value in globals().values() if isinstance(value, Code))
-"""All of them, for `swarmctl explain`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from swarmctl import backends
 from swarmctl.errors import Declined
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.plan import preview
@@ -14,7 +15,10 @@ from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Confirm, Emit, Stack
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.events import Event, Note, PhaseStarted
-from swarmctl.plans.model import Change, Plan
+from swarmctl.plans.model import Action, Change, Plan
+
+INTERFACE = "swarm:mesh:Interface"
+"""Type of the resources that are a machine's end of a mesh."""
 
 
 def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved: Path | None = None) -> Run:
@@ -38,6 +42,7 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
             plan_file.compare(reviewed, plan)
         if plan.empty:
             return Run(plan)
+        _require_meshes(stack, plan)
         if not confirm(plan):
             raise Declined("nothing was changed")
         started = time.monotonic()
@@ -47,6 +52,17 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
         went_well = not outcome.failures and not outcome.interrupted
         removed = _clean_up(stack, plan.changes, emit) if went_well else []
         return Run.of(plan, outcome, removed, time.monotonic() - started)
+
+
+def _require_meshes(stack: Stack, plan: Plan) -> None:
+    """Raise what keeps machines from having the mesh interfaces that the plan makes on them: said once and before
+    anything is made, not once per node afterwards."""
+    from swarmctl.graph.model import Machine
+
+    making = (Action.CREATE, Action.REPLACE)
+    nodes = {change.node for change in plan.changes if change.type == INTERFACE and change.action in making}
+    for name in sorted({it.host["backend"] for it in stack.graph.exported(Machine) if it.name in nodes}):
+        backends.load(name).require_mesh()
 
 
 def _counting(plan: Plan, emit: Emit) -> Emit:

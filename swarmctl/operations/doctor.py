@@ -6,49 +6,16 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swarmctl import backends, paths
+from swarmctl import backends, packages, paths
 from swarmctl.backends.base import Check
 from swarmctl.errors import SwarmError
 
 OLDEST_PYTHON = (3, 11)
 LEAST_SPACE = 1 << 30
 """Bytes that should be free below the data folder: state, logs and the trees of a lab's nodes."""
-
-TOOLS = {
-    "ip": "iproute2",
-    "nft": "nftables",
-    "wg": "wireguard-tools",
-    "ping": "iputils-ping",
-    "nsenter": "util-linux",
-    "setpriv": "util-linux",
-}
-"""Programs that the lab and its nodes need, with the Debian package of each."""
-
-_OTHER_NAMES = {
-    "dnf": {"iproute2": "iproute", "iputils-ping": "iputils"},
-    "pacman": {"iputils-ping": "iputils"},
-    "zypper": {"iputils-ping": "iputils"},
-}
-_INSTALL = {
-    "apt-get": "apt-get install -y --no-install-recommends",
-    "dnf": "dnf install -y",
-    "pacman": "pacman -S --needed --noconfirm",
-    "zypper": "zypper --non-interactive install",
-}
-_MANAGERS = {
-    "debian": "apt-get",
-    "ubuntu": "apt-get",
-    "fedora": "dnf",
-    "rhel": "dnf",
-    "centos": "dnf",
-    "arch": "pacman",
-    "suse": "zypper",
-    "opensuse": "zypper",
-}
-"""Package managers by ID or ID_LIKE of /etc/os-release (os-release(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +30,6 @@ def examine() -> list[Area]:
     """Check everything. Changes nothing on the machine, and raises nothing: what can't be checked is a failed check."""
     areas = [Area("this machine", (_python(), _platform(), *_tools(), _engine(), _data_folder()))]
     return [*areas, *(Area(f"backend {name}", _backend(name)) for name in backends.names())]
-
-
-def missing_tools() -> list[str]:
-    """The programs of TOOLS that are not installed."""
-    return [tool for tool in TOOLS if _which(tool) is None]
-
-
-def install_command(tools: list[str], release: Mapping[str, str] | None = None) -> str:
-    """The one command that installs `tools` here, to be run as root; "" where the package manager is not known.
-
-    `release` is the content of /etc/os-release, by default this machine's.
-    """
-    known = _os_release() if release is None else release
-    for name in (known.get("ID", ""), *known.get("ID_LIKE", "").split()):
-        manager = _MANAGERS.get(name) or _MANAGERS.get(name.partition("-")[0])
-        if manager:
-            names = {_OTHER_NAMES.get(manager, {}).get(TOOLS[tool], TOOLS[tool]) for tool in tools}
-            return " ".join([_INSTALL[manager], *sorted(names)])
-    return ""
-
-
-def _os_release() -> Mapping[str, str]:
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
-
-
-def _which(tool: str) -> str | None:
-    # An ordinary user's PATH often lacks the sbin folders, where ip and nft live; the backends look there too.
-    return shutil.which(tool, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
 
 
 def _python() -> Check:
@@ -111,10 +47,9 @@ def _platform() -> Check:
 
 
 def _tools() -> list[Check]:
-    missing = missing_tools()
-    names = " ".join(TOOLS[tool] for tool in missing)
-    mend = user_command(install_command(missing)) or f"install what Debian calls {names}"
-    return [Check(tool, tool not in missing, _which(tool) or "not installed", mend) for tool in TOOLS]
+    missing = packages.missing()
+    mend = packages.how_to_install(missing) if missing else ""
+    return [Check(tool, tool not in missing, packages.which(tool) or "not installed", mend) for tool in packages.TOOLS]
 
 
 def _engine() -> Check:
@@ -147,8 +82,3 @@ def _backend(name: str) -> tuple[Check, ...]:
 def all_well(areas: Sequence[Area]) -> bool:
     """Whether no check failed."""
     return all(check.ok for area in areas for check in area.checks)
-
-
-def user_command(command: str) -> str:
-    """`command` as the current user would type it."""
-    return command if os.geteuid() == 0 or not command else f"sudo {command}"

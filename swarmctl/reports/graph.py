@@ -9,12 +9,9 @@ from typing import Any
 from swarmctl.operations.graph import Group, Node, Picture
 from swarmctl.reports.console import amount, names, safe
 
-FORMATS = ("mermaid", "dot", "svg")
-"""What `render` writes beside text and JSON; each in a module `graph_FORMAT` with a function `render`."""
-
 
 def render(picture: Picture, format_: str, *, flows: bool) -> str:
-    """The picture in one of the formats, ending in a line break."""
+    """The picture in one of the formats, ending in a line break: text, json, and what a module `graph_FORMAT` draws."""
     if format_ == "text":
         return text(picture, flows=flows)
     if format_ == "json":

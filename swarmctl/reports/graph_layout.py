@@ -52,10 +52,6 @@ class Box:
             and other.y < self.y + self.height + gap
         )
 
-    def holds(self, point: Point) -> bool:
-        """Whether the point is inside."""
-        return self.x <= point.x <= self.x + self.width and self.y <= point.y <= self.y + self.height
-
     def moved(self, by: Point) -> Box:
         """The same size elsewhere."""
         return Box(self.x + by.x, self.y + by.y, self.width, self.height)

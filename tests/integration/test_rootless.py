@@ -31,7 +31,7 @@ for closed in $CLOSED; do mount -t tmpfs -o mode=755 none "$closed"; done
 n=0
 for path in $PATHS; do n=$((n+1)); mkdir -p "$path"; mount --bind "$stage/$n" "$path"; done
 # udev gives everyone /dev/net/tun; where there is no udev it may be root's alone.
-mknod "$stage/tun" c 10 200; chmod 666 "$stage/tun"; mount --bind "$stage/tun" /dev/net/tun
+mknod "$stage/tun" c 10 200; chmod "$TUN" "$stage/tun"; mount --bind "$stage/tun" /dev/net/tun
 exec setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all --bounding-set=-all "$@"
 """
 
@@ -46,7 +46,9 @@ def root() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def as_nobody(lab: labs.Lab, engine: Path, *args: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+def as_nobody(
+    lab: labs.Lab, engine: Path, *args: str, code: int | None = 0, tun: str = "666"
+) -> subprocess.CompletedProcess[str]:
     """Run `swarmctl -C STACK …` as nobody, without a single capability, and expect `code`."""
     needed = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2], engine.parent}
     tools = Path(lab.env["XDG_CACHE_HOME"]) / "swarmctl" / "bin"
@@ -57,6 +59,7 @@ def as_nobody(lab: labs.Lab, engine: Path, *args: str, code: int | None = 0) -> 
     moved = sorted(path for path in needed if any(top in path.parents for top in outermost))
     env = lab.env | {
         "HOME": str(lab.root / "home"),
+        "TUN": tun,
         "XDG_CACHE_HOME": str(lab.root / "cache"),
         "SWARMCTL_ENGINE": str(engine),
         "PATHS": " ".join(map(str, moved)),
@@ -96,6 +99,12 @@ def test_the_whole_cycle_as_an_ordinary_user(root: Path, engine: Path) -> None:
         pytest.skip("this kernel allows no user namespaces to ordinary users")
     assert "rootless" in doctor
     try:
+        if "userspace (wireguard-go)" in doctor:
+            refused = as_nobody(lab, engine, "apply", "--yes", code=1, tun="600")
+            assert "wireguard-go may not use /dev/net/tun" in refused.stderr
+            assert "sudo chmod 0666 /dev/net/tun" in refused.stderr
+            assert "created" not in refused.stderr
+            assert labs.footprint(lab.root)["processes"] == [], "nothing was made"
         as_nobody(lab, engine, "apply", "--yes")
         status = json.loads(as_nobody(lab, engine, "status", "--format", "json").stdout)
         assert len(status["nodes"]) == 5

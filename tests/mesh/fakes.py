@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from swarmctl.backends.base import Completed, HostGone, ServiceStatus
+from swarmctl.backends.base import CommandFailed, Completed, HostGone, ServiceStatus
 from swarmctl.hosts.facts import Facts, Interface, Peer, WireGuard
 
 KEY_PATH = "/etc/swarmctl/mesh/backbone/private.key"
@@ -37,9 +37,10 @@ def peer(key: str, endpoint: str, *allowed: str, keepalive: int = 0) -> Peer:
 
 
 class FakeHost:
-    """Says `printed` to every command; `kernel` is whether the kernel knows WireGuard."""
+    """Says `printed` to every command but scripts with `fails` in them; `kernel`: whether that knows WireGuard."""
 
-    def __init__(self, *, printed: bytes = b"PUBLIC\n", kernel: bool = False) -> None:
+    def __init__(self, *, printed: bytes = b"PUBLIC\n", kernel: bool = False, fails: str = "") -> None:
+        self.fails = fails
         self.name = "n"
         self.log: list[tuple[str, ...]] = []
         self.scripts: list[str] = []
@@ -49,6 +50,8 @@ class FakeHost:
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
         self.log.append(tuple(argv))
         self.scripts.append(stdin.decode())
+        if self.fails and self.fails in stdin.decode():
+            raise CommandFailed("n: sh failed")
         status = int(tuple(argv[:3]) == ("ip", "link", "add") and not self.kernel)
         return Completed(tuple(argv), status, self.printed, b"")
 
@@ -68,10 +71,10 @@ class FakeHost:
         self.log.append(("stop", name))
 
     def services(self) -> list[ServiceStatus]:
-        return []
+        return [ServiceStatus(line[1], False) for line in self.log if line[0] == "start"]
 
     def logs(self, *, tail: int = 200) -> Iterable[tuple[str, str]]:
-        return ()
+        return [(it.name, line) for it in self.services() for line in ("starting", "tun: Operation not permitted", "")]
 
     def exec(self, argv: Sequence[str]) -> int:
         raise AssertionError

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from swarmctl.backends.base import CommandFailed
 from swarmctl.hosts.facts import Facts, Interface, WireGuard
 from swarmctl.kinds.base import UNKNOWN, Impact
 from swarmctl.kinds.mesh.interface import FOREGROUND, TakenByOther
@@ -86,6 +87,15 @@ def test_a_new_interface_comes_from_the_kernel_or_from_wireguard_go(kernel: bool
     assert started is not kernel
     assert "wg genkey" in hosts.host.scripts[0]
     assert "umask 077" in hosts.host.scripts[0]
+
+
+def test_a_process_that_does_not_come_up_is_told_with_its_last_words() -> None:
+    host = FakeHost(fails='until wg show "$interface"')
+    with pytest.raises(CommandFailed, match=r"failed; the last line of its log: .*tun: Operation not permitted"):
+        INTERFACE.create(FakeHosts(facts(), host), INPUTS)
+    host = FakeHost(fails='until wg show "$interface"', kernel=True)
+    with pytest.raises(CommandFailed, match=r"failed$"):
+        INTERFACE.create(FakeHosts(facts(), host), INPUTS)
 
 
 def test_a_dead_process_is_started_again_without_touching_the_key() -> None:

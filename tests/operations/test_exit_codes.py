@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from swarmctl import cli
 from swarmctl.diagnostics import Code, Diagnostic
-from swarmctl.errors import InvalidDeclaration, NoDocuments, WorldUnreadable
-from swarmctl.plans.model import DriftedProperty
-from tests.operations.world import Failure, World
+from swarmctl.errors import InvalidDeclaration, NoDocuments, SwarmError, WorldUnreadable
+from swarmctl.plans.model import Action, DriftedProperty
+from tests.operations.world import Failure, World, change
 
 Type = Callable[[str], None]
 Out = pytest.CaptureFixture[str]
@@ -61,6 +62,17 @@ def test_a_pipeline_with_a_terminal_is_not_asked(
     answers("y\n")
     monkeypatch.setenv("CI", "false")
     assert cli.run(["apply"]) == 0
+
+
+def test_where_no_mesh_can_be_made_nothing_is_made(world: World, capsys: Out) -> None:
+    world.no_mesh = SwarmError("no WireGuard here", "have root chmod it")
+    assert cli.run(["apply", "--yes"]) == 0, "the interface is there already"
+    world.done.clear()
+    made = change("mesh/backbone[workers-0]", Action.CREATE, "workers-0")
+    world.changes = (replace(made, type="swarm:mesh:Interface"),)
+    assert cli.run(["apply", "--yes"]) == 1
+    assert "no WireGuard here" in capsys.readouterr().err
+    assert world.done == []
 
 
 def test_apply_asks_and_goes_on_after_yes(world: World, answers: Type, capsys: Out) -> None:

@@ -92,6 +92,8 @@ class World:
         self.during: Callable[[], None] = lambda: None
         """Called while the engine works."""
         self.interrupts = 0
+        self.no_mesh: SwarmError | None = None
+        """Why machines can't have the interface of a mesh."""
 
     # the store
     def exists(self) -> bool:
@@ -173,6 +175,10 @@ class Backend:
 
     def machines(self, identity: str) -> list[str]:
         return list(self._world.machines)
+
+    def require_mesh(self) -> None:
+        if self._world.no_mesh:
+            raise self._world.no_mesh
 
     def delete_machine(self, inputs: Mapping[str, Any]) -> None:
         node = inputs["node"]

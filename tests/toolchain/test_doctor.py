@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from swarmctl import backends
+from swarmctl import backends, packages
 from swarmctl.backends.base import Check
 from swarmctl.errors import SwarmError
 from swarmctl.operations import doctor
@@ -33,7 +33,7 @@ class Backend:
 def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with every tool, an engine and a backend that works; returns the folder of the tools."""
     folder = tmp_path / "bin"
-    for tool in doctor.TOOLS:
+    for tool in packages.TOOLS:
         fakes.executable(folder / tool, b"#!/bin/sh\n")
     fakes.executable(folder / "pulumi", fakes.program(fakes.VERSION))
     for tool in ("sh",):
@@ -65,10 +65,10 @@ def test_a_healthy_machine_passes(healthy: Path) -> None:
 
 
 def test_missing_tools_are_named_with_one_command_for_all(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_which", lambda tool: None if tool in ("nft", "wg", "ping") else f"/bin/{tool}")
-    monkeypatch.setattr(doctor, "_os_release", lambda: {"ID": "debian"})
+    monkeypatch.setattr(packages, "which", lambda tool: None if tool in ("nft", "wg", "ping") else f"/bin/{tool}")
+    monkeypatch.setattr(packages, "_os_release", lambda: {"ID": "debian"})
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert doctor.missing_tools() == ["nft", "wg", "ping"]
+    assert packages.missing() == ["nft", "wg", "ping"]
     code, output = command()
     assert code == 1
     expected = "sudo apt-get install -y --no-install-recommends iputils-ping nftables wireguard-tools"
@@ -88,18 +88,19 @@ def test_missing_tools_are_named_with_one_command_for_all(healthy: Path, monkeyp
     ],
 )
 def test_the_install_command_is_the_distribution_s_own(release: dict[str, str], starts: str, ends: str) -> None:
-    command = doctor.install_command(["ping", "ip"], release)
+    command = packages.install_command(["ping", "ip"], release)
     assert command.startswith(starts)
     assert command.endswith(ends)
 
 
-def test_an_unknown_distribution_gets_no_command() -> None:
-    assert doctor.install_command(["ip"], {"ID": "plan9"}) == ""
-    assert doctor.user_command("") == ""
+def test_an_unknown_distribution_gets_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packages.install_command(["ip"], {"ID": "plan9"}) == ""
+    monkeypatch.setattr(packages, "_os_release", lambda: {"ID": "plan9"})
+    assert packages.how_to_install(["ip", "wireguard-go"]) == "install what Debian calls iproute2 wireguard-go"
 
 
 def test_two_tools_of_one_package_install_it_once() -> None:
-    assert doctor.install_command(["nsenter", "setpriv"], {"ID": "debian"}).split()[-2:] == [
+    assert packages.install_command(["nsenter", "setpriv"], {"ID": "debian"}).split()[-2:] == [
         "--no-install-recommends",
         "util-linux",
     ]

@@ -6,12 +6,14 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from swarmctl import toolchain
+from swarmctl import packages, toolchain
 from swarmctl.errors import SwarmError
 from tests.toolchain import releases as fakes
 
@@ -89,6 +91,24 @@ def test_a_python_without_venv_is_passed_over_for_one_with_it(tree: Path) -> Non
     assert "Making .venv with Python 3.11.0" in run.stdout
 
 
+def test_a_user_without_venv_is_told_all_that_is_missing_at_once(tree: Path) -> None:
+    fake_python(tree, "python3.12", has_venv=False)
+    (tree / "python3.12").write_text(
+        (tree / "python3.12")
+        .read_text()
+        .replace('case "$*" in', f'case "$*" in\n  "-I "*) exec {sys.executable} "$@" ;;')
+    )
+    (tree / "id").unlink()
+    fakes.executable(tree / "id", b"#!/bin/sh\necho 1000\n")
+    (tree.parent / "swarmctl").mkdir()
+    shutil.copy2(ROOT / "swarmctl" / "packages.py", tree.parent / "swarmctl" / "packages.py")
+    run = setup(tree)
+    assert run.returncode != 0
+    missing = " ".join(packages.debian_names(packages.missing()))
+    assert run.stderr.strip().endswith(f"python3.12-venv {missing}".strip())
+    assert not (tree.parent / ".venv").exists()
+
+
 def test_a_second_run_does_nothing_until_the_pins_change(tree: Path) -> None:
     fake_python(tree, "python3")
     assert setup(tree).returncode == 0
@@ -111,48 +131,162 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "missing_tools", lambda: ["nft", "wg"])
-    monkeypatch.setattr("swarmctl.operations.doctor._os_release", lambda: {"ID": "debian"})
+    there: set[str] = {"ip", "ping", "nsenter", "setpriv"}
+    monkeypatch.setattr(packages, "which", lambda program: f"/bin/{program}" if program in there else None)
+    monkeypatch.setattr(packages, "_os_release", lambda: {"ID": "debian"})
+    monkeypatch.setattr(module.modes, "kernel_wireguard", lambda: False)
+    monkeypatch.setattr(module, "install", lambda emit: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    module.there = there  # type: ignore[attr-defined]
     return module
 
 
-def test_an_ordinary_user_is_told_the_one_command_and_nothing_is_run(
-    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
-    with pytest.raises(SwarmError, match="nftables, wireguard-tools") as raised:
-        prepare.install_packages()
-    assert raised.value.hint == "sudo apt-get install -y --no-install-recommends nftables wireguard-tools"
+@pytest.fixture
+def ran(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, Any]]]:
+    """What root has run; an installation brings everything but what the test says."""
+    calls: list[tuple[list[str], dict[str, Any]]] = []
 
-
-def test_root_has_them_installed(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[list[str]] = []
-
-    def run(command: list[str], **_kwargs: object) -> subprocess.CompletedProcess[str]:
-        ran.append(command)
+    def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
+        calls.append((command, more))
         if "install" in command:
-            monkeypatch.setattr(prepare, "missing_tools", lambda: [])
+            prepare.there.update({"nft", "wg"} | {name for name in command if name == "wireguard-go"})
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(subprocess, "run", run)
-    prepare.install_packages()
-    assert [command[:2] for command in ran] == [["apt-get", "update"], ["apt-get", "install"]]
-    assert ran[-1][-2:] == ["nftables", "wireguard-tools"]
+    return calls
+
+
+def test_an_ordinary_user_is_told_the_one_command_and_nothing_is_run(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
+    assert prepare.main() == 1
+    said = capsys.readouterr().err
+    assert "nftables, wireguard-go, wireguard-tools" in said
+    assert "sudo apt-get install -y --no-install-recommends nftables wireguard-go wireguard-tools" in said
+
+
+def test_root_has_them_installed_with_nothing_of_ours_in_their_environment(
+    prepare: ModuleType, ran: list[tuple[list[str], dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    monkeypatch.setenv("https_proxy", "http://proxy")
+    monkeypatch.setattr(toolchain, "wireguard_go", lambda: Path("/bin/true"))
+    monkeypatch.setattr(toolchain, "obtain", lambda *more: Path("/bin/true"))
+    assert prepare.main() == 0
+    assert [command[:2] for command, _ in ran] == [["apt-get", "update"], ["apt-get", "install"]]
+    assert ran[-1][0][-2:] == ["nftables", "wireguard-tools"]
+    for _, more in ran:
+        assert more["timeout"] == prepare.TIMEOUT
+        assert "SECRET_TOKEN" not in more["env"]
+        assert (more["env"]["https_proxy"], more["env"]["DEBIAN_FRONTEND"]) == ("http://proxy", "noninteractive")
+
+
+def test_a_package_manager_that_hangs_is_an_error(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(command: list[str], **_more: Any) -> None:
+        raise subprocess.TimeoutExpired(command, prepare.TIMEOUT)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(subprocess, "run", hang)
+    with pytest.raises(SwarmError, match="apt-get update -q did not end within 30 minutes"):
+        prepare.install_packages(["nft"])
 
 
 def test_packages_that_are_missing_after_all_are_an_error(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(subprocess, "run", lambda command, **_kwargs: subprocess.CompletedProcess(command, 0))
     with pytest.raises(SwarmError, match="still missing"):
-        prepare.install_packages()
+        prepare.install_packages(["nft"])
 
 
-def test_no_way_to_wireguard_go_is_a_note_not_an_error(
-    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def go(prepare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but WireGuard is there, and a Go that can't build it."""
+    prepare.there.update({"nft", "wg"})
     monkeypatch.setenv("PATH", str(tmp_path))
-    prepare.make_wireguard(lambda *step: None)
-    assert "go is not on PATH" in capsys.readouterr().err
+    fakes.executable(tmp_path / "go", b"#!/bin/sh\nexit 1\n")
+
+
+def test_wireguard_go_that_cannot_be_built_comes_from_the_distribution(
+    prepare: ModuleType, ran: list[tuple[list[str], dict[str, Any]]], go: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert toolchain.wireguard_go() is None
+    assert prepare.main() == 0
+    assert ran[-1][0][-1] == "wireguard-go"
+
+
+def test_without_any_way_to_wireguard_nothing_is_called_ready(
+    prepare: ModuleType, go: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert prepare.main() == 1
+    assert "sudo apt-get install -y --no-install-recommends wireguard-go" in capsys.readouterr().err
+
+
+def test_a_kernel_with_wireguard_does_without(
+    prepare: ModuleType, go: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prepare.modes, "kernel_wireguard", lambda: True)
+    assert prepare.main() == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_in_one_sentence(tmp_path: Path) -> None:
+    for tool in (*packages.TOOLS, "go"):
+        fakes.executable(tmp_path / tool, b"#!/bin/sh\n")
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "prepare_machine.py")],
+        env={
+            "XDG_CACHE_HOME": "/proc/nope",
+            "HOME": str(tmp_path),
+            "PATH": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert "error: engine can't be kept in /proc/nope" in run.stderr
+    assert "XDG_CACHE_HOME" in run.stderr
+
+
+@pytest.mark.parametrize("target", ["lab-down", "clean"])
+def test_where_there_is_no_lab_nothing_is_set_up_to_take_it_away(tmp_path: Path, target: str) -> None:
+    make = shutil.which("make")
+    assert make is not None
+    shutil.copy2(ROOT / "Makefile", tmp_path / "Makefile")
+    (tmp_path / "scripts").mkdir()
+    fakes.executable(tmp_path / "scripts" / "setup", b"#!/bin/sh\necho setting up; exit 1\n")
+    environment = {"PATH": os.environ["PATH"], "XDG_DATA_HOME": str(tmp_path / "data"), "HOME": str(tmp_path)}
+
+    def made() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [make, target], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    assert (made().returncode, "setting up" in made().stdout) == (0, False)
+    (tmp_path / "data" / "swarmctl" / "lab" / "lab-1").mkdir(parents=True)
+    assert "setting up" in made().stdout
+    assert made().returncode != 0
+
+
+def test_every_benchmark_is_run_whatever_the_first_says(tmp_path: Path) -> None:
+    make = shutil.which("make")
+    assert make is not None
+    shutil.copy2(ROOT / "Makefile", tmp_path / "Makefile")
+    for folder in ("scripts", "bench"):
+        (tmp_path / folder).mkdir()
+    fakes.executable(tmp_path / "scripts" / "setup", b"#!/bin/sh\n")
+    fakes.executable(tmp_path / ".venv" / "bin" / "python", b'#!/bin/sh\necho ran "$1"; test "$1" != bench/a.py\n')
+    for name in ("a", "b"):
+        (tmp_path / "bench" / f"{name}.py").touch()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    run = subprocess.run([make, "bench"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "ran bench/a.py" in run.stdout
+    assert "ran bench/b.py" in run.stdout
+    assert run.returncode != 0
+    assert "failed: bench/a.py\n" in run.stderr

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarmctl.backends.base import Check, Host, Placement, PoolRequest
-from swarmctl.backends.lab import doctor, machine, placement
+from swarmctl.backends.lab import doctor, machine, modes, placement
 from swarmctl.backends.lab.host import LabHost
 from swarmctl.backends.lab.marks import Lab
 from swarmctl.backends.lab.spec import LabSpec
@@ -39,6 +39,10 @@ class LabBackend:
     def delete_machine(self, inputs: Mapping[str, Any]) -> None:
         """See `machine.delete`."""
         machine.delete(inputs["host"]["stack"], inputs["node"])
+
+    def require_mesh(self) -> None:
+        """See `modes.require_wireguard`."""
+        modes.require_wireguard()
 
     def replaces(self) -> Mapping[str, str]:
         """Where a node stands and what it is called can't be changed while it runs."""

@@ -41,12 +41,8 @@ def _filesystem(mode: modes.Mode) -> str:
 def _wireguard(mode: modes.Mode) -> Check:
     if mode.kernel_wireguard:
         return Check("lab WireGuard", True, "kernel")
-    if not modes.has_wireguard_go():
-        mend = f"{modes.install_command(['wireguard-go'])}, or `make setup` where Go is installed"
-        return Check("lab WireGuard", False, "neither the kernel nor wireguard-go", mend)
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        mend = "as root: chmod 0666 /dev/net/tun" if os.path.exists("/dev/net/tun") else "as root: modprobe tun"
-        return Check("lab WireGuard", False, "wireguard-go needs /dev/net/tun", mend)
+    if obstacle := modes.no_userspace_wireguard():
+        return Check("lab WireGuard", False, *obstacle)
     return Check("lab WireGuard", True, "userspace (wireguard-go)")
 
 

@@ -13,6 +13,9 @@ from typing import Any
 from swarmctl.backends.lab import cgroups, launch, marks, modes, network
 from swarmctl.backends.lab.marks import Lab, Process
 
+REMOVAL_TIMEOUT = 600.0
+"""Seconds for one tree: a node may have put millions of files into it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
@@ -104,7 +107,17 @@ def remove_tree(folder: Path) -> None:
         return
     if os.geteuid():
         # Only root removes from folders that forbid it.
-        subprocess.run(["chmod", "-R", "u+rwX", "--", folder], capture_output=True, check=False)
-    subprocess.run(["rm", "-rf", "--one-file-system", "--", folder], capture_output=True, check=False)
+        _quietly("chmod", "-R", "u+rwX", "--", str(folder))
+    _quietly("rm", "-rf", "--one-file-system", "--", str(folder))
     if os.path.lexists(folder):
         shutil.rmtree(folder)  # says what is in the way
+
+
+def _quietly(*command: str) -> None:
+    """Run it; what it leaves undone is told by who looks afterwards."""
+    try:
+        subprocess.run(command, capture_output=True, timeout=REMOVAL_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise launch.LabBroken(
+            f"{command[0]} {command[-1]} did not end within {REMOVAL_TIMEOUT:g} s", "see what the disk is doing"
+        ) from error

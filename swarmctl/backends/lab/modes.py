@@ -9,17 +9,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmctl import toolchain
+from swarmctl import packages, toolchain
 from swarmctl.backends.lab import launch
 from swarmctl.errors import SwarmError
 
 TOOLS = ("ip", "nsenter")
 """Programs of this machine that a lab is built with."""
-PACKAGES = {
-    "apt-get": {"ip": "iproute2", "nsenter": "util-linux", "wireguard-go": "wireguard-go"},
-    "dnf": {"ip": "iproute", "nsenter": "util-linux-core", "wireguard-go": "wireguard-go"},
-}
-"""Package of each program by package manager."""
 
 
 class LabImpossible(SwarmError):
@@ -58,7 +53,7 @@ def detect(tag: str, folder: Path | None, *, wireguard: bool = False) -> Mode:
         raise LabImpossible("the lab backend works on Linux only", "run swarmctl in a Linux machine or virtual machine")
     missing = [name for name in TOOLS if shutil.which(name, path=launch.environment(tag)["PATH"]) is None]
     if missing:
-        raise LabImpossible(f"the lab needs {' and '.join(missing)}", install_command(missing))
+        raise LabImpossible(f"the lab needs {' and '.join(missing)}", packages.how_to_install(missing))
     tried: list[str] = []
     for rootless in (False, True) if os.geteuid() == 0 else (True,):
         done = _probe(tag, folder, rootless=rootless, wireguard=wireguard)
@@ -102,15 +97,6 @@ def _mend() -> str:
     return "run as root, or have user namespaces allowed on this machine"
 
 
-def install_command(programs: list[str]) -> str:
-    """The one command that installs the packages of these programs."""
-    for manager, packages in PACKAGES.items():
-        if shutil.which(manager, path=f"{os.environ.get('PATH', '')}:/usr/bin"):
-            names = sorted({packages[name] for name in programs})
-            return f"as root: {manager} install -y {' '.join(names)}"
-    return f"install {', '.join(programs)} with the package manager of this system"
-
-
 def wireguard_go() -> Path | None:
     """The userspace implementation where a node would not find it by itself, and this machine has it."""
     if shutil.which("wireguard-go", path=launch.SYSTEM_PATH):
@@ -124,8 +110,30 @@ def has_wireguard_go() -> bool:
     return wireguard_go() is not None or shutil.which("wireguard-go", path=launch.SYSTEM_PATH) is not None
 
 
-def wireguard_mode(tag: str = "probe") -> str:
-    """`kernel`, `userspace`, or empty when this machine has neither. Raises `LabImpossible`."""
-    if detect(tag, None, wireguard=True).kernel_wireguard:
-        return "kernel"
-    return "userspace" if has_wireguard_go() else ""
+def kernel_wireguard() -> bool:
+    """Whether the kernel has WireGuard for a lab's nodes; where that can't be tried out, whether it has loaded it."""
+    try:
+        return detect("probe", None, wireguard=True).kernel_wireguard
+    except LabImpossible:
+        return os.path.exists("/sys/module/wireguard")
+
+
+def no_userspace_wireguard() -> tuple[str, str] | None:
+    """What keeps wireguard-go from working in nodes, and how to mend it; None when it works."""
+    if not has_wireguard_go():
+        mend = f"{packages.how_to_install([packages.WIREGUARD_GO])}; or `make machine` where Go is installed"
+        return "this kernel has no WireGuard, and there is no wireguard-go", mend
+    if os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return None
+    become = "" if os.geteuid() == 0 else "sudo "
+    mend = "chmod 0666 /dev/net/tun" if os.path.exists("/dev/net/tun") else "modprobe tun"
+    return "this kernel has no WireGuard, and wireguard-go may not use /dev/net/tun", f"{become}{mend}"
+
+
+def require_wireguard() -> None:
+    """Raises `LabImpossible` when nodes can't have WireGuard, neither from the kernel nor from wireguard-go."""
+    # In this order: only the kernel has to be tried out, which takes a tenth of a second.
+    obstacle = no_userspace_wireguard()
+    if obstacle is not None and not kernel_wireguard():
+        what, mend = obstacle
+        raise LabImpossible(f"nodes of a lab can't have WireGuard here: {what}", mend)

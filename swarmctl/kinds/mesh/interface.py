@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from shlex import quote
 
-from swarmctl.backends.base import Completed, Host, HostGone
+from swarmctl.backends.base import CommandFailed, Completed, Host, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts
@@ -169,8 +169,11 @@ class InterfaceType:
         if stop_forwarding:
             commands += _set_forwarding(inputs, on=False)
         if commands:
+            host = hosts.open(inputs["host"])
             try:
-                _run(hosts.open(inputs["host"]), _head(inputs) + WAIT + "".join(commands))
+                _run(host, _head(inputs) + WAIT + "".join(commands))
+            except CommandFailed as error:
+                raise _explained(error, host, inputs["interface"]) from None
             finally:
                 hosts.changed(inputs["host"])
         return {"publicKey": public}
@@ -219,6 +222,14 @@ def _start(host: Host, interface: str) -> None:
     host.stop_service(service(interface))
     if host.run(["ip", "link", "add", interface, "type", "wireguard"], check=False).returncode:
         host.start_service(service(interface), [*FOREGROUND, interface])
+
+
+def _explained(error: CommandFailed, host: Host, interface: str) -> CommandFailed:
+    """The error with the last words of the process that stands in for the kernel's WireGuard, where there is one."""
+    if not any(it.name == service(interface) for it in host.services()):
+        return error
+    said = [line.strip() for name, line in host.logs(tail=5) if name == service(interface) and line.strip()]
+    return CommandFailed(f"{error.message}; the last line of its log: {said[-1][:500]}") if said else error
 
 
 def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json], public: str) -> list[str]:
