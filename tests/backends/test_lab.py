@@ -287,8 +287,10 @@ def test_exec_passes_streams_and_status_on(host: Host, capfd: pytest.CaptureFixt
 
 
 def test_wireguard_runs_in_a_node(host: Host) -> None:
-    if not modes.wireguard_mode():
-        pytest.skip("neither the kernel nor wireguard-go")
+    try:
+        modes.require_wireguard()
+    except modes.LabImpossible as error:
+        pytest.skip(error.message)
     if host.run(["ip", "link", "add", "dev", "wg0", "type", "wireguard"], check=False).returncode:
         host.start_service("wireguard-wg0", ["wireguard-go", "-f", "wg0"])
     assert labs.soon(lambda: not host.run(["wg", "show", "wg0"], check=False).returncode)
