@@ -5,7 +5,7 @@ The differences come from the same `ResourceType.diff` that decided in the provi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,12 +78,17 @@ def action_of(op: Op) -> Action:
     return Action.REPLACE if op in REPLACING else Action(op.value)
 
 
+def _moved(step: Step) -> Iterator[HostEffect]:
+    if step.formerly:
+        yield HostEffect("update", f"moved from {step.formerly}, and is the same as before but for what is said here")
+
+
 def changes(gathered: Gathered, context: Context, only: Iterable[str] | None = None) -> tuple[Change, ...]:
     """The changes, in the order of the engine's steps; with `only` those at these addresses."""
     drifted = {address for address, step in gathered.refreshed.items() if _drift(step, context)}
     wanted = None if only is None else set(only)
     return tuple(
-        _change(step, context, drifted=address in drifted and step.op is not Op.DELETE)
+        _change(step, context, drifted=not drifted.isdisjoint({address, step.formerly}) and step.op is not Op.DELETE)
         for address, step in gathered.steps.items()
         if wanted is None or address in wanted
     )
@@ -97,12 +102,15 @@ def _change(step: Step, context: Context, *, drifted: bool) -> Change:
     return Change(
         address=step.address,
         type=step.type,
-        action=action_of(step.op),
+        action=Action.UPDATE if step.op is Op.SAME else action_of(step.op),
         node=place.node,
         cluster=place.cluster,
         pool=place.pool,
         properties=_properties(kind, old, new, _declared(step.address, context)),
-        effects=tuple(HostEffect(effect.action.value, effect.text) for effect in kind.effects(old, new)),
+        effects=(
+            *_moved(step),
+            *(HostEffect(effect.action.value, effect.text) for effect in kind.effects(old, new)),
+        ),
         impact=kind.impact(old, new).text,
         drifted=drifted,
     )

@@ -5,6 +5,7 @@ This module knows Pulumi's words and nothing of ours beyond addresses; `changes`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
@@ -14,6 +15,7 @@ from swarmctl.kinds.base import UNKNOWN
 from swarmctl.state.checkpoint import PREFIX, address_of, plain
 
 Json = Any
+_LOG = logging.getLogger(__name__)
 
 
 @unique
@@ -69,6 +71,10 @@ class Step:
     new: State | None
     error: str = ""
     """Why, when it failed."""
+    formerly: str = ""
+    """The address that it has in the state, when that is another."""
+    begun: bool = False
+    """What is recorded was begun to be created and never finished."""
 
 
 @dataclass(slots=True)
@@ -85,6 +91,8 @@ class Gathered:
     same: int = 0
     complaints: list[str] = field(default_factory=list)
     """Errors that belong to no resource."""
+    unplaced: dict[str, list[str]] = field(default_factory=dict)
+    """Errors by the address of their resource, which may be one of the engine's own, until the engine sums up."""
     finished: bool = False
     """The engine summed up: it ran to its own end, successful or not."""
 
@@ -97,7 +105,6 @@ class Gatherer:
         self.result = Gathered()
         self._on_step = on_step
         self._only_refreshes = only_refreshes
-        self._errors: dict[str, list[str]] = {}
         self._begun: dict[str, Step] = {}
 
     def receive(self, event: Mapping[str, Json]) -> None:
@@ -116,20 +123,22 @@ class Gatherer:
         if diagnostic["severity"] != "error":
             return
         message = diagnostic["message"].strip().removeprefix(PREVIEW_FAILED)
+        _LOG.debug("the engine: %s%s", message, f" ({diagnostic['urn']})" if diagnostic.get("urn") else "")
         if diagnostic.get("urn"):
-            self._errors.setdefault(address_of(diagnostic["urn"]), []).append(message)
+            self.result.unplaced.setdefault(address_of(diagnostic["urn"]), []).append(message)
         else:
             self.result.complaints.append(message)
 
     def _finish(self) -> None:
         """In a preview the engine tells of a failed step only by its error."""
         self.result.finished = True
-        for address, messages in self._errors.items():
+        for address, messages in self.result.unplaced.items():
             begun = self._begun.get(address)
             if begun is None:  # the engine's own: the stack, the provider
                 self.result.complaints.extend(messages)
             elif address not in self.result.failures:
                 self.result.failures[address] = replace(begun, moment=Moment.FAILED, error="\n".join(messages))
+        self.result.unplaced.clear()
 
     def _steps(self, event: Mapping[str, Json]) -> Iterator[Step]:
         for moment in Moment:
@@ -140,12 +149,25 @@ class Gatherer:
             op = Op.REFRESH if self._only_refreshes else Op(metadata["op"])
             error = self._error(address, metadata) if moment is Moment.FAILED else ""
             old, new = _state(metadata["old"]), _state(metadata["new"])
-            yield Step(moment, op, address, metadata["type"], old, new, error)
+            formerly = address_of((metadata["old"] or {}).get("urn") or metadata["urn"])
+            yield Step(
+                moment,
+                op,
+                address,
+                metadata["type"],
+                old,
+                new,
+                error,
+                formerly=formerly if formerly != address else "",
+                begun=bool((metadata["old"] or {}).get("initErrors")),
+            )
 
     def _error(self, address: str, metadata: Mapping[str, Json]) -> str:
         """The reasons that the provider gave, else what the engine said about the resource."""
         reasons = (
-            (metadata["new"] or {}).get("initErrors") or self._errors.get(address) or ["the engine gave no reason"]
+            (metadata["new"] or {}).get("initErrors")
+            or self.result.unplaced.get(address)
+            or ["the engine gave no reason"]
         )
         return "\n".join(reasons)
 
@@ -158,7 +180,7 @@ class Gatherer:
         elif step.op is Op.REFRESH:
             if step.moment is Moment.END:
                 result.refreshed[step.address] = step
-        elif step.op is Op.SAME:
+        elif step.op is Op.SAME and not step.formerly:
             result.same += step.moment is Moment.END
         elif step.op is not Op.OTHER:
             known = result.steps.get(step.address)

@@ -29,23 +29,32 @@ class Failed:
     inputs: Mapping[str, Json]
     dependencies: Sequence[str]
     """URNs."""
+    formerly: str = ""
+    """The address that it has in the state, when that is another."""
 
 
-def run(graph: Graph, monitor: str, on_failed: Callable[[Failed], None]) -> bool:
+def run(
+    graph: Graph, monitor: str, on_failed: Callable[[Failed], None], moved: Mapping[Address, str] | None = None
+) -> bool:
     """Register `graph` at the resource monitor with this address; False when the engine broke off.
+
+    `moved` has the addresses in the state of what has another one now: the engine takes both for the same resource.
 
     What depends on a resource that failed is registered all the same, with unknown values: the engine skips it
     because of the dependency, whereas what is not registered it would take for removed from the declarations.
     """
     with grpc.insecure_channel(monitor, options=OPTIONS) as channel:
-        return _Registration(graph, resource_pb2_grpc.ResourceMonitorStub(channel), on_failed).run()
+        return _Registration(graph, resource_pb2_grpc.ResourceMonitorStub(channel), on_failed, moved or {}).run()
 
 
 class _Registration:
-    def __init__(self, graph: Graph, monitor: Any, on_failed: Callable[[Failed], None]) -> None:
+    def __init__(
+        self, graph: Graph, monitor: Any, on_failed: Callable[[Failed], None], moved: Mapping[Address, str]
+    ) -> None:
         self._graph = graph
         self._monitor = monitor
         self._on_failed = on_failed
+        self._moved = moved
         self._outputs: dict[Address, Mapping[str, Json] | None] = {}
         """None for what failed."""
         self._urns: dict[Address, str] = {}
@@ -104,6 +113,7 @@ class _Registration:
             object=to_struct({key: self._resolve(value) for key, value in resource.inputs.items()}),
             dependencies=sorted({self._urns[address] for address in dependencies(resource)}),
             propertyDependencies=by_property,
+            aliasURNs=[self._urn_at(resource, former)] if (former := self._moved.get(resource.address)) else [],
             acceptSecrets=True,
             supportsPartialValues=True,
             supportsResultReporting=True,
@@ -128,12 +138,17 @@ class _Registration:
             type=resource.type,
             inputs={key: self._resolve(value) for key, value in resource.inputs.items()},
             dependencies=sorted(self._urns[address] for address in dependencies(resource)),
+            formerly=self._moved.get(resource.address, ""),
         )
 
     def _urn(self, address: Address) -> str:
-        """What the engine would have answered: the stack's URN ends in its type and name."""
+        """What the engine would have answered."""
+        return self._urn_at(self._graph.resources[address], str(address))
+
+    def _urn_at(self, resource: Resource, address: str) -> str:
+        """The URN that `resource` has at an address: it is like the stack's, which ends in its own type and name."""
         base = self._stack.rsplit("::", 2)[0]
-        return f"{base}::{self._graph.resources[address].type}::{address}"
+        return f"{base}::{resource.type}::{address}"
 
     def _resolve(self, value: Json) -> Json:
         if isinstance(value, Ref):

@@ -25,7 +25,8 @@ from swarmctl.engine.events import Gathered, Gatherer, Moment, Op, Step
 from swarmctl.engine.host import serving
 from swarmctl.engine.process import EngineProcess
 from swarmctl.errors import SwarmError, WorldUnreadable
-from swarmctl.graph.model import Graph
+from swarmctl.graph.model import Address, Graph
+from swarmctl.graph.moves import moves
 from swarmctl.kinds.base import ResourceType
 from swarmctl.plans.events import Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, Plan
@@ -170,7 +171,7 @@ class Session:
                 "dependencies": list(it.dependencies),
             }
             for it in failed
-            if address_of(it.urn) not in known
+            if address_of(it.urn) not in known and it.formerly not in known
         ]
         if forgotten:
             self._store.adopt(forgotten)
@@ -195,16 +196,21 @@ class Session:
     ) -> Gathered:
         gatherer = Gatherer(_Progress(self._emit, context).on_step, only_refreshes=arguments[0] == "refresh")
         graph = context.graph
+        moved = {} if graph is None else self._moves(graph)
         started = time.monotonic()
         self._emit(PhaseStarted(title, total))
         with serving(
-            lambda monitor, _dry: graph is None or program.run(graph, monitor, on_failed), gatherer.receive
+            lambda monitor, _dry: graph is None or program.run(graph, monitor, on_failed, moved), gatherer.receive
         ) as address:
             status, output = self._spawn(space, self._command(space, arguments, address))
         self._emit(PhaseEnded(title, time.monotonic() - started))
         workspace.remove_logs(space)
         self._judge(gatherer.result, context, status, output, changing=arguments[0] in ("up", "destroy"))
         return gatherer.result
+
+    def _moves(self, graph: Graph) -> dict[Address, str]:
+        recorded = self._store.snapshot().resources
+        return moves(graph, {name: (it.type, str(it.inputs.get("node") or "")) for name, it in recorded.items()})
 
     def _command(self, space: workspace.Workspace, arguments: Sequence[str], address: str) -> list[str]:
         flags: Mapping[str, Any] = {
@@ -261,7 +267,7 @@ class Session:
         raise EngineFailed(
             f"the Pulumi engine {'ended' if status > 0 else 'was killed'} (status {status}) before it was done",
             "What was done is recorded; run the same command again." if changing else "",
-            details=[*failed, *_lines(gathered.complaints or output)],
+            details=[*failed, *_lines([*gathered.complaints, *_left(gathered)] or output)],
         )
 
 
@@ -271,6 +277,11 @@ def _count(lines: Sequence[str]) -> str:
 
 def _lines(texts: Sequence[str]) -> list[str]:
     return [line.rstrip() for text in texts for line in text.splitlines() if line.strip()]
+
+
+def _left(gathered: Gathered) -> list[str]:
+    """Errors about resources that no step came to: without the engine's summing up they are nobody's yet."""
+    return [message for messages in gathered.unplaced.values() for message in messages]
 
 
 def _line(step: Step, context: changes.Context) -> str:
@@ -287,9 +298,10 @@ class _Progress:
         self._since: dict[str, float] = {}
 
     def on_step(self, step: Step) -> None:
-        if step.op in (Op.SAME, Op.REFRESH, Op.OTHER):
+        if step.op in (Op.REFRESH, Op.OTHER) or (step.op is Op.SAME and not step.formerly):
             return
-        node, action = self._context.place(step).node, changes.action_of(step.op)
+        node = self._context.place(step).node
+        action = Action.UPDATE if step.op is Op.SAME else changes.action_of(step.op)
         if step.moment is Moment.BEGIN:
             if step.address not in self._since:
                 self._since[step.address] = time.monotonic()

@@ -7,7 +7,7 @@ are named as "module:attribute" and imported when first used, so that `validate`
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from swarmctl.backends.base import Host
     from swarmctl.declarations.declaration import Inventory
-    from swarmctl.diagnostics import Diagnostic
     from swarmctl.graph.model import Address, Graph, Json
     from swarmctl.hosts.facts import Facts
 
@@ -44,9 +43,6 @@ class Kind:
     """Type token → `module:attribute` of a `ResourceType` instance."""
 
 
-Rules = Callable[["Inventory"], Iterable["Diagnostic"]]
-
-
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """What `expand` gets: the declarations, the graph to add to, and what was applied before."""
@@ -55,6 +51,8 @@ class Expansion:
     graph: Graph
     previous: Callable[[Address], Mapping[str, Json] | None]
     """The inputs of a resource in the state, so that allocated addresses stay where they are; None when it is new."""
+    on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None
+    """The same by type and node, whatever the address: what kept its node while its pool or mesh got another name."""
 
 
 def load(reference: str) -> Any:

@@ -10,14 +10,20 @@ from swarmctl.kinds import expansion_order
 from swarmctl.kinds.base import Expansion, load
 
 
-def compile_graph(inventory: Inventory, stack: str, previous: Callable[[Address], Mapping[str, Json] | None]) -> Graph:
+def compile_graph(
+    inventory: Inventory,
+    stack: str,
+    previous: Callable[[Address], Mapping[str, Json] | None],
+    on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None,
+) -> Graph:
     """The desired state of a valid stack. Pure: the same declarations and the same `previous` give the same graph.
 
-    `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new.
+    `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new, and
+    `on_node` those of the one of a type on a node.
     Raises SwarmError for what only shows now, such as a network with too few addresses.
     """
     graph = Graph(stack)
-    context = Expansion(inventory=inventory, graph=graph, previous=previous)
+    context = Expansion(inventory=inventory, graph=graph, previous=previous, on_node=on_node)
     for kind in expansion_order():
         if kind.expand:
             load(kind.expand)(context)

@@ -53,8 +53,9 @@ class Stack:
 def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
     """The declarations and where their state is kept; `emit` is told how many warnings they have.
 
-    Raises InvalidDeclaration, NoDocuments.
+    Raises InvalidDeclaration, NoDocuments, identity.Renamed.
     """
+    from swarmctl.operations import identity
     from swarmctl.operations.load import load_stack
     from swarmctl.state.store import Store
 
@@ -62,7 +63,9 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
     if emit and (count := len(loaded.diagnostics)):
         what = "a warning" if count == 1 else f"{count} warnings"
         emit(Note(f"the declarations have {what}; see `swarmctl validate`", warning=True))
-    return loaded, Store(loaded.identity, loaded.state_url)
+    store = Store(loaded.identity, loaded.state_url)
+    identity.check(loaded, store.folder)
+    return loaded, store
 
 
 def warn_of_damage(store: Store, emit: Emit) -> None:
@@ -85,7 +88,8 @@ def compile_stack(loaded: LoadedStack, store: Store) -> Stack:
     from swarmctl.kinds.compile import compile_graph
 
     snapshot = store.snapshot()
-    return Stack(loaded, store, snapshot, compile_graph(loaded.inventory, loaded.identity, previous(snapshot)))
+    graph = compile_graph(loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot))
+    return Stack(loaded, store, snapshot, graph)
 
 
 def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | None]:
@@ -96,6 +100,12 @@ def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | Non
         return recorded.inputs if recorded else None
 
     return look_up
+
+
+def on_node(snapshot: Snapshot) -> Callable[[str, str], Mapping[str, Json] | None]:
+    """Inputs by type and node as they were last applied."""
+    found = {(it.type, str(it.inputs["node"])): it.inputs for it in snapshot.resources.values() if "node" in it.inputs}
+    return lambda type_, node: found.get((type_, node))
 
 
 def obtain_engine(emit: Emit) -> Engine:

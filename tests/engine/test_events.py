@@ -125,6 +125,27 @@ def test_errors_without_a_resource_are_complaints_and_warnings_are_not() -> None
     assert found.complaints == ["no space left", "it ended"]
 
 
+def test_errors_are_kept_when_the_engine_never_sums_up() -> None:
+    begin = "the provider did not begin"
+    found = gather({"diagnosticEvent": {"urn": URN + "a", "severity": "error", "message": begin}}).result
+
+    assert (found.finished, found.unplaced) == (False, {"test/a": [begin]})
+
+
+def test_a_resource_at_another_address_is_an_update_and_not_counted_as_unchanged() -> None:
+    steps = step("same", "b", {"node": "w-0"}, {"node": "w-0"})
+    for one in steps:
+        for body in one.values():
+            if isinstance(body, dict):
+                body["metadata"]["old"]["urn"] = URN + "a"
+
+    found = gather(*steps).result
+    (change,) = changes.changes(found, context())
+
+    assert (change.address, change.action, found.same, found.done) == ("test/b", Action.UPDATE, 0, {"test/b"})
+    assert "moved from test/a" in change.effects[0].text
+
+
 def test_in_a_refresh_every_step_is_a_reading() -> None:
     found = gather(
         *step("update", "a", {"mode": 1}, {"mode": 2}),

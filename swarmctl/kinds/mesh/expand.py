@@ -92,9 +92,11 @@ def _plan_addresses(
 ) -> dict[str, tuple[str, ...]]:
     """Every machine's addresses in the order of the mesh's networks; those in the state are kept."""
     kept: dict[int, dict[str, str]] = {4: {}, 6: {}}
+    before = {machine.name: context.previous(Address("mesh", declaration.name, machine.name)) for machine in machines}
+    if not any(before.values()):  # a new mesh, or one with a new name
+        before = {machine.name: context.on_node(INTERFACE, machine.name) for machine in machines}
     for machine in machines:
-        inputs = context.previous(Address("mesh", declaration.name, machine.name)) or {}
-        for text in inputs.get("addresses", ()):
+        for text in (before[machine.name] or {}).get("addresses", ()):
             address = str(text).partition("/")[0]
             kept[ip_address(address).version][machine.name] = address
     names = [machine.name for machine in machines]

@@ -48,7 +48,7 @@ def _place(context: Expansion, backend: str, requests: list[PoolRequest]) -> lis
     place = backends.load(backend).place
     previous: dict[str, Mapping[str, Json]] = {}
     for placement in place(context.graph.stack, requests, {}):
-        inputs = context.previous(_address(placement))
+        inputs = context.previous(_address(placement)) or context.on_node(MACHINE, placement.name)
         if inputs is not None:
             previous[placement.name] = inputs
     return place(context.graph.stack, requests, previous)
