@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarmctl.operations.graph import Group, Node, Picture
 
 GAP = 70.0
 """Room between two regions, for the lines between them."""
+APART = 50.0
+"""Distance of two nodes along the ring."""
+BAND = 17.0
+"""Half the width of the band that marks a region on the ring."""
 LABEL = 7.2
 """Width of a character of a node's name at 12 px."""
 LINES = 27.0
 """Height of a node's label: name and address."""
+LANES = 110.0
+"""Room beside the cards of a region."""
 PITCH = 13.0
 """Distance of the dots in a pool that is drawn without names."""
 
@@ -52,6 +58,10 @@ class Box:
             and other.y < self.y + self.height + gap
         )
 
+    def around(self, point: Point, gap: float) -> bool:
+        """Whether the point is inside, or nearer than `gap`."""
+        return self.meets(Box(point.x, point.y, 0, 0), gap)
+
     def moved(self, by: Point) -> Box:
         """The same size elsewhere."""
         return Box(self.x + by.x, self.y + by.y, self.width, self.height)
@@ -78,61 +88,116 @@ class Spot:
         return Box(self.label.x - left, self.label.y - 12, width, LINES)
 
 
-@dataclass(slots=True)
-class Layout:
-    """Everything's place."""
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """A stretch of the ring, from the first node in it to the last; angles in radians, clockwise from the right."""
 
-    regions: dict[str, Box]
-    cards: dict[Group, Box]
-    """Boxes of pools; only where nodes are drawn without names."""
-    spots: dict[str, Spot]
-    """By node name."""
+    begin: float
+    end: float
 
     @property
-    def bounds(self) -> Box:
-        """What all regions take up together."""
-        boxes = list(self.regions.values()) or [Box(0, 0, 0, 0)]
-        left, top = min(box.x for box in boxes), min(box.y for box in boxes)
-        right, bottom = max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
-        return Box(left, top, right - left, bottom - top)
+    def middle(self) -> float:
+        """Its middle."""
+        return (self.begin + self.end) / 2
+
+
+@dataclass(slots=True)
+class Layout:
+    """Everything's place: on a ring around 0, 0, or, in a crowded mesh, in cards."""
+
+    bounds: Box
+    """What all of it takes up."""
+    spots: dict[str, Spot]
+    """By node name."""
+    radius: float = 0.0
+    region_arcs: dict[str, Arc] = field(default_factory=dict)
+    pool_arcs: dict[Group, Arc] = field(default_factory=dict)
+    titles: dict[str, Box] = field(default_factory=dict)
+    """Where the names of the regions on the ring stand."""
+    regions: dict[str, Box] = field(default_factory=dict)
+    cards: dict[Group, Box] = field(default_factory=dict)
+    """Boxes of pools."""
+
+    def on_ring(self, angle: float, inwards: float = 0.0) -> Point:
+        """A place on the ring, or so many pixels inside of it."""
+        radius = self.radius - inwards
+        return Point(radius * math.cos(angle), radius * math.sin(angle))
 
 
 def lay_out(picture: Picture) -> Layout:
-    """Regions on an ellipse; in each the nodes on a ring, or, in a crowded mesh, a card per pool and a dot per node."""
-    layout = Layout({}, {}, {})
+    """All nodes on one ring, by region and pool, their names outside of it and the tunnels inside, so that they never
+    meet; a crowded mesh as a card per pool and a dot per node, regions on an ellipse."""
+    return _regions_around(picture) if picture.crowded else _ring(picture)
+
+
+def _regions_around(picture: Picture) -> Layout:
     groups = picture.groups
-    drafts = {
-        region: _cards({group: groups[group] for group in inside})
-        if picture.crowded
-        else _ring([node for group in inside for node in groups[group]])
-        for region, inside in picture.regions.items()
-    }
+    drafts = {region: _cards({group: groups[group] for group in inside}) for region, inside in picture.regions.items()}
     places = _around([Box(0, 0, box.width, box.height) for box, _, _ in drafts.values()])
+    layout = Layout(Box(0, 0, 0, 0), {})
     for (region, (box, cards, spots)), corner in zip(drafts.items(), places, strict=True):
         layout.regions[region] = box.moved(corner)
         layout.cards |= {group: card.moved(corner) for group, card in cards.items()}
         layout.spots |= {name: spot.moved(corner) for name, spot in spots.items()}
+    layout.bounds = around(layout.regions.values())
     return layout
+
+
+def around(boxes: Iterable[Box]) -> Box:
+    """What the boxes take up together."""
+    all_ = list(boxes) or [Box(0, 0, 0, 0)]
+    left, top = min(box.x for box in all_), min(box.y for box in all_)
+    right, bottom = max(box.x + box.width for box in all_), max(box.y + box.height for box in all_)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _ring(picture: Picture) -> Layout:
+    regions, groups = picture.regions, picture.groups
+    gap = 1 if len(regions) > 1 else 0
+    slots = len(picture.nodes) + gap * len(regions)
+    layout = Layout(Box(0, 0, 0, 0), {}, radius=0.0 if slots < 2 else max(140.0, slots * APART / math.tau))
+    step = math.tau / max(slots, 1)
+    first = sum(len(groups[group]) for group in next(iter(regions.values()), []))
+    # The first region has its middle at the left, where one begins to read; a lone one begins at the top.
+    angle = math.pi - step * (first - 1) / 2 if gap else -math.tau / 4
+    nodes: list[Node] = []
+    angles: list[float] = []
+    for region, inside in regions.items():
+        begin = angle
+        for group in inside:
+            layout.pool_arcs[group] = Arc(angle, angle + step * (len(groups[group]) - 1))
+            for node in groups[group]:
+                nodes.append(node)
+                angles.append(angle)
+                angle += step
+        layout.region_arcs[region] = Arc(begin, angle - step)
+        angle += step * gap
+    points = [layout.on_ring(angle) for angle in angles]
+    labels = _ring_labels(points, layout.radius)
+    layout.spots = {node.name: Spot(point, *label) for node, point, label in zip(nodes, points, labels, strict=True)}
+    taken = [box for node in nodes if (box := layout.spots[node.name].label_box(label_width(node))) is not None]
+    for region, arc in layout.region_arcs.items():
+        layout.titles[region] = _title(region, arc, layout, taken)
+        taken.append(layout.titles[region])
+    reach = layout.radius + BAND
+    taken.append(Box(-reach, -reach, 2 * reach, 2 * reach))
+    layout.bounds = around(Box(box.x - 8, box.y - 8, box.width + 16, box.height + 16) for box in taken)
+    return layout
+
+
+def _title(region: str, arc: Arc, layout: Layout, taken: Sequence[Box]) -> Box:
+    """Outwards from the middle of the region's arc, as near as there is room."""
+    width, away = len(region) * LABEL + 8, BAND + 10.0
+    while True:
+        at, lean = layout.on_ring(arc.middle, -away), Point(math.cos(arc.middle), math.sin(arc.middle))
+        box = Box(at.x - width / 2 + lean.x * width / 2, at.y - 9 + lean.y * 9, width, 18)
+        if not any(box.meets(other, 6) for other in taken):
+            return box
+        away += 6
 
 
 Draft = tuple[Box, dict[Group, Box], dict[str, Spot]]
 """A region with its corner at 0, 0."""
-
-
-def _ring(nodes: Sequence[Node]) -> Draft:
-    radius = 0.0 if len(nodes) == 1 else max(58.0, len(nodes) * 47 / math.tau)
-    side = max(label_width(node) for node in nodes) + 30
-    # Two nodes stand one above the other: lines to other regions then leave to the sides.
-    sideways = len(nodes) > 2
-    width, height = 2 * (radius + (side if sideways else max(side / 2, 40.0))) + 28, 2 * radius + 152
-    middle = Point(width / 2, height / 2 + 10)
-    points = [
-        Point(middle.x + radius * math.cos(angle), middle.y + radius * math.sin(angle))
-        for angle in (math.tau * place / len(nodes) - math.tau / 4 for place in range(len(nodes)))
-    ]
-    labels = _ring_labels(points, middle, radius)
-    spots = {node.name: Spot(point, *label) for node, point, label in zip(nodes, points, labels, strict=True)}
-    return Box(0, 0, width, height), {}, spots
 
 
 def label_width(node: Node) -> float:
@@ -140,20 +205,22 @@ def label_width(node: Node) -> float:
     return max(len(node.name) * LABEL, (len("".join(node.addresses[:1])) + 4 * node.hub) * LABEL * 0.9)
 
 
-def _ring_labels(points: Sequence[Point], middle: Point, radius: float) -> list[tuple[Point, str]]:
+def _ring_labels(points: Sequence[Point], radius: float) -> list[tuple[Point, str]]:
     """Labels outside of the ring: over its top, under its bottom, the others at its sides, apart by their height."""
     found: dict[int, tuple[Point, str]] = {}
     for side in (-1, 1):
-        beside = [place for place, point in enumerate(points) if (point.x - middle.x) * side > 1]
+        beside = [place for place, point in enumerate(points) if point.x * side > 1]
         beside.sort(key=lambda place: points[place].y)
-        heights = _spread([points[place].y for place in beside], LINES + 1, middle.y)
+        heights = _spread([points[place].y for place in beside], LINES + 1, 0.0)
         for place, y in zip(beside, heights, strict=True):
-            reach = math.sqrt(max(0.0, radius**2 - (y - middle.y) ** 2))
-            x = max(reach, abs(points[place].x - middle.x)) + 19
-            found[place] = (Point(middle.x + side * x, y - 1), "start" if side > 0 else "end")
+            # Where the label's nearest corner would be inside of the ring, tunnels could run through it.
+            nearest = max(0.0, abs(y) - LINES / 2)
+            reach = math.sqrt(max(0.0, radius**2 - nearest**2))
+            x = max(reach, abs(points[place].x)) + BAND + 4
+            found[place] = (Point(side * x, y - 1), "start" if side > 0 else "end")
     for place, point in enumerate(points):
         if place not in found:
-            found[place] = (Point(point.x, point.y + (-33 if point.y <= middle.y else 28)), "middle")
+            found[place] = (Point(point.x, point.y + (-38 if point.y <= 0 else 33)), "middle")
     return [found[place] for place in range(len(points))]
 
 
@@ -181,10 +248,11 @@ def _cards(groups: dict[Group, list[Node]]) -> Draft:
             row, column = divmod(place, columns)
             at = Point(16 + 18 + column * PITCH, top + 36 + row * PITCH)
             spots[node.name] = Spot(at)
-        top += cards[group].height + 46
+        top += cards[group].height + 64
     width = max(card.width for card in cards.values())
     cards = {group: Box(card.x, card.y, width, card.height) for group, card in cards.items()}
-    return Box(0, 0, width + 32, top - 30), cards, spots
+    # Flows between pools of the same region have their lanes beside the cards.
+    return Box(0, 0, width + 32 + (LANES if len(cards) > 1 else 0), top - 48), cards, spots
 
 
 def _around(boxes: Sequence[Box]) -> list[Point]:

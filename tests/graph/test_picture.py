@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -19,7 +21,7 @@ from swarmctl.errors import ExitCode
 from swarmctl.operations import graph as operation
 from swarmctl.operations.graph import Group, Node, Picture, Tunnel, picture
 from swarmctl.reports.graph import render
-from swarmctl.reports.graph_layout import Box, Point, lay_out
+from swarmctl.reports.graph_layout import Box, Point, label_width, lay_out
 from tests.status.world import declared
 
 LARGE = {
@@ -234,24 +236,67 @@ def test_regions_never_overlap_and_nodes_stay_inside_of_theirs(count: int) -> No
     pools = {f"p{region}": (1 + region % 3, f"region-{region}", "worker") for region in range(count)}
     shown = seen(pools)
     layout = lay_out(shown)
-    boxes = list(layout.regions.values())
-    assert not any(one.meets(other) for place, one in enumerate(boxes) for other in boxes[place + 1 :])
+    arcs = sorted(layout.region_arcs.values(), key=lambda arc: arc.begin)
+    assert all(one.end < other.begin for one, other in itertools.pairwise(arcs))
+    assert arcs[-1].end < arcs[0].begin + math.tau
     for node in shown.nodes:
-        assert inside(layout.regions[node.region], layout.spots[node.name].point)
+        point, arc = layout.spots[node.name].point, layout.region_arcs[node.region]
+        assert math.hypot(point.x, point.y) == pytest.approx(layout.radius)
+        assert any(layout.on_ring(angle) == point for angle in (arc.begin, arc.middle, arc.end))
 
 
-@pytest.mark.parametrize("count", range(1, 41))
-def test_labels_of_a_ring_never_overlap_and_stay_inside(count: int) -> None:
-    pools = {"control": (1, "eu", "head"), "workers": (count - 1, "eu", "worker")}
-    layout = lay_out(seen(pools, hubs="control"))
-    room = [spot.label_box(75) for spot in layout.spots.values()]
-    boxes = [box for box in room if box is not None]
-    assert len(boxes) == count
+def labels_of(shown: Picture) -> list[Box]:
+    """What the nodes' labels take up in the ring."""
+    layout = lay_out(shown)
+    room = [layout.spots[node.name].label_box(label_width(node)) for node in shown.nodes]
+    return [box for box in room if box is not None]
+
+
+@pytest.mark.parametrize("split", ["one region", "two regions", "four regions"])
+@pytest.mark.parametrize("count", [4, 5, 6, 7, 9, 12, 13, 16, 20, 23, 27, 30])
+def test_labels_of_a_ring_never_overlap_and_stay_inside_of_the_picture(count: int, split: str) -> None:
+    regions = {"one region": 1, "two regions": 2, "four regions": 4}[split]
+    sizes = [count // regions + (count % regions > place) for place in range(regions)]
+    shown = seen({f"workers{place}": (size, f"r{place}", "worker") for place, size in enumerate(sizes)})
+    layout = lay_out(shown)
+    boxes = [*labels_of(shown), *layout.titles.values()]
+    assert len(boxes) == count + regions
     assert not any(one.meets(other) for place, one in enumerate(boxes) for other in boxes[place + 1 :])
-    region = layout.regions["eu"]
     for box in boxes:
-        assert inside(region, Point(box.x, box.y))
-        assert inside(region, Point(box.x + box.width, box.y + box.height))
+        assert inside(layout.bounds, Point(box.x, box.y))
+        assert inside(layout.bounds, Point(box.x + box.width, box.y + box.height))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 12, 18, 23, 30])
+def test_no_label_reaches_into_the_ring_where_tunnels_and_flows_run(count: int) -> None:
+    shown = seen({"control": (1, "eu", "head"), "workers": (count - 1, "us", "worker")})
+    radius = lay_out(shown).radius
+    for box in labels_of(shown):
+        nearest = Point(max(box.x, min(0.0, box.x + box.width)), max(box.y, min(0.0, box.y + box.height)))
+        assert math.hypot(nearest.x, nearest.y) > radius
+
+
+@pytest.mark.parametrize("pools", [None, MIDDLE, LARGE], ids=["small", "middle", "large"])
+def test_every_flow_is_drawn_and_named_those_within_a_pool_too(pools: Any) -> None:
+    shown = seen(pools)
+    root = ElementTree.fromstring(render(shown, "svg", flows=True))
+    words = Counter((element.text or "").removesuffix(" \u21bb") for element in root.iter(f"{SVG}text"))
+    for flow, count in Counter(flow.name for flow, _, _ in shown.flow_bundles()).items():
+        assert words[flow] == count
+    paths = [element.get("d") for element in root.iter(f"{SVG}path") if element.get("class") == "flow"]
+    assert len(set(paths)) == len(paths) - len(shown.flows) + 1, "each has its own way; those of the legend are equal"
+
+
+def test_flows_between_the_same_pools_keep_apart() -> None:
+    shown = seen()
+    root = ElementTree.fromstring(render(shown, "svg", flows=True))
+    grounds = [
+        Box(*(float(element.get(key, "")) for key in ("x", "y", "width", "height")))
+        for element in root.iter(f"{SVG}rect")
+        if element.get("class") == "count"
+    ]
+    assert len(grounds) == 4
+    assert not any(one.meets(other) for place, one in enumerate(grounds) for other in grounds[place + 1 :])
 
 
 def test_cards_of_a_crowded_region_hold_their_dots() -> None:
