@@ -21,6 +21,8 @@ PR_SET_PDEATHSIG = 1
 """prctl(2)"""
 PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
 """Tells the provider on which port of this machine the engine expects it."""
+STARTER_VARIABLE = "SWARMCTL_STARTER"
+"""Tells the provider the process id of the swarmctl that the engine works for."""
 
 
 def command(parent: int, provider: list[str], engine: list[str]) -> list[str]:
@@ -40,7 +42,7 @@ def main(parent: int, provider: list[str], engine: list[str]) -> None:
     if os.fork() == 0:
         # By now, not when the provider is ready to ask for it: whenever the engine ends, it ends.
         die_with(itself, signal.SIGKILL)
-        become(provider, {PORT_VARIABLE: str(port)})
+        become(provider, {PORT_VARIABLE: str(port), STARTER_VARIABLE: str(parent)})
     # What the engine writes holds the state; the provider makes files that others are to read, on nodes.
     os.umask(0o077)
     become(engine, {"PULUMI_DEBUG_PROVIDERS": f"swarm:{port}"})

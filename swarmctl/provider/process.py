@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
+from swarmctl.provider.orphans import Calls, watch
 from swarmctl.provider.protocol import OPTIONS, grpc, provider_pb2_grpc
 from swarmctl.provider.server import Provider
 
 PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
 """Set by engine/launch.py, which imports nothing and cannot be imported here."""
+STARTER_VARIABLE = "SWARMCTL_STARTER"
+"""The process id of the swarmctl that the engine works for; set there, too."""
 WORKERS = 64
 """Threads, started as they are needed: more than the engine ever has calls in flight."""
 
@@ -24,10 +27,13 @@ def serve(provider: Provider) -> None:
     port = os.environ.pop(PORT_VARIABLE)
     # The launcher's socket holds the port without listening; it can only be shared.
     options = (*OPTIONS, ("grpc.so_reuseport", 1))
-    server = grpc.server(ThreadPoolExecutor(max_workers=WORKERS), options=options)
+    calls = Calls(WORKERS)
+    server = grpc.server(calls, options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
+    starter = int(os.environ.pop(STARTER_VARIABLE))
+    threading.Thread(target=watch, args=(os.getppid(), starter, calls), daemon=True).start()
     server.wait_for_termination()
 
 
