@@ -30,6 +30,16 @@ def underlay(name: str) -> tuple[str, ...]:
     return tuple(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "UNDERLAY", ()))
 
 
+def interfaces(name: str) -> tuple[str, ...]:
+    """Network interfaces that machines have before there is a mesh: `INTERFACES` of the backend's `spec` module."""
+    return tuple(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "INTERFACES", ()))
+
+
+def least_memory(name: str) -> int:
+    """Bytes without which a machine does not work: `LEAST_MEMORY` of the backend's `spec` module, 1 by default."""
+    return int(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "LEAST_MEMORY", 1))
+
+
 @cache
 def load(name: str) -> Backend:
     """The backend called `name`. Raises KeyError when there is none."""

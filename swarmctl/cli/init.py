@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -31,4 +32,4 @@ def command(context: Context, directory: Path, name: str) -> None:
     written = init(folder, name)
     for path in written:
         print_out(f"wrote {os.path.relpath(path)}")
-    print_out(f"next: swarmctl -C {os.path.relpath(folder)} plan")
+    print_out(f"next: swarmctl -C {shlex.quote(os.path.relpath(folder))} plan")

@@ -192,3 +192,6 @@ Wrong: two documents of kind `Stack` in one folder
 Right: one folder each
 """,
 )
+
+ABOUT_A_VALUE = (WRONG_TYPE, OUT_OF_RANGE, WRONG_FORM, NOT_ALLOWED, NOT_TAKEN)
+"""Codes that say that the value at their place is none: whatever else is found inside it follows from that."""

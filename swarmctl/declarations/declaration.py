@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -14,6 +14,29 @@ if TYPE_CHECKING:
     from swarmctl.documents.document import Document
 
 S = TypeVar("S")
+
+
+class Unknown(str):
+    """Text that is not known, because what is written has a mistake. It equals nothing but itself."""
+
+    __slots__ = ()
+
+    def __new__(cls) -> Unknown:
+        """Every one is another."""
+        return super().__new__(cls, "?")
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __add__(self, other: str) -> Unknown:
+        """What begins with it is as unknown."""
+        return Unknown()
 
 
 Name = Annotated[
@@ -57,6 +80,11 @@ Uid = Annotated[
 ]
 
 
+def is_known(selector: Mapping[str, str]) -> bool:
+    """Whether nothing in a selector is unknown."""
+    return not any(isinstance(text, Unknown) for item in selector.items() for text in item)
+
+
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name, labels and annotations."""
 
@@ -66,11 +94,12 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: Annotated[
         dict[LabelKey, LabelValue],
         msgspec.Meta(
-            description="Labels; selectors find machines by those of their pool.", examples=[{"role": "worker"}]
+            description="Labels of the pool's machines; selectors find machines by them.", examples=[{"role": "worker"}]
         ),
     ] = {}
     annotations: Annotated[
-        dict[str, str], msgspec.Meta(description="Notes for people and other tools; they decide nothing.")
+        dict[str, str],
+        msgspec.Meta(description="Notes for people and other tools, free text; swarmctl never reads them."),
     ] = {}
     uid: Annotated[
         Uid,
@@ -104,6 +133,15 @@ class Declaration:
         """Where the key at `path` (from the document's root) stands."""
         return self.document.positions.key(path)
 
+    def written(self, *path: str | int) -> bool:
+        """Whether there is anything at `path` in the file; a default is not."""
+        data: Any = self.document.data
+        for step in path:
+            if not isinstance(data, dict) or step not in data:
+                return False
+            data = data[step]
+        return True
+
     def value(self, *path: str | int) -> Range:
         """Where the value at `path` (from the document's root) stands."""
         return self.document.positions.value(path)
@@ -112,10 +150,13 @@ class Declaration:
 class Inventory:
     """All declarations of one stack, by kind and name, in the order of files and documents."""
 
-    def __init__(self, declarations: Iterable[Declaration], *, complete: bool = True) -> None:
+    def __init__(
+        self, declarations: Iterable[Declaration], *, complete: bool = True, doubtful: Iterable[str] = ()
+    ) -> None:
         self._all = tuple(declarations)
         self.complete = complete
-        """False when documents with errors were left out: then nothing may be concluded from what is not here."""
+        """False when documents could not be read or told apart: then nothing may be concluded from what is not here."""
+        self._doubtful = frozenset(doubtful)
         self._index = {(declaration.kind, declaration.name): declaration for declaration in reversed(self._all)}
 
     def __iter__(self) -> Iterator[Declaration]:
@@ -128,9 +169,13 @@ class Inventory:
         """The declarations of one kind."""
         return [declaration for declaration in self._all if declaration.kind == kind]
 
+    def knows(self, *kinds: str) -> bool:
+        """Whether all declarations of these kinds are here, without mistakes: what is not here is nowhere."""
+        return self.complete and self._doubtful.isdisjoint(kinds)
+
     def get(self, kind: str, name: str) -> Declaration | None:
         """One declaration, or None when it is not declared."""
         return self._index.get((kind, name))
 
 
-__all__ = ["Declaration", "Inventory", "Metadata"]
+__all__ = ["Declaration", "Inventory", "Metadata", "Unknown"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from swarmctl.declarations import codes, names
-from swarmctl.declarations.declaration import Inventory
+from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.declarations.names import Named
 from swarmctl.declarations.schemas import KindSchema, Schemas, Source, shipped
 from swarmctl.declarations.typed import KindOfSpec, doubtful, typed
 from swarmctl.declarations.words import fold, listing, nearest, sentences, shown
-from swarmctl.diagnostics import Code, Diagnostic, Range, errors
+from swarmctl.diagnostics import Code, Diagnostic, Position, Range
 from swarmctl.documents.document import Document, Path
+
+if TYPE_CHECKING:
+    from swarmctl.declarations.partial import Mistakes
 
 API_VERSION = "swarmctl/v1alpha1"
 
@@ -23,14 +26,17 @@ def decode(
     *,
     complete: bool = True,
     schemas: Source = shipped,
+    told: Container[tuple[str, Position]] = (),
 ) -> tuple[Inventory, list[Diagnostic]]:
-    """Check and type all documents of one stack; the inventory holds those without errors of their own.
+    """Check and type all documents of one stack; of one with mistakes the inventory holds what is known for certain.
 
     `complete` is False when files could not be read: then a name that is not there is not called missing.
+    `told` are the files and beginnings of values that the reader has refused.
     """
     found: list[Diagnostic] = []
     named: list[Named] = []
     lost: set[str] = set()
+    mistaken: set[str] = set()
     cache = Schemas(schemas)
     for document in documents:
         diagnostic = _envelope(document, kinds)
@@ -41,16 +47,29 @@ def decode(
         kind = kinds[document.data["kind"]]  # type: ignore[index]
         declaration = typed(document, kind)
         if declaration is None or doubtful(document.data):
-            mistakes = _mistakes(document, cache.of(kind.name), taken=declaration is not None)
-            declaration = None if mistakes else declaration
-            found += mistakes
+            diagnostics, mistakes = _mistakes(document, cache.of(kind.name), told, taken=declaration is not None)
+            found += diagnostics
+            if mistakes is not None:
+                mistaken.add(kind.name)
+                declaration = _known_part(document, kind, mistakes)
         named.append(Named(kind.name, names.name_of(document), document, declaration))
     unique, duplicates = names.duplicates(named)
     found += duplicates
-    found += names.stacks(named, complete=complete and not lost)
-    found += names.dangling(named, cache, lost=lost, complete=complete)
-    whole = complete and not errors(found)
-    return Inventory((one.declaration for one in unique if one.declaration is not None), complete=whole), found
+    mistaken.update(one.kind for one in named if one not in unique)
+    stacks = names.stacks(named, complete=complete and not lost)
+    if stacks:
+        mistaken.add(names.STACK)
+    dangling = list(names.dangling(named, cache, lost=lost, complete=complete))
+    mistaken.update(kind for kind, _ in dangling)
+    found += [*stacks, *(diagnostic for _, diagnostic in dangling)]
+    declarations = (one.declaration for one in unique if one.declaration is not None)
+    return Inventory(declarations, complete=complete and not lost, doubtful=mistaken), found
+
+
+def _known_part(document: Document, kind: KindOfSpec, mistakes: Mistakes) -> Declaration | None:
+    from swarmctl.declarations.partial import partial
+
+    return None if mistakes.everything else partial(document, kind, mistakes)
 
 
 def _envelope(document: Document, kinds: Mapping[str, KindOfSpec]) -> Diagnostic | None:
@@ -102,20 +121,28 @@ def _first(document: Document, data: Mapping[str, Any]) -> Range:
     return document.positions.key((next(iter(data)),)) if data else document.positions.value(())
 
 
-def _mistakes(document: Document, schema: KindSchema, *, taken: bool) -> list[Diagnostic]:
+def _mistakes(
+    document: Document, schema: KindSchema, told: Container[tuple[str, Position]], *, taken: bool
+) -> tuple[list[Diagnostic], Mistakes | None]:
     """Why a document is not taken. What puts mistakes into words is loaded when there is one."""
     from swarmctl.declarations import messages
+    from swarmctl.declarations.partial import Mistakes
     from swarmctl.declarations.validation import check
 
-    found = check(document, schema)
-    if found or taken:
-        return found
+    found, mistakes = check(document, schema, told)
+    if found or mistakes.any:
+        return found, mistakes
+    if taken:
+        return [], None
     # JSON Schema takes 2.0 for a whole number, the types don't.
     for path, value in _leaves(document.data, ()):
         node = schema.at(path) or {}
         if isinstance(value, float) and "integer" in node.get("type", ()):
             found.append(messages.wrong_type(document, path, node))
-    return found or [messages.not_taken(document, ("spec",), "its type refuses it")]
+            mistakes.bad.add(path)
+    if not found:
+        return [messages.not_taken(document, ("spec",), "its type refuses it")], Mistakes(everything=True)
+    return found, mistakes
 
 
 def _leaves(value: Any, path: Path) -> list[tuple[Path, Any]]:

@@ -56,8 +56,9 @@ def nodes(inventory: Inventory) -> Iterator[Node]:
         cluster, labels = cluster_of(pool, inventory), pool_labels(pool, inventory)
         for index, host in enumerate(getattr(pool.variant_spec, "hosts", None) or ()):
             yield Node(host.name, pool, cluster, {**labels, **getattr(host, "labels", {})}, index)
-        for ordinal in range(getattr(pool.variant_spec, "count", None) or 0):
-            yield Node(f"{pool.name}-{ordinal}", pool, cluster, labels, None)
+        count = getattr(pool.variant_spec, "count", None)
+        for ordinal in range(count if isinstance(count, int) else 0):
+            yield Node(pool.name + f"-{ordinal}", pool, cluster, labels, None)
 
 
 def label_sets(inventory: Inventory, clusters: set[str]) -> list[Mapping[str, str]]:

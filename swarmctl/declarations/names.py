@@ -94,18 +94,19 @@ def _no_stack(named: Sequence[Named]) -> Diagnostic:
     )
 
 
-def dangling(named: Sequence[Named], schemas: Schemas, *, lost: set[str], complete: bool) -> list[Diagnostic]:
-    """References to what is not declared.
+def dangling(
+    named: Sequence[Named], schemas: Schemas, *, lost: set[str], complete: bool
+) -> Iterator[tuple[str, Diagnostic]]:
+    """References to what is not declared, each with the kind of the document that makes it.
 
     A document with errors still declares its name. Nothing is called missing that may stand in a document that could
     not be read (`complete`), whose kind is unknown (`lost` holds their names), or that has lost its name.
     """
     if not complete:
-        return []
+        return
     declared: dict[str, set[str]] = {}
     for one in named:
         declared.setdefault(one.kind, set()).add(one.name)
-    found = []
     for one in named:
         for pattern, kind in schemas.of(one.kind).references:
             there = declared.get(kind, set())
@@ -113,8 +114,7 @@ def dangling(named: Sequence[Named], schemas: Schemas, *, lost: set[str], comple
                 continue
             for path, value in _values(one.document.data, pattern, ()):
                 if isinstance(value, str) and value not in there and value not in lost:
-                    found.append(_missing(one, path, value, kind, there))
-    return found
+                    yield one.kind, _missing(one, path, value, kind, there)
 
 
 def _missing(one: Named, path: Path, value: str, kind: str, there: set[str]) -> Diagnostic:

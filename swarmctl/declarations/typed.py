@@ -54,7 +54,11 @@ def typed(document: Document, kind: KindOfSpec) -> Declaration | None:
         whole = msgspec.convert({key: value for key, value in spec.items() if key not in chosen}, kind.spec)
     except msgspec.ValidationError:
         return None
-    if (metadata.uid and kind.name != STACK) or not (_one_each(variant) and _one_each(whole)):
+    if (
+        (metadata.uid and kind.name != STACK)
+        or ("labels" in data["metadata"] and not variants)
+        or not (_one_each(variant) and _one_each(whole))
+    ):
         return None
     return Declaration(kind.name, metadata, whole, document, chosen[0] if chosen else "", variant)
 

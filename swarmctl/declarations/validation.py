@@ -8,16 +8,20 @@ empty. One cause, one error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from swarmctl.declarations import codes, messages
 from swarmctl.declarations.messages import value_at
+from swarmctl.declarations.partial import Mistakes
 from swarmctl.declarations.schemas import KindSchema
 from swarmctl.declarations.words import fold, listing, nearest, sentences, shown_path
-from swarmctl.diagnostics import Diagnostic
+from swarmctl.diagnostics import Diagnostic, Position
 from swarmctl.documents.document import Document, Path
+
+_ABOUT_FIELDS = ("additionalProperties", "required", "oneOf", "propertyNames")
+"""Keywords whose path is that of the mapping with the mistake; its other fields are sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,18 @@ class _Failure:
     """For `additionalProperties` and `required`: the fields."""
 
 
-def check(document: Document, schema: KindSchema) -> list[Diagnostic]:
-    """Every mistake in `document`, whose `apiVersion` and `kind` are known to be right."""
+def check(
+    document: Document, schema: KindSchema, told: Container[tuple[str, Position]] = ()
+) -> tuple[list[Diagnostic], Mistakes]:
+    """Every mistake in `document`, whose `apiVersion` and `kind` are known to be right, and what that leaves unknown.
+
+    Values that begin at places in `told` (by file) were refused by the reader already.
+    """
     try:
         failures = list(_failures(document, schema))
     except (ValueError, UnicodeError) as error:
         # Depth beyond what the validator follows, text that is no Unicode: not a crash, and not silence.
-        return [messages.not_taken(document, (), str(error))]
+        return [messages.not_taken(document, (), str(error))], Mistakes(everything=True)
     unknown: list[Diagnostic] = []
     meant: set[Path] = set()
     for failure in failures:
@@ -47,11 +56,18 @@ def check(document: Document, schema: KindSchema) -> list[Diagnostic]:
                 unknown.append(diagnostic)
                 if target:
                     meant.update(target[:end] for end in range(1, len(target) + 1))
-    return unknown + [
-        _told(document, failure)
+    rest = [
+        failure
         for failure in failures
         if failure.keyword != "additionalProperties" and not _is_echo(document, failure, meant)
     ]
+    mistakes = Mistakes({failure.path for failure in failures if failure.keyword not in _ABOUT_FIELDS}, meant)
+    return unknown + [_told(document, one) for one in rest if _start(document, one.path) not in told], mistakes
+
+
+def _start(document: Document, path: Path) -> tuple[str, Position]:
+    where = document.positions.value(path)
+    return where.file, where.start
 
 
 def _failures(document: Document, schema: KindSchema) -> Iterator[_Failure]:
@@ -139,6 +155,8 @@ def _unknown_field(
     elif near:
         target = (*failure.path, near)
         hint = f"did you mean `{near}`?"
+    elif (*failure.path, name) == ("metadata", "labels"):
+        hint = "labels are of machines: give them to a NodePool, or to all by `defaults.labels` of the Stack"
     where = f"in `{shown_path(failure.path)}`" if failure.path else "at the top of the document"
     known = f"known here: {listing(allowed)}" if allowed else "nothing may stand here: write `{}`"
     diagnostic = Diagnostic(

@@ -356,3 +356,6 @@ Right:
 For long text write `>-` after the key, or quote it.
 """,
 )
+
+REFUSED = (ALIAS, TAG, NUMBER)
+"""Those that refuse a value as it is written, at its beginning: what else is wrong with the value follows from that."""

@@ -21,6 +21,8 @@ MAX_FILE = 8 * 1024 * 1024
 MAX_STACK = 64 * 1024 * 1024
 MAX_FILES = 10_000
 SUFFIXES = (".yaml", ".yml")
+STORE = ("lock", "passphrase", "state/.pulumi", "project/Pulumi.yaml")
+"""What a stack's store holds; two of them in one folder are no accident."""
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ def display_path(path: Path) -> str:
         return "."
     shown = full[len(here.rstrip("/")) + 1 :] if full.startswith(here.rstrip("/") + "/") else full
     # File names are bytes; those that aren't UTF-8 must still be printable.
-    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+    return os.fsencode(shown).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -162,13 +164,28 @@ def _belongs(entry: os.DirEntry[str], reading: Reading) -> bool:
     """Whether a folder's entry is to be looked at: visible folders, and visible files by their suffix."""
     if entry.name.startswith("."):
         return False
-    if not entry.is_dir():
+    file = File(Path(entry.path), display_path(Path(entry.path)))
+    try:
+        folder = entry.is_dir()
+    except OSError as error:
+        _unreadable(reading, file, error)
+        return False
+    if not folder:
         return entry.name.endswith(SUFFIXES)
+    if _is_store(entry.path):
+        return False
     if entry.name.endswith(SUFFIXES):
-        file = File(Path(entry.path), display_path(Path(entry.path)))
         _refuse(reading, file, NOT_A_FILE, "a folder has the name of a file", "rename it, without .yaml")
         return False
     return True
+
+
+def _is_store(path: str) -> bool:
+    """Whether a folder is a stack's state (`state.store.Store`), kept beside the declarations by `state: file://…`.
+
+    The engine's own files are no declarations, and they hold what must not be shown.
+    """
+    return sum(os.path.lexists(os.path.join(path, name)) for name in STORE) > 1
 
 
 def _read(file: File, reading: Reading) -> bytes | None:

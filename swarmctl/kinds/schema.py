@@ -202,6 +202,8 @@ def _metadata(kind: Kind) -> Schema:
         del metadata["properties"]["uid"]
     else:
         del metadata["properties"]["uid"]["default"]
+    if kind.variants is None:  # labels are of machines
+        del metadata["properties"]["labels"]
     return metadata
 
 

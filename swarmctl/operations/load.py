@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.diagnostics import Diagnostic, Severity
-from swarmctl.errors import InvalidDeclaration
+from swarmctl.errors import InvalidDeclaration, SwarmError
 from swarmctl.operations.validate import validate
 
 
@@ -79,8 +80,17 @@ def _plain(declaration: Declaration) -> dict[str, Any]:
 
 
 def _state_url(declared: str | None, folder: Path) -> str | None:
-    """`file://` with an absolute path: `~/` is the home directory, a relative path starts at the stack's folder."""
+    """`file://` with an absolute path: `~/` is the home directory, a relative path starts at the stack's folder.
+
+    Raises SwarmError when nobody knows where the home directory is.
+    """
     if declared is None:
         return None
-    path = Path(declared.removeprefix("file://")).expanduser()
-    return f"file://{(folder.resolve() / path)}"
+    try:
+        path = folder.resolve() / Path(declared.removeprefix("file://")).expanduser()
+    except (RuntimeError, OSError) as error:
+        raise SwarmError(
+            f"the state's folder {declared} cannot be worked out: {error}",
+            "write an absolute path as `spec.state` of the Stack, such as `file:///srv/state`",
+        ) from error
+    return f"file://{quote(str(path))}"

@@ -36,7 +36,7 @@ def render_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *
         shown = sorted(sorted(here, key=lambda each: each.severity is Severity.WARNING)[:MOST_PER_FILE], key=_order)
         blocks += [page.block(diagnostic) for diagnostic in shown]
         if len(here) > len(shown):
-            blocks.append(f"… and {len(here) - len(shown)} more in {printable(file)}")
+            blocks.append(f"… and {len(here) - len(shown)} more in {printable(file)}; `--format json` has them all")
     return "\n\n".join([*blocks, summary(diagnostics)]) + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,13 @@ import pytest
 
 from swarmctl import assets
 from swarmctl.cli import run
-from swarmctl.errors import InvalidDeclaration, NoDocuments
+from swarmctl.engine.workspace import lasting
+from swarmctl.errors import InvalidDeclaration, NoDocuments, SwarmError
+from swarmctl.operations.fmt import fmt
+from swarmctl.operations.init import init
 from swarmctl.operations.load import load_stack
 from swarmctl.operations.validate import validate
+from swarmctl.state.store import Store
 from tests.declarations.stacks import BASE, CLUSTER, MESH, POLICY, POOL, STACK, diagnose
 
 LAB = assets.folder("stacks") / "lab"
@@ -30,6 +35,19 @@ def write(folder: Path, **changed: str) -> Path:
 def test_shipped_stacks_are_valid_without_a_warning() -> None:
     for folder in sorted(assets.folder("stacks").iterdir()):
         assert validate(folder).diagnostics == (), folder
+
+
+def test_shipped_and_first_stacks_are_laid_out_the_one_way(tmp_path: Path) -> None:
+    init(tmp_path / "new")
+    for folder in [*assets.folder("stacks").iterdir(), tmp_path / "new"]:
+        assert fmt(folder, write=False).changed == (), folder
+
+
+def test_the_next_step_after_init_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["init", str(tmp_path / "Ünï Çode")]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+
+    assert Path(shlex.split(last)[3]).resolve() == tmp_path / "Ünï Çode"
 
 
 def test_success_is_told_with_counts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +142,50 @@ def test_the_state_store_is_absolute(tmp_path: Path, declared: str, url: str, mo
     folder = write(tmp_path / "a", Stack=STACK.replace("spec: {", f"spec: {{state: '{declared}', "))
 
     assert load_stack(folder).state_url == url.format(home=tmp_path / "home", folder=folder)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "file://~nosuchuser/x", "file://~", "file://", "file:///tmp/a\\0b", "file://user:pw@host/x?y=z",
+        "file:///srv/a?b", "file:///srv/%41", "https://host/x", "/srv/x",
+    ],
+)  # fmt: skip
+def test_what_is_no_folder_for_the_state_is_told(tmp_path: Path, declared: str) -> None:
+    found = diagnose(tmp_path, STACK.replace("spec: {", f'spec: {{state: "{declared}", '), without=("Stack",))
+
+    assert [one.code.id for one in found] == ["SW2105"]
+    assert "absolute" in found[0].help
+
+
+def test_a_folder_with_odd_characters_in_its_path_is_the_state_store_all_the_same(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a%41 #b?", Stack=STACK.replace("spec: {", "spec: {state: 'file://state', "))
+    loaded = load_stack(folder)
+
+    assert Store(loaded.identity, loaded.state_url).folder == folder / "state" / "example"
+
+
+def test_a_home_that_nobody_knows_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: Path) -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    folder = write(tmp_path / "a", Stack=STACK.replace("spec: {", "spec: {state: 'file://~/x', "))
+
+    with pytest.raises(SwarmError, match="no home"):
+        load_stack(folder)
+
+
+def test_the_state_kept_beside_the_declarations_is_none_of_them(tmp_path: Path) -> None:
+    write(tmp_path, Stack=STACK.replace("spec: {", "spec: {state: 'file://state', "))
+    loaded = load_stack(tmp_path)
+    store = Store(loaded.identity, loaded.state_url)
+    with store.lock():
+        lasting(store, tmp_path / "home")
+    assert list(store.folder.rglob("*.yaml"))
+
+    assert load_stack(tmp_path).digest == loaded.digest
+    assert fmt(tmp_path, write=False).files == 1
 
 
 def test_the_digest_is_of_what_is_declared_not_of_how_it_is_written(tmp_path: Path) -> None:

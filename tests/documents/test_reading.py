@@ -293,3 +293,27 @@ def test_no_bytes_whatever_end_in_an_exception() -> None:
             document.positions.value(("spec", "flows", 0, "to"))
             json.dumps(document.data)
         assert render_text(found, {"x.yaml": source.text}, color=False).replace("\n", "").isprintable()
+
+
+def test_a_link_that_leads_to_itself_is_told_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "d" / "good.yaml").write_text("a: 1\n")
+    reading = read_folder(tmp_path)
+
+    assert [(one.code.id, one.range and one.range.file) for one in reading.diagnostics] == [("SW1001", "d/loop.yaml")]
+    assert len(reading.documents) == 1
+
+
+def test_bytes_in_file_names_are_shown_as_bytes(tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.yaml"))).write_text("a: 1\n")
+
+    assert list(read_folder(tmp_path).sources) == ["a\\xff.yaml"]
+
+
+def test_a_folder_with_one_file_called_like_a_store_s_is_read(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "lock").write_text("")
+    (tmp_path / "d" / "a.yaml").write_text("a: 1\n")
+
+    assert len(read_folder(tmp_path).documents) == 1

@@ -45,6 +45,56 @@ def test_what_is_no_network_is_told(tmp_path: Path, cidr: str) -> None:
     assert told(diagnose(tmp_path, mesh(f'["{cidr}"]'), without=("Mesh",))) == [("SW3101", 5, 11)]
 
 
+@pytest.mark.parametrize(
+    "cidr",
+    [
+        "127.0.0.0/8", "224.0.0.0/8", "fe80::/64", "::ffff:10.0.0.0/112", "ff02::/64", "0.0.0.0/8", "0.0.0.0/0",
+        "240.0.0.0/4", "::1/128", "::/0", "169.254.0.0/16",
+    ],
+)  # fmt: skip
+def test_ranges_with_a_meaning_of_their_own_are_errors(tmp_path: Path, cidr: str) -> None:
+    (found,) = diagnose(tmp_path, mesh(f'["{cidr}"]'), without=("Mesh",))
+
+    assert (found.code.id, found.severity) == ("SW3111", "error")
+    assert cidr in found.message
+
+
+@pytest.mark.parametrize(("cidr", "mend"), [("11.0.0.0/16", "10.0.0.0/8"), ("2001:db8::/64", "fd00::/8")])
+def test_public_ranges_are_warned_of_in_their_own_family(tmp_path: Path, cidr: str, mend: str) -> None:
+    (found,) = diagnose(tmp_path, mesh(f'["{cidr}"]'), without=("Mesh",))
+
+    assert (found.code.id, found.severity) == ("SW3109", "warning")
+    assert mend in found.help
+
+
+@pytest.mark.parametrize("name", ["lo", "eth0", "all", "default", "tunl0"])
+def test_interface_names_that_machines_have_are_errors(tmp_path: Path, name: str) -> None:
+    (found,) = diagnose(tmp_path, mesh("[10.88.0.0/16]", f"  interface: {name}\n"), without=("Mesh",))
+
+    assert found.code.id == "SW3112"
+
+
+@pytest.mark.parametrize(
+    ("memory", "fits"),
+    [("16Mi", True), ("16383Ki", False), ("64Ti", True), ("68719476737Ki", False), ("999999999999999999Ti", False)],
+)
+def test_memory_is_compared_exactly(tmp_path: Path, memory: str, fits: bool) -> None:
+    pool = spec("NodePool", "workers", f"  lab: {{count: 1}}\n  resources: {{memory: {memory}}}\n")
+
+    assert [one.code.id for one in diagnose(tmp_path, pool, without=("NodePool",))] == ([] if fits else ["SW3205"])
+
+
+def test_a_flow_to_wireguard_s_port_shows_both_places(tmp_path: Path) -> None:
+    flows = "  network: {flows: [{name: a, ports: [5000-6000], protocol: udp}]}\n"
+    policy = spec("SecurityPolicy", "baseline", flows)
+    listening = mesh("[10.88.0.0/16]", "  listenPort: 5555\n")
+    (found,) = diagnose(tmp_path, policy, listening, without=("SecurityPolicy", "Mesh"))
+
+    assert (found.code.id, found.help) == ("SW3307", "write `ports: [5000-5554, 5556-6000]`")
+    assert found.related[0].range.start.line == 12
+    assert diagnose(tmp_path, policy.replace("udp", "tcp"), listening, without=("SecurityPolicy", "Mesh")) == []
+
+
 def test_ipv6_host_bits_are_told_with_the_network(tmp_path: Path) -> None:
     (found,) = diagnose(tmp_path, mesh('["fd88::1/64"]'), without=("Mesh",))
 

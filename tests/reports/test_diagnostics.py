@@ -162,7 +162,7 @@ def test_twenty_per_file_errors_first_and_the_rest_is_counted() -> None:
     output = render_text([*warnings, *errors, problem(at(1, 1, 2, "y"))], source, color=False)
     assert output.count("--> x:") == MOST_PER_FILE
     assert all(f"--> x:{line}:1" in output for line in range(41, 46))
-    assert output.index("… and 25 more in x") < output.index("--> y:1:1")
+    assert output.index("… and 25 more in x; `--format json` has them all") < output.index("--> y:1:1")
     assert output.endswith("6 errors, 40 warnings in 2 files\n")
 
 

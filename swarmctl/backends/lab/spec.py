@@ -9,6 +9,12 @@ import msgspec
 UNDERLAY = ("172.20.0.0/14",)
 """Networks that machines of this backend have their underlay addresses in; a mesh must keep out of them."""
 
+INTERFACES = ("lo", "eth0")
+"""Network interfaces that machines of this backend have before there is a mesh."""
+
+LEAST_MEMORY = 16 << 20
+"""Bytes with which a node still does its work: with 4 MiB the kernel kills what reads it back; 8 MiB sufficed."""
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 

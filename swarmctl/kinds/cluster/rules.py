@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from swarmctl.declarations import fleet
-from swarmctl.declarations.declaration import Inventory
+from swarmctl.declarations.declaration import Inventory, Unknown
 from swarmctl.diagnostics import Code, Diagnostic, Severity
 
 UNUSED = Code(
@@ -23,11 +23,11 @@ Right: a NodePool with `cluster: edge`, or `defaults: {cluster: edge}` in the St
 
 def check(inventory: Inventory) -> Iterator[Diagnostic]:
     """Warn about clusters that nothing belongs to."""
-    if not inventory.complete:
+    if not inventory.knows(fleet.POOL, "Stack"):
         return
     used = {fleet.cluster_of(pool, inventory) for pool in inventory.of(fleet.POOL)}
     for cluster in inventory.of("Cluster"):
-        if cluster.name not in used:
+        if cluster.name not in used and not isinstance(cluster.name, Unknown):
             yield Diagnostic(
                 UNUSED,
                 f"no NodePool belongs to the Cluster `{cluster.name}`",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from swarmctl import backends
 from swarmctl.declarations import fleet
-from swarmctl.declarations.declaration import Declaration, Inventory
+from swarmctl.declarations.declaration import Declaration, Inventory, Unknown, is_known
 from swarmctl.diagnostics import Code, Diagnostic, Range, Related, Severity
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.selectors import matches
@@ -124,6 +124,47 @@ Right: `mesh: spare` in a Cluster, or the Mesh removed
 """,
 )
 
+UNUSABLE = Code(
+    "SW3111",
+    "network that machines can't have addresses of",
+    """Some ranges have a meaning of their own: loopback (127.0.0.0/8, ::1), link-local (169.254.0.0/16, fe80::/10),
+multicast (224.0.0.0/4, ff00::/8), IPv4 written as IPv6 (::ffff:0:0/96), and what is reserved or means "no address"
+(0.0.0.0/8, 240.0.0.0/4). The kernel refuses their addresses or never sends packets to them into a tunnel.
+
+Wrong: `cidrs: [127.0.0.0/8]`, `cidrs: ["fe80::/64"]`
+
+Right: `cidrs: [10.88.0.0/16, "fd88:5b2a::/64"]`
+""",
+)
+INTERFACE_TAKEN = Code(
+    "SW3112",
+    "interface name that is taken",
+    """Machines have network interfaces before there is a mesh, such as `lo` and `eth0`, and the kernel keeps some names
+for itself (`all` and `default` in its settings, `tunl0` and others for tunnels). The mesh's interface needs a name of
+its own.
+
+Wrong: `interface: eth0`
+
+Right: `interface: wg0`
+""",
+)
+
+_MEANINGS = (
+    ("0.0.0.0/8", "unspecified"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::1/128", "loopback"),
+    ("::/128", "unspecified"),
+    ("::/96", "reserved"),
+    ("::ffff:0:0/96", "IPv4-mapped"),
+    ("fe80::/10", "link-local"),
+    ("ff00::/8", "multicast"),
+)
+"""Ranges whose addresses no mesh can give to machines (IANA special-purpose address registries)."""
+_RESERVED = frozenset("lo all default tunl0 gre0 gretap0 erspan0 sit0 ip6tnl0 ip6gre0".split())
+"""Interfaces that every network namespace has or gets with a module, and names that sysctl keeps."""
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 """RFC 1918, RFC 6598, RFC 4193."""
 
@@ -161,20 +202,25 @@ def _one_mesh(inventory: Inventory, mesh: Declaration, own: list[_Declared]) -> 
     yield from _mtu(mesh, own)
     clusters = {cluster.name for cluster in inventory.of("Cluster") if cluster.spec.mesh == mesh.name}
     members = [node for node in fleet.nodes(inventory) if node.cluster in clusters]
+    yield from _interface(mesh)
     for declared in own:
+        unusable = _unusable(declared)
+        if unusable:
+            yield unusable
+            continue
         yield from _private(declared)
         yield from _underlay(declared, {node.pool.variant for node in members})
         yield from _room(declared, len(members))
-    if inventory.complete:
-        if not clusters:
-            yield Diagnostic(
-                UNUSED,
-                f"no Cluster uses the Mesh `{mesh.name}`",
-                mesh.value("metadata", "name"),
-                label="has no machines",
-                help=f"add `mesh: {mesh.name}` to a Cluster, or remove the Mesh",
-                severity=Severity.WARNING,
-            )
+    if inventory.knows("Cluster") and not clusters and not isinstance(mesh.name, Unknown):
+        yield Diagnostic(
+            UNUSED,
+            f"no Cluster uses the Mesh `{mesh.name}`",
+            mesh.value("metadata", "name"),
+            label="has no machines",
+            help=f"add `mesh: {mesh.name}` to a Cluster, or remove the Mesh",
+            severity=Severity.WARNING,
+        )
+    if inventory.knows("Cluster", fleet.POOL, "Stack"):
         yield from _hub(mesh, members)
 
 
@@ -241,6 +287,45 @@ def _mtu(mesh: Declaration, own: list[_Declared]) -> Iterator[Diagnostic]:
         )
 
 
+def _interface(mesh: Declaration) -> Iterator[Diagnostic]:
+    name = mesh.spec.interface
+    taken = next((backend for backend in backends.names() if name in backends.interfaces(backend)), "")
+    if name in _RESERVED or taken:
+        owner = f"machines of `{taken}` have one called so" if taken else "Linux keeps this name for itself"
+        yield Diagnostic(
+            INTERFACE_TAKEN,
+            f"the interface of the Mesh `{mesh.name}` cannot be called `{name}`: {owner}",
+            mesh.value("spec", "interface"),
+            label="taken",
+            help="write for example `interface: wg0`, or leave it out",
+        )
+
+
+def _unusable(declared: _Declared) -> Diagnostic | None:
+    found = next((one for one in _MEANINGS if _overlap(declared.network, ip_network(one[0]))), None)
+    if found is None:
+        return None
+    within = _inside(declared.network, ip_network(found[0]))
+    written = declared.mesh.spec.cidrs[declared.item]
+    return Diagnostic(
+        UNUSABLE,
+        f"machines cannot have addresses of `{written}`: it {'is' if within else 'holds'} {found[1]} (`{found[0]}`)",
+        declared.where,
+        label=f"{found[1]} addresses",
+        help=_take(declared.network),
+    )
+
+
+def _take(network: Network) -> str:
+    if network.version == 4:
+        return "take a part of `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16` or `100.64.0.0/10`"
+    return 'take a part of `"fd00::/8"`, such as `"fd88:5b2a::/64"`'
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
 def _private(declared: _Declared) -> Iterator[Diagnostic]:
     private = (ip_network(text) for text in _PRIVATE)
     if not any(_inside(declared.network, known) for known in private):
@@ -249,7 +334,7 @@ def _private(declared: _Declared) -> Iterator[Diagnostic]:
             f"`{declared.network}` is not a network for private use",
             declared.where,
             label="somebody else's addresses, most likely",
-            help='take a part of `10.0.0.0/8` or, for IPv6, of `"fd00::/8"`',
+            help=f"{_take(declared.network)}, unless these addresses are yours",
             severity=Severity.WARNING,
         )
 
@@ -295,7 +380,12 @@ def _room(declared: _Declared, members: int) -> Iterator[Diagnostic]:
 
 def _hub(mesh: Declaration, members: list[fleet.Node]) -> Iterator[Diagnostic]:
     hubs = mesh.spec.topology.hubs
-    if hubs is None or not members or any(matches(hubs.select, node.labels) for node in members):
+    if (
+        hubs is None
+        or not is_known(hubs.select)
+        or not members
+        or any(matches(hubs.select, node.labels) for node in members)
+    ):
         return
     path = ("spec", "topology", "hubs", "select")
     sets = [node.labels for node in members]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from swarmctl import backends
 from swarmctl.declarations import fleet
-from swarmctl.declarations.declaration import Declaration, Inventory
+from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.declarations.words import listing, sentences
 from swarmctl.diagnostics import Code, Diagnostic, Related
 
@@ -56,6 +57,19 @@ Wrong: a pool with a name of 63 characters and `count: 2`
 Right: a shorter name
 """,
 )
+MEMORY = Code(
+    "SW3205",
+    "amount of memory that no machine can work with",
+    """With too little memory the kernel ends a machine's processes before it has started; the least depends on the
+backend, and the message names it. More than 64Ti is more than any machine has, so it is a slip of the unit.
+
+Wrong: `resources: {memory: 512Ki}`, `resources: {memory: 512000Ti}`
+
+Right: `resources: {memory: 512Mi}`
+""",
+)
+MOST_MEMORY = 64 << 40
+_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
 def check(inventory: Inventory) -> Iterator[Diagnostic]:
@@ -65,14 +79,39 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
     if found is not None:
         for pool in inventory.of(fleet.POOL):
             if not fleet.cluster_of(pool, inventory):
-                yield _missing(inventory, pool, "cluster", NO_CLUSTER, sorted(c.name for c in inventory.of("Cluster")))
+                yield _missing(inventory, pool, "cluster", NO_CLUSTER, _clusters(inventory))
             if not (pool.spec.region or found.region):
                 yield _missing(inventory, pool, "region", NO_REGION, _regions(inventory))
+    for pool in inventory.of(fleet.POOL):
+        yield from _memory(pool)
     yield from _names(inventory)
 
 
+def _memory(pool: Declaration) -> Iterator[Diagnostic]:
+    written = pool.spec.resources.memory
+    if written is None or isinstance(written, Unknown):
+        return
+    amount = int(written[:-2]) * _UNITS[written[-2:]]
+    least = backends.least_memory(pool.variant) if pool.variant else 1
+    if not least <= amount <= MOST_MEMORY:
+        bound = f"at least {least >> 20}Mi" if amount < least else f"at most {MOST_MEMORY >> 40}Ti"
+        yield Diagnostic(
+            MEMORY,
+            f"`{written}` is too {'little' if amount < least else 'much'} memory for a machine of the NodePool "
+            f"`{pool.name}`",
+            pool.value("spec", "resources", "memory"),
+            label=f"expected {bound}",
+            help=f"write {bound}, or leave it out for no limit",
+        )
+
+
+def _clusters(inventory: Inventory) -> list[str]:
+    return sorted(one.name for one in inventory.of("Cluster") if not isinstance(one.name, Unknown))
+
+
 def _regions(inventory: Inventory) -> list[str]:
-    return sorted({pool.spec.region for pool in inventory.of(fleet.POOL) if pool.spec.region})
+    regions = {pool.spec.region for pool in inventory.of(fleet.POOL)}
+    return sorted(region for region in regions if region and not isinstance(region, Unknown))
 
 
 def _missing(inventory: Inventory, pool: Declaration, field: str, code: Code, known: list[str]) -> Diagnostic:

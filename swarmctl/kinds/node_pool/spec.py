@@ -12,7 +12,7 @@ Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
 Memory = Annotated[
     str,
     msgspec.Meta(
-        pattern="^[1-9][0-9]*(Ki|Mi|Gi|Ti)$",
+        pattern="^[1-9][0-9]{0,17}(Ki|Mi|Gi|Ti)$",
         extra_json_schema={"patternErrorMessage": "a whole number and Ki, Mi, Gi or Ti, such as `512Mi` or `80Gi`"},
     ),
 ]
@@ -29,7 +29,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
         Memory | None,
         msgspec.Meta(
             description="Memory each machine may use: a whole number with `Ki`, `Mi`, `Gi` or `Ti` (powers of 1024 "
-            "bytes). Left out: no limit.",
+            "bytes), at most 64Ti; machines of the lab need 16Mi. Left out: no limit.",
             examples=["512Mi", "80Gi"],
         ),
     ] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from swarmctl.declarations import fleet
-from swarmctl.declarations.declaration import Declaration, Inventory
+from swarmctl.declarations.declaration import Declaration, Inventory, Unknown, is_known
 from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
 from swarmctl.kinds.security_policy.spec import Flow
 from swarmctl.mesh.selectors import matches
@@ -75,6 +75,17 @@ Wrong: a SecurityPolicy `strict`, and every Cluster with `securityPolicy: baseli
 Right: `securityPolicy: strict` in a Cluster, or the policy removed
 """,
 )
+WIREGUARD_PORT = Code(
+    "SW3307",
+    "flow to the port that WireGuard listens on",
+    """WireGuard listens on the mesh's `listenPort` over UDP on every machine, at all of its addresses. No service can
+have that port too, so the flow leads to nobody; and a service that wants it would keep the mesh from starting.
+
+Wrong: a Mesh with `listenPort: 51820`, and `{name: game, protocol: udp, ports: [51820]}` or `ports: [51000-52000]`
+
+Right: `ports: [51821]`, `ports: [51000-51819, 51821-52000]`, or another `listenPort`
+""",
+)
 
 
 def check(inventory: Inventory) -> Iterator[Diagnostic]:
@@ -85,7 +96,8 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         for index, flow in enumerate(flows):
             yield from _ports(policy, index, flow)
         yield from _overlaps(policy, flows)
-        if inventory.complete:
+        yield from _wireguard(inventory, policy, flows)
+        if inventory.knows("Cluster", fleet.POOL, "Stack"):
             yield from _selectors(inventory, policy, flows)
 
 
@@ -182,10 +194,56 @@ def _shared(flows: list[Flow], earlier: int, index: int) -> Iterator[tuple[int, 
                 yield earlier, item, _common(port, other)
 
 
+def _wireguard(inventory: Inventory, policy: Declaration, flows: list[Flow]) -> Iterator[Diagnostic]:
+    """Flows over UDP to machines that have the port for WireGuard; each item of `ports` is told once."""
+    meshes: dict[str, set[str]] = {}
+    for cluster in inventory.of("Cluster"):
+        if cluster.spec.security_policy == policy.name:
+            meshes.setdefault(cluster.spec.mesh, set()).add(cluster.name)
+    told: set[tuple[int, int]] = set()
+    for name, clusters in meshes.items():
+        mesh = inventory.get("Mesh", name)
+        if mesh is None:
+            continue
+        sets = fleet.label_sets(inventory, clusters)
+        port = mesh.spec.listen_port
+        for index, flow in enumerate(flows):
+            if flow.protocol != "udp" or not any(matches(flow.to, labels) for labels in sets):
+                continue
+            for item, ports in enumerate(flow.ports):
+                first, last = _span(ports)
+                if first <= port <= last and (index, item) not in told:
+                    told.add((index, item))
+                    yield _taken(policy, mesh, index, item, flow)
+
+
+def _taken(policy: Declaration, mesh: Declaration, index: int, item: int, flow: Flow) -> Diagnostic:
+    port = mesh.spec.listen_port
+    first, last = _span(flow.ports[item])
+    sides = [(first, port - 1), (port + 1, last)]
+    around = ", ".join(f"{low}-{high}" if low < high else f"{low}" for low, high in sides if low <= high)
+    written = mesh.written("spec", "listenPort")
+    return Diagnostic(
+        WIREGUARD_PORT,
+        f"the flow `{flow.name}` goes to UDP port {port}, and there WireGuard listens for the Mesh `{mesh.name}`",
+        policy.value(*_FLOWS, index, "ports", item),
+        label=f"port {port} is taken",
+        help=f"write `ports: [{around}]`" if around else f"take another port, or another `listenPort` than {port}",
+        related=(
+            Related(
+                mesh.value("spec", "listenPort") if written else mesh.value("metadata", "name"),
+                "WireGuard's port" if written else f"the mesh; its `listenPort` is {port} when left out",
+            ),
+        ),
+    )
+
+
 def _selectors(inventory: Inventory, policy: Declaration, flows: list[Flow]) -> Iterator[Diagnostic]:
     """Flows go to machines under this policy, from machines on the meshes that those are on."""
     own = [cluster for cluster in inventory.of("Cluster") if cluster.spec.security_policy == policy.name]
     if not own:
+        if isinstance(policy.name, Unknown):
+            return
         yield Diagnostic(
             UNUSED,
             f"no Cluster uses the SecurityPolicy `{policy.name}`",
@@ -201,7 +259,7 @@ def _selectors(inventory: Inventory, policy: Declaration, flows: list[Flow]) -> 
     sources = fleet.label_sets(inventory, around)
     for index, flow in enumerate(flows):
         for field, selector, sets in (("from", flow.from_, sources), ("to", flow.to, targets)):
-            if selector and sets and not any(matches(selector, labels) for labels in sets):
+            if selector and is_known(selector) and sets and not any(matches(selector, labels) for labels in sets):
                 yield _selects_nothing(policy, flow, (*_FLOWS, index, field), selector, sets)
 
 

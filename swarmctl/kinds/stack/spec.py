@@ -11,8 +11,12 @@ from swarmctl.declarations.declaration import LabelKey, LabelValue, Name
 FileUrl = Annotated[
     str,
     msgspec.Meta(
-        pattern="^file://.+",
-        extra_json_schema={"patternErrorMessage": "`file://` and a folder, such as `file:///srv/swarm/state`"},
+        # A colon, `@`, `?`, `#` or `%` would make it the URL of something else: a host, a user, a query.
+        pattern=r"^file://(~/)?[^\x00-\x1f\x7f~:@?#%\\][^\x00-\x1f\x7f:@?#%\\]*$",
+        extra_json_schema={
+            "patternErrorMessage": "`file://` and a folder: absolute (`file:///srv/state`), in the home directory "
+            "(`file://~/state`) or relative to the stack's folder (`file://state`), without host, query or `%`"
+        },
     ),
 ]
 
