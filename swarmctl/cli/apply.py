@@ -61,7 +61,7 @@ def command(context: Context, yes: bool, saved: Path | None, format_: str) -> No
     if format_ == "json":
         from swarmctl.reports import json_v1
 
-        print_out(json_v1.text(json_v1.run(run)))
+        print_out(json_v1.text(json_v1.apply(run)))
     else:
         from swarmctl.reports.outcome import render as render_outcome
 

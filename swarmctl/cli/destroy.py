@@ -52,7 +52,7 @@ def command(context: Context, yes: bool, format_: str) -> None:
     if format_ == "json":
         from swarmctl.reports import json_v1
 
-        print_out(json_v1.text(json_v1.run(run)))
+        print_out(json_v1.text(json_v1.destroy(run)))
     else:
         from swarmctl.reports.outcome import render as render_outcome
 

@@ -1,8 +1,6 @@
-"""The JSON documents of planning and changing, version 1. Fields are added, never renamed, within a version.
+"""The JSON documents of planning and changing, version 1; docs/json.md names every field.
 
-`swarmctl/plan/v1`: `plan` and `apply --plan`; see `plans/encode.py`.
-`swarmctl/apply/v1`: `apply` and `destroy`: stack, done (counts by action), changes, failures, interrupted, seconds.
-`swarmctl/drift/v1`: `drift`: stack, summary, drift, notes.
+Fields are added, never renamed, within a version.
 """
 
 from __future__ import annotations
@@ -42,10 +40,19 @@ def drift(plan: Plan) -> dict[str, Any]:
     }
 
 
-def run(run: Run) -> dict[str, Any]:
+def apply(run: Run) -> dict[str, Any]:
     """`swarmctl/apply/v1`."""
+    return _run("swarmctl/apply/v1", run)
+
+
+def destroy(run: Run) -> dict[str, Any]:
+    """`swarmctl/destroy/v1`: the same fields under a name of its own, so that the two can be told apart."""
+    return _run("swarmctl/destroy/v1", run)
+
+
+def _run(schema: str, run: Run) -> dict[str, Any]:
     return {
-        "schema": "swarmctl/apply/v1",
+        "schema": schema,
         "stack": run.plan.stack,
         "done": {action.value: run.count(action) for action in Action},
         "changes": [encode.change(change) for change in run.changes],

@@ -1,0 +1,173 @@
+"""docs/json.md names every field of every JSON document with its type, and no field that there isn't."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmctl import cli, kinds
+from swarmctl.backends.base import Check
+from swarmctl.operations.doctor import Area
+from swarmctl.operations.graph import picture
+from swarmctl.operations.running import Run
+from swarmctl.operations.validate import validate
+from swarmctl.plans import file as plan_file
+from swarmctl.plans.model import Preconditions
+from swarmctl.reports import diagnostics, doctor, graph, json_v1
+from swarmctl.reports.status_json import to_json as status_json
+from tests.reports.plans import EVERYTHING, NOTHING
+from tests.reports.test_snapshots import Failure
+from tests.status.test_report import see, troubled
+from tests.status.world import declared
+
+ROOT = Path(__file__).parents[2]
+TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", type(None): "null"}
+
+
+@cache
+def documented() -> dict[str, dict[str, str]]:
+    """Type by field by schema, as the page has them."""
+    found: dict[str, dict[str, str]] = {}
+    for section in re.split(r"(?m)^## ", (ROOT / "docs" / "json.md").read_text())[1:]:
+        name, _, body = section.partition("\n")
+        rows = re.findall(r"(?m)^\| `([^`]+)` \| ([^|]+) \|", body)
+        assert len({field for field, _ in rows}) == len(rows), f"a field of {name} is there twice"
+        found[name] = dict(rows)
+    return found
+
+
+def fields(value: Any, known: dict[str, str], path: str = "") -> Iterator[tuple[str, str]]:
+    """Every field of a document with its type, but nothing within what is said to be any."""
+    for key, child in value.items():
+        prefix = f"{path}.{key}" if path else key
+        if f"{path}.*" in known:
+            prefix = f"{path}.*"
+        yield from _field(child, known, prefix)
+
+
+def _field(child: Any, known: dict[str, str], path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(child, list):
+        inner = {"object" if isinstance(item, dict) else TYPES.get(type(item), "list") for item in child}
+        yield path, f"list of {' or '.join(sorted(inner))}" if inner else "list"
+    else:
+        yield path, TYPES[type(child)]
+    if known.get(path, "").endswith("any"):
+        return
+    for item in child if isinstance(child, list) else [child]:
+        if isinstance(item, dict):
+            yield from fields(item, known, f"{path}[]" if isinstance(child, list) else path)
+
+
+def fits(seen: str, written: str) -> bool:
+    """Whether a value of the type `seen` may stand where the page says `written`."""
+    if written == "any" or (written == "list of any" and seen.startswith("list")):
+        return True
+    if seen == "list":
+        return written.startswith("list of ")
+    return seen in written.split(" or ") or (seen == "integer" and "number" in written.split(" or "))
+
+
+def compare(name: str, *documents: Any) -> None:
+    """Expect these documents to have all the fields of the page, in their types, and no others."""
+    known, seen = documented()[name], dict[str, set[str]]()
+    for document in documents:
+        plain = json.loads(document if isinstance(document, str) else json.dumps(document))
+        assert plain["schema"] == name
+        for field, type_ in fields(plain, known):
+            seen.setdefault(field, set()).add(type_)
+    assert set(seen) - set(known) == set(), "not documented"
+    assert set(known) - set(seen) == set(), "documented, and never there"
+    wrong = {field: types for field, types in seen.items() if not all(fits(one, known[field]) for one in types)}
+    assert not wrong, "of another type"
+
+
+def test_every_schema_that_the_source_names_is_documented() -> None:
+    named = {
+        match
+        for file in (ROOT / "swarmctl").rglob("*.py")
+        for match in re.findall(r"swarmctl/[a-z]+/v\d+", file.read_text())
+    }
+    assert named == set(documented())
+
+
+def test_plan() -> None:
+    compare("swarmctl/plan/v1", *saved_and_printed())
+
+
+def saved_and_printed() -> tuple[Any, Any]:
+    path = Path("plan.json")
+    plan_file.save(path, EVERYTHING, Preconditions("d", "g", "s", {"swarmctl": "1"}))
+    return path.read_text(), json_v1.plan(NOTHING)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_drift() -> None:
+    compare("swarmctl/drift/v1", json_v1.drift(EVERYTHING), json_v1.drift(NOTHING))
+
+
+def runs() -> list[Run]:
+    failure: Any = Failure("nodepool/control[1]", "control-1", "no space")
+    return [Run(NOTHING), Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3)]
+
+
+def test_apply_and_destroy() -> None:
+    compare("swarmctl/apply/v1", *map(json_v1.apply, runs()))
+    compare("swarmctl/destroy/v1", *map(json_v1.destroy, runs()))
+    assert {**documented()["swarmctl/apply/v1"]} == documented()["swarmctl/destroy/v1"]
+
+
+def test_status() -> None:
+    compare("swarmctl/status/v1", status_json(see(troubled())), status_json(see(troubled(), probe=False)))
+
+
+def test_graph() -> None:
+    compare("swarmctl/graph/v1", graph.to_json(picture(declared(hubs="control"))))
+
+
+def test_validate() -> None:
+    folders = sorted((ROOT / "swarmctl" / "kinds").glob("*/examples/bad"))
+    assert len(folders) == len(kinds.registry())
+    compare("swarmctl/validate/v1", *(diagnostics.to_json(validate(folder).diagnostics) for folder in folders))
+
+
+def test_fmt(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.yaml").write_text("b:    1\n")
+    Path("c.yaml").write_text("? a\n: 1\n")
+    cli.run(["fmt", "--check", "--format", "json"])
+    compare("swarmctl/fmt/v1", capsys.readouterr().out)
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = []
+    for subject in ([], ["SW2104"], *([kind] for kind in kinds.registry()), ["Mesh.spec.mtu"], ["Mesh.spec.topology"]):
+        assert cli.run(["explain", *subject, "--format", "json"]) == 0
+        documents.append(capsys.readouterr().out)
+    compare("swarmctl/explain/v1", *documents)
+
+
+def test_doctor() -> None:
+    areas = [Area("tools", (Check("ip", True, "/bin/ip"), Check("wg", False, "not found", "apt-get install it")))]
+    compare("swarmctl/doctor/v1", doctor.to_json(areas))
+
+
+def test_engine_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from swarmctl.engine import install
+
+    engine = install.Engine(tmp_path / "pulumi", "3.259.0", "PATH")
+    monkeypatch.setattr(install, "locate", lambda: engine)
+    assert cli.run(["engine", "path", "--format", "json"]) == 0
+    compare("swarmctl/engine/v1", capsys.readouterr().out)
+    assert cli.run(["version", "--format", "json"]) == 0
+    compare("swarmctl/version/v1", capsys.readouterr().out)
