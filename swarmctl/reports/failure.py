@@ -15,7 +15,8 @@ _log = logging.getLogger(__name__)
 
 def show_error(error: SwarmError) -> None:
     """Print an error that ends the run to standard error; every diagnostic of invalid declarations, with excerpts."""
-    _log.debug("the run ends with exit code %d", error.exit_code, exc_info=error)
+    told = "".join(f"\n  {line}" for line in error.details)
+    _log.debug("the run ends with exit code %d: %s%s", error.exit_code, error.message, told, exc_info=error)
     color = look(sys.stderr).color
     if isinstance(error, InvalidDeclaration) and error.diagnostics:
         from swarmctl.reports.diagnostics import render_text

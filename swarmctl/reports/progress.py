@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ PAST = {
     Action.SAME: "unchanged",
 }
 NEWLINE = "\n"
+_log = logging.getLogger(__name__)
 _MOST_RUNNING = 12
 _MOST_FINISHED = 5
 _TURNING = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -96,7 +98,9 @@ class Progress:
         self.pause()
 
     def emit(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event, and leave it in the log of a `--debug` run."""
+        if not isinstance(event, Downloaded):
+            _log.debug("%s", event)
         with self._lock:
             self._board.take(event, self._clock())
             line = self._line(event)

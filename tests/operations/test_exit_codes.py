@@ -275,3 +275,16 @@ def test_a_reader_that_goes_away_does_not_stop_an_apply(world: World, monkeypatc
         monkeypatch.setattr("sys.stdout", closed)
         assert cli.run(["apply", "--yes"]) == 0
     assert world.done == ["update"]
+
+
+def test_the_log_has_every_step_and_what_the_engine_complained_of(
+    world: World, caplog: pytest.LogCaptureFixture, capsys: Out
+) -> None:
+    caplog.set_level("DEBUG")
+    assert cli.run(["apply", "--yes"]) == 0
+    assert "StepEnded(address='mesh/backbone[workers-0/peers]'" in caplog.text
+    world.error = WorldUnreadable("the engine failed", details=["error: the snapshot is odd", "  at the second line"])
+    assert cli.run(["plan"]) == 8
+    assert "exit code 8: the engine failed" in caplog.text
+    assert "error: the snapshot is odd" in caplog.text
+    assert "at the second line" in caplog.text
