@@ -19,7 +19,7 @@ LABEL = 7.2
 LINES = 27.0
 """Height of a node's label: name and address."""
 LANES = 110.0
-"""Room beside the cards of a region."""
+"""Room beside the cards of a region for flows between them."""
 PITCH = 13.0
 """Distance of the dots in a pool that is drawn without names."""
 
@@ -124,15 +124,17 @@ class Layout:
         return Point(radius * math.cos(angle), radius * math.sin(angle))
 
 
-def lay_out(picture: Picture) -> Layout:
+def lay_out(picture: Picture, *, flows: bool = False) -> Layout:
     """All nodes on one ring, by region and pool, their names outside of it and the tunnels inside, so that they never
     meet; a crowded mesh as a card per pool and a dot per node, regions on an ellipse."""
-    return _regions_around(picture) if picture.crowded else _ring(picture)
+    return _regions_around(picture, LANES if flows else 0.0) if picture.crowded else _ring(picture)
 
 
-def _regions_around(picture: Picture) -> Layout:
+def _regions_around(picture: Picture, lanes: float) -> Layout:
     groups = picture.groups
-    drafts = {region: _cards({group: groups[group] for group in inside}) for region, inside in picture.regions.items()}
+    drafts = {
+        region: _cards({group: groups[group] for group in inside}, lanes) for region, inside in picture.regions.items()
+    }
     places = _around([Box(0, 0, box.width, box.height) for box, _, _ in drafts.values()])
     layout = Layout(Box(0, 0, 0, 0), {})
     for (region, (box, cards, spots)), corner in zip(drafts.items(), places, strict=True):
@@ -235,7 +237,7 @@ def _spread(wanted: Sequence[float], apart: float, middle: float) -> list[float]
     return placed
 
 
-def _cards(groups: dict[Group, list[Node]]) -> Draft:
+def _cards(groups: dict[Group, list[Node]], lanes: float) -> Draft:
     cards: dict[Group, Box] = {}
     spots: dict[str, Spot] = {}
     top = 46.0
@@ -252,7 +254,7 @@ def _cards(groups: dict[Group, list[Node]]) -> Draft:
     width = max(card.width for card in cards.values())
     cards = {group: Box(card.x, card.y, width, card.height) for group, card in cards.items()}
     # Flows between pools of the same region have their lanes beside the cards.
-    return Box(0, 0, width + 32 + (LANES if len(cards) > 1 else 0), top - 48), cards, spots
+    return Box(0, 0, width + 32 + (lanes if len(cards) > 1 else 0), top - 48), cards, spots
 
 
 def _around(boxes: Sequence[Box]) -> list[Point]:

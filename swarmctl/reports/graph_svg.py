@@ -23,7 +23,8 @@ text { font-family: ui-sans-serif, system-ui, -apple-system, "Segoe UI", Helveti
 .name { font-size: 12px; font-weight: 600 } .halo { stroke: #f6f8fa; stroke-width: 4px; paint-order: stroke }
 .band { fill: none; stroke: #f6f8fa; stroke-width: 32px; stroke-linecap: round; stroke-linejoin: round }
 .edge { fill: none; stroke: #d0d7de; stroke-width: 34px; stroke-linecap: round; stroke-linejoin: round }
-.tunnel { stroke: #6e7781; fill: none; stroke-linecap: round } .dot { stroke: #ffffff; stroke-width: 1.5 }
+.tunnel { stroke: #6e7781; fill: none; stroke-linecap: round } .leader { stroke: #8b949e; stroke-width: 0.8; fill: none }
+.dot { stroke: #ffffff; stroke-width: 1.5 }
 .ring { fill: none; stroke-width: 2 } .count { fill: #ffffff; stroke: #d0d7de }
 .flow { stroke: #0969da; stroke-width: 1.6; stroke-dasharray: 5 4; fill: none } .arrow, .allowed { fill: #0969da }
 @media (prefers-color-scheme: dark) {
@@ -38,7 +39,7 @@ text { fill: #e6edf3 } .page { fill: #0d1117 } .region { fill: #161b22; stroke: 
 
 def render(picture: Picture, *, flows: bool) -> str:
     """The whole file."""
-    layout = lay_out(picture)
+    layout = lay_out(picture, flows=flows)
     bounds = layout.bounds
     legend = list(_legend(picture, flows))
     told = max((len(_told(flow)) * 6.1 + 32 for flow in picture.flows if flows), default=0.0)

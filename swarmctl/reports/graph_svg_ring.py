@@ -13,6 +13,9 @@ from swarmctl.reports.svg import clean, pill, pill_size, quadratic, text
 LANE = 20.0
 """Between two flows, and from the ring to the first of them."""
 
+FAR = 38.0
+"""A label further from its node than this is joined to it by a line."""
+
 
 def draw(picture: Picture, layout: Layout, colors: Mapping[Group, str], *, flows: bool) -> Iterator[str]:
     """Everything, from back to front."""
@@ -111,12 +114,15 @@ def _node(node: Node, layout: Layout, color: str) -> Iterator[str]:
     x, y = spot.point.x, spot.point.y
     told = ", ".join([node.name, f"pool {node.pool}", *(["hub"] if node.hub else []), *node.addresses])
     yield f"<g><title>{clean(told)}</title>"
-    yield f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="9" fill="{color}"/>'
-    if node.hub:
-        yield f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="13" stroke="{color}"/>'
     if spot.label is not None:
+        beside = Point(spot.label.x + {"start": -3, "end": 3}.get(spot.anchor, 0), spot.label.y - 4)
+        if spot.anchor != "middle" and math.dist((x, y), (beside.x, beside.y)) > FAR:
+            yield f'<path class="leader" d="M{x:.1f} {y:.1f}L{beside.x:.1f} {beside.y:.1f}"/>'
         details = " ".join([*(["hub"] if node.hub else []), *node.addresses[:1]])
         yield text(spot.label.x, spot.label.y, node.name, "name", anchor=spot.anchor)
         if details:
             yield text(spot.label.x, spot.label.y + 14, details, "small muted", anchor=spot.anchor)
+    yield f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="9" fill="{color}"/>'
+    if node.hub:
+        yield f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="13" stroke="{color}"/>'
     yield "</g>"

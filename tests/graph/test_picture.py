@@ -276,6 +276,15 @@ def test_no_label_reaches_into_the_ring_where_tunnels_and_flows_run(count: int) 
         assert math.hypot(nearest.x, nearest.y) > radius
 
 
+def test_a_label_that_had_to_move_away_is_joined_to_its_node() -> None:
+    assert 'class="leader"' not in render(seen(), "svg", flows=False)
+    drawn = render(seen(MIDDLE), "svg", flows=False)
+    starts = {(float(x), float(y)) for x, y in re.findall(r'class="leader" d="M([-\d.]+) ([-\d.]+)L', drawn)}
+    spots = lay_out(seen(MIDDLE)).spots
+    assert (round(spots["control-1"].point.x, 1), round(spots["control-1"].point.y, 1)) in starts
+    assert len(starts) < len(spots) / 2
+
+
 @pytest.mark.parametrize("pools", [None, MIDDLE, LARGE], ids=["small", "middle", "large"])
 def test_every_flow_is_drawn_and_named_those_within_a_pool_too(pools: Any) -> None:
     shown = seen(pools)
