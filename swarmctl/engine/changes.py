@@ -6,7 +6,7 @@ The differences come from the same `ResourceType.diff` that decided in the provi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from swarmctl.engine.events import REPLACING, Gathered, Op, State, Step
@@ -16,6 +16,8 @@ from swarmctl.plans.model import Action, Change, DriftedProperty, HostEffect, Pr
 
 Json = Any
 _MISSING = object()
+_NAMED = 5
+"""Addresses in a note; the plan has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ def places(graph: Graph | None, recorded: Mapping[str, Mapping[str, Json]]) -> d
         if inputs.get("node") and address.startswith("nodepool/")
     }
     if graph is not None:
+        pools = {machine.pool: machine.cluster for machine in graph.exported(Machine)}
+        clusters = set(pools.values())
+        # Machines don't record their cluster. That of their pool is it, or the only one that there is.
+        only = next(iter(clusters)) if len(clusters) == 1 else ""
+        found = {
+            name: replace(place, cluster=place.cluster or pools.get(place.pool, only)) for name, place in found.items()
+        }
         found |= {
             machine.name: Place(machine.name, machine.cluster, machine.pool) for machine in graph.exported(Machine)
         }
@@ -151,7 +160,7 @@ def drift(gathered: Gathered, context: Context) -> tuple[DriftedProperty, ...]:
 
 def _drift(step: Step, context: Context) -> list[DriftedProperty]:
     node = context.place(step).node
-    if step.old is None:
+    if step.old is None or step.begun:  # what was never made to the end was never applied
         return []
     if step.new is None:
         return [DriftedProperty(step.address, step.type, node, "", shown(step.old.inputs, None), None)]
@@ -174,6 +183,16 @@ def _drift(step: Step, context: Context) -> list[DriftedProperty]:
         )
         for path, before, after in paths
     ]
+
+
+def notes(gathered: Gathered) -> tuple[str, ...]:
+    """What was begun and is not there: it differs from what is declared, and yet nothing has drifted."""
+    begun = sorted(step.address for step in gathered.refreshed.values() if step.begun)
+    if not begun:
+        return ()
+    more = f" and {len(begun) - _NAMED:,} more" if len(begun) > _NAMED else ""
+    was = "was" if len(begun) == 1 else "were"
+    return (f"{', '.join(begun[:_NAMED])}{more} {was} begun by an earlier run, which failed or was cut off in it",)
 
 
 def at(value: Json, path: Sequence[str]) -> Json:

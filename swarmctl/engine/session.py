@@ -107,6 +107,7 @@ class Session:
             changes=changes.changes(gathered, context),
             same=gathered.same,
             drift=changes.drift(gathered, context),
+            notes=changes.notes(gathered),
         )
 
     def drift(self) -> Plan:
@@ -115,8 +116,9 @@ class Session:
         with self._scratch() as space:
             gathered = self._run(space, ["refresh", "--preview-only"], context, "reading the world", 0)
         found = changes.drift(gathered, context)
-        same = len(gathered.refreshed) - len({drifted.address for drifted in found})
-        return Plan(stack=self._store.identity, changes=(), same=same, drift=found)
+        whole = sum(not step.begun for step in gathered.refreshed.values())
+        same = whole - len({drifted.address for drifted in found})
+        return Plan(self._store.identity, (), same, drift=found, notes=changes.notes(gathered))
 
     def update(self, graph: Graph) -> Outcome:
         """Make it so; what does not depend on a failure goes on. Failures of resources are in the outcome.

@@ -175,6 +175,19 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
+def words(value: Json) -> str:
+    """A value in an effect, as one would write it in YAML."""
+    if value is UNKNOWN:
+        return "(known after apply)"
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {words(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(words, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def differences(
     old: Mapping[str, Json],
     new: Mapping[str, Json],

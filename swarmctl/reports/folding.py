@@ -30,24 +30,26 @@ class Fold:
         return self.changes[0]
 
 
+_ORDINAL = re.compile(r"(/[a-z0-9-]+)\[\d+\]")
+"""The end of the address of a machine that is one of a count: `nodepool/workers[0]`."""
 _WORD = re.compile(r"[\w-]+")
 
 
-def fold(changes: Iterable[Change]) -> list[Fold]:
-    """Fold changes of one pool, in the order in which each first appears.
+def fold(changes: Iterable[Change], names: Iterable[str] = ()) -> list[Fold]:
+    """Fold changes of one pool, in the order in which each first appears; `names` are other nodes they may speak of.
 
-    Updates and replacements fold only when they change the same, but for their own node's name. Creations and removals
-    also fold when they are alike: names of nodes and addresses may differ, since every node has its own.
+    They fold when they are alike: names of nodes and addresses may differ, since every node has its own, and so may the
+    number of peers that the same happens to.
     """
     changes = list(changes)
-    mask = _Mask({change.node for change in changes})
+    mask = Mask({*names, *(change.node for change in changes)} - {""})
     groups: dict[Any, list[Change]] = {}
     for position, change in enumerate(changes):
         groups.setdefault(_likeness(change, mask) if change.node else position, []).append(change)
     return [Fold(tuple(group), _all_the_same(group)) for group in groups.values()]
 
 
-class _Mask:
+class Mask:
     """Replaces addresses and names of nodes in a text; texts come again and again, so results are kept."""
 
     def __init__(self, names: set[str]) -> None:
@@ -58,19 +60,27 @@ class _Mask:
         masked = self._kept.get(text)
         if masked is None:
             masked = _WORD.sub(lambda word: "\0node" if word[0] in self._names else word[0], text)
+            masked = _ORDINAL.sub(r"\1[]", masked)
             masked = self._kept[text] = _ADDRESS.sub("\0address", masked)
         return masked
 
 
-def _likeness(change: Change, mask: _Mask) -> Any:
+def _likeness(change: Change, mask: Mask) -> Any:
     if change.action in (Action.UPDATE, Action.REPLACE):
-        return _identity(change)
-    effects = sorted((effect.action, mask(effect.text)) for effect in change.effects)
+        properties = frozenset(likeness(diff, mask, effects=bool(change.effects)) for diff in change.properties)
+        effects = frozenset((effect.action, mask(effect.text)) for effect in change.effects)
+        return (change.action, change.type, properties, effects, mask(change.impact), change.drifted)
+    lines = sorted((effect.action, mask(effect.text)) for effect in change.effects)
     # With effects the properties are not shown, so they need not agree either.
-    properties = (
-        () if effects else tuple((diff.path, diff.action, mask(repr(diff.after))) for diff in change.properties)
-    )
-    return (change.action, change.type, tuple(effects), properties, mask(change.impact), change.drifted)
+    shown = () if lines else tuple((diff.path, diff.action, mask(repr(diff.after))) for diff in change.properties)
+    return (change.action, change.type, tuple(lines), shown, mask(change.impact), change.drifted)
+
+
+def likeness(diff: PropertyDiff, mask: Mask, *, effects: bool = False) -> Any:
+    """What it has in common with the differences of other nodes, or of other peers of the same node."""
+    words = delta(diff.before, diff.after) if effects and diff.action == "update" else ""
+    values = (mask(words),) if words else (mask(repr(diff.before)), mask(repr(diff.after)))
+    return (mask(diff.path), diff.action, values, diff.replaces, diff.reason)
 
 
 def _all_the_same(changes: list[Change]) -> bool:

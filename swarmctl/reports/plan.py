@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Any, TypeVar
 
 from swarmctl.plans.model import Action, Change, HostEffect, Plan, PropertyDiff
 from swarmctl.reports import drift
 from swarmctl.reports.console import amount, names, paint, safe
-from swarmctl.reports.folding import Fold, fold
+from swarmctl.reports.folding import Fold, Mask, fold, likeness
 from swarmctl.reports.values import delta, show
 
 COLORS = {
@@ -36,7 +37,7 @@ def render(plan: Plan, *, color: bool, width: int) -> str:
     for title, actions in _SECTIONS:
         chosen = [change for change in plan.changes if change.action in actions]
         if chosen:
-            lines += [paint(title, "bold", color=color), *_groups(chosen, color, width), ""]
+            lines += [paint(title, "bold", color=color), *_groups(chosen, set(plan.nodes), color, width), ""]
     lines += [f"{paint('note:', 'cyan', color=color)} {safe(note)}" for note in plan.notes]
     lines.append(summary(plan, color=color))
     return "\n".join(lines) + "\n"
@@ -71,15 +72,15 @@ def _disruption(changes: Iterable[Change]) -> str:
     return f"disrupts {amount(len(nodes), 'node')}" if nodes else f"disrupts {amount(len(hit), 'resource')}"
 
 
-def _groups(changes: Sequence[Change], color: bool, width: int) -> Iterator[str]:
+def _groups(changes: Sequence[Change], nodes: set[str], color: bool, width: int) -> Iterator[str]:
     def place(change: Change) -> tuple[str, str]:
         return (change.cluster, change.pool)
 
     for (cluster, pool), members in groupby(sorted(changes, key=place), key=place):
         if heading := " / ".join(part for part in (cluster, pool) if part):
             yield f"  {paint(safe(heading), 'cyan', color=color)}"
-        for folded in fold(_in_order(list(members))):
-            yield from _change(folded, color, width)
+        for folded in fold(_in_order(list(members)), nodes):
+            yield from _change(folded, Mask(nodes), color, width)
 
 
 def _in_order(changes: list[Change]) -> list[Change]:
@@ -95,7 +96,7 @@ def _in_order(changes: list[Change]) -> list[Change]:
     return sorted(changes, key=key)
 
 
-def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:
+def _change(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
     change = folded.first
     sign = f"{change.action.glyph} {change.action.value}"
     sign = paint(f"{sign:<9}", COLORS[change.action], "bold", color=color)
@@ -109,7 +110,7 @@ def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:
             if folded.exact
             else (f"      alike on {count}, with names and addresses of their own: {safe(nodes)}")
         )
-    details = [*_properties(folded, color, width), *_effects(change, color)]
+    details = [*_properties(folded, mask, color, width), *_effects(change, mask, color)]
     whole = change.action in (Action.UPDATE, Action.REPLACE) or len(details) <= MOST_LINES
     yield from details if whole else details[: MOST_LINES - 1]
     if not whole:
@@ -119,15 +120,31 @@ def _change(folded: Fold, color: bool, width: int) -> Iterator[str]:
         yield f"      {paint('disrupts:', 'yellow', color=color)} {safe(change.impact)}"
 
 
-def _properties(folded: Fold, color: bool, width: int) -> Iterator[str]:
+def _properties(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
     """Before → after per property. What a creation or removal lands on a host says the same in fewer words."""
     change = folded.first
     if change.action in (Action.CREATE, Action.DELETE) and change.effects:
         return
-    for diff in change.properties:
+    for diff, more in _alike(change.properties, lambda diff: likeness(diff, mask)):
         # Of values that are each node's own only what all of them gain and lose can be shown for all.
         common = delta(diff.before, diff.after) if len(folded.changes) > 1 and change.effects else ""
-        yield from _property(diff, common, color, width)
+        lines = list(_property(diff, common, color, width))
+        yield from [*lines[:-1], lines[-1] + _more(more, color)]
+
+
+T = TypeVar("T")
+
+
+def _alike(items: Iterable[T], key: Callable[[T], Any]) -> list[tuple[T, int]]:
+    """The first of those that are alike, and how many more there are."""
+    groups: dict[Any, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return [(group[0], len(group) - 1) for group in groups.values()]
+
+
+def _more(count: int, color: bool) -> str:
+    return paint(f"  (and {count:,} more alike)", "dim", color=color) if count else ""
 
 
 def _property(diff: PropertyDiff, common: str, color: bool, width: int) -> Iterator[str]:
@@ -152,12 +169,27 @@ def _property(diff: PropertyDiff, common: str, color: bool, width: int) -> Itera
         yield from (f"{head}{tail}", f"          {before}", f"        → {after}")
 
 
-def _effects(change: Change, color: bool) -> Iterator[str]:
-    if not change.effects:
+def _effects(change: Change, mask: Mask, color: bool) -> Iterator[str]:
+    told = change.properties if change.action is Action.UPDATE else ()
+    effects = [effect for effect in change.effects if not any(_repeats(effect, diff) for diff in told)]
+    if not effects:
         return
     yield f"      {f'on {safe(change.node)}' if change.node else 'there'}:"
-    for effect in change.effects:
-        yield f"        {_effect(effect, color)}"
+    for effect, more in (
+        _alike(effects, lambda effect: (effect.action, mask(effect.text)))
+        if told
+        else ((effect, 0) for effect in effects)
+    ):
+        yield f"        {_effect(effect, color)}{_more(more, color)}"
+
+
+def _repeats(effect: HostEffect, diff: PropertyDiff) -> bool:
+    """Whether the effect says no more than the property's own line."""
+    before, after = show(diff.before), show(diff.after)
+    return (
+        effect.action == diff.action == "update"
+        and re.search(rf"(?<!\S){re.escape(before)}s? → {re.escape(after)}s?$", effect.text) is not None
+    )
 
 
 def _effect(effect: HostEffect, color: bool) -> str:

@@ -23,6 +23,8 @@ from swarmctl.state.checkpoint import PREFIX, StateUnreadable, address_of, decod
 from swarmctl.state.files import write
 
 Json = Any
+BEGUN = {"initErrors": ["a run that was cut off had begun to create it"]}
+"""As the engine marks what failed while it was created; the next refresh takes the mark away."""
 PROVIDER = "pulumi:providers:swarm"
 """The type under which the engine records our provider."""
 
@@ -38,7 +40,7 @@ def recovered(document: dict[str, Json]) -> dict[str, Json]:
     for operation in deployment.pop("pending_operations"):
         resource = operation["resource"]
         if operation["type"] == "creating" and resource["type"].startswith(PREFIX):
-            _insert(resources, resource | {"id": address_of(resource["urn"])})
+            _insert(resources, resource | {"id": address_of(resource["urn"]), **BEGUN})
     return document
 
 
@@ -66,7 +68,9 @@ def adopted(document: dict[str, Json], resources: Sequence[Mapping[str, Json]]) 
     for resource in resources:
         urns = {it["urn"] for it in known}
         if provider is not None and urns.issuperset([resource["parent"], *resource["dependencies"]]):
-            _insert(known, {"custom": True, "id": address_of(resource["urn"]), "provider": provider, **resource})
+            _insert(
+                known, {"custom": True, "id": address_of(resource["urn"]), "provider": provider, **BEGUN, **resource}
+            )
     return document
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from swarmctl.engine import changes
 from swarmctl.engine.events import Gatherer, Moment, Op, Step
+from swarmctl.engine.install import Engine
+from swarmctl.engine.session import EngineFailed, Session
 from swarmctl.graph.model import Address, Graph, Machine
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.plans.model import Action, DriftedProperty, PropertyDiff
 from swarmctl.state.checkpoint import SECRET, SIGNATURE, UNKNOWN_VALUE
+from swarmctl.state.store import Store
 from tests.engine.fake_kind import TOKEN, File
 from tests.engine.world import file, graph, token
 
@@ -130,6 +135,10 @@ def test_errors_are_kept_when_the_engine_never_sums_up() -> None:
     found = gather({"diagnosticEvent": {"urn": URN + "a", "severity": "error", "message": begin}}).result
 
     assert (found.finished, found.unplaced) == (False, {"test/a": [begin]})
+    session = Session(Store("files"), Engine(Path("/nowhere"), "3", "test"), lambda event: None)
+    with pytest.raises(EngineFailed) as failed:
+        session._judge(found, context(), 1, ["what else it printed"], changing=False)
+    assert list(failed.value.details) == [begin]
 
 
 def test_a_resource_at_another_address_is_an_update_and_not_counted_as_unchanged() -> None:
@@ -176,6 +185,15 @@ def test_what_leaves_is_placed_by_what_is_known_of_its_machine() -> None:
     (change,) = changes.changes(found, context(graph(), **{"w-0": changes.Place("w-0", "core", "workers")}))
 
     assert (change.node, change.cluster, change.pool) == ("w-0", "core", "workers")
+
+
+def test_a_machine_of_a_removed_pool_stands_with_the_only_cluster() -> None:
+    declared = Graph("files")
+    declared.export(Machine("c-0", Address("nodepool", "c", "0"), "c", "core", "r", {}, (), {}))
+
+    found = changes.places(declared, {"nodepool/workers[0]": {"node": "w-0"}})
+
+    assert found["w-0"] == changes.Place("w-0", "core", "workers")
 
 
 def test_places_come_from_recorded_machines_and_from_declared_ones_over_them() -> None:

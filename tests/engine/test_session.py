@@ -284,3 +284,17 @@ def test_a_graph_that_waits_for_itself_fails_instead_of_hanging(world: World) ->
 
     assert any("waiting for each other" in line for line in caught.value.details)
     assert world.files() == {"kept"}
+
+
+def test_what_was_never_made_to_the_end_has_not_drifted(world: World) -> None:
+    wanted = graph(file("a", fail="create"), file("b"))
+    world.session().update(wanted)
+
+    drift = world.session().drift()
+    plan = world.session().preview(wanted)
+
+    assert (drift.drift, drift.same, plan.drift) == ((), 1, ())
+    assert [(change.address, change.action, change.drifted) for change in plan.changes] == [
+        ("test/a", Action.CREATE, False)
+    ]
+    assert drift.notes == plan.notes == ("test/a was begun by an earlier run, which failed or was cut off in it",)

@@ -8,7 +8,7 @@ import pytest
 
 from swarmctl.backends.base import CommandFailed
 from swarmctl.hosts.facts import Facts, Interface, WireGuard
-from swarmctl.kinds.base import UNKNOWN, Impact
+from swarmctl.kinds.base import UNKNOWN, Impact, words
 from swarmctl.kinds.mesh.interface import FOREGROUND, TakenByOther
 from swarmctl.kinds.mesh.resources import INTERFACE
 from tests.mesh.fakes import KEY_PATH, FakeHost, FakeHosts, facts
@@ -171,6 +171,7 @@ def test_words_for_people() -> None:
     ]
     assert INTERFACE.impact(INPUTS, {**INPUTS, "mtu": 1300}) == Impact()
     assert INTERFACE.impact(INPUTS, {**INPUTS, "listenPort": 1}) == Impact("tunnels of n re-handshake")
+    assert "over the old addresses end" in INTERFACE.impact(INPUTS, {**INPUTS, "addresses": ["10.9.0.1/16"]}).text
     assert INTERFACE.impact(INPUTS, None) == Impact("tunnels of n close")
 
 
@@ -187,3 +188,10 @@ def test_unknown_inputs_are_shown_as_such() -> None:
     unknown = {**INPUTS, "mtu": UNKNOWN, "addresses": UNKNOWN}
     assert "(known after apply)" in INTERFACE.effects(None, unknown)[0].text
     assert "(known after apply)" in INTERFACE.effects(INPUTS, unknown)[0].text
+
+
+def test_effects_write_values_as_yaml_does() -> None:
+    (effect,) = INTERFACE.effects(INPUTS, {**INPUTS, "forwarding": not INPUTS["forwarding"]})
+    before = str(INPUTS["forwarding"]).lower()
+    assert f"forwarding {before} → " in effect.text
+    assert words({"cpus": 0.5, "list": [True, None]}) == "{cpus: 0.5, list: [true, nothing]}"

@@ -92,11 +92,43 @@ def test_updates_that_differ_are_never_folded(action: Action) -> None:
             f"workers-{number}",
             "core",
             "workers",
-            properties=(PropertyDiff("address", "update", "10.88.0.1/16", f"10.88.0.{number}/16"),),
+            properties=(PropertyDiff("mtu", "update", 1420, 1400 + number),),
         )
         for number in (2, 3)
     )
     text = plan.render(Plan("lab", changes, 0), color=False, width=100)
-    assert "10.88.0.2/16" in text
-    assert "10.88.0.3/16" in text
-    assert "same change" not in text
+    assert "1402" in text
+    assert "1403" in text
+    assert "on 2 nodes" not in text
+
+
+def test_what_differs_by_names_and_addresses_only_is_written_once() -> None:
+    from swarmctl.plans.model import Change, HostEffect, PropertyDiff
+
+    nodes = ("w-0", "w-1", "w-2")
+    changes = tuple(
+        Change(
+            f"mesh/m[{node}/peers]",
+            "swarm:mesh:Peers",
+            Action.UPDATE,
+            node,
+            "core",
+            "w",
+            properties=tuple(
+                PropertyDiff(f"peers.{other}.persistentKeepalive", "update", 25, 15) for other in nodes if other != node
+            ),
+            effects=tuple(
+                HostEffect("update", f"peer {other} keepalive 25s → 15s") for other in nodes if other != node
+            ),
+        )
+        for node in nodes
+    )
+
+    lines = plan.render(Plan("lab", changes, 0), color=False, width=100).splitlines()
+
+    assert lines[2:6] == [
+        "    ~ update  mesh/m[w-0/peers]",
+        "      alike on 3 nodes, with names and addresses of their own: w-0, w-1, w-2",
+        "      ~ peers.w-1.persistentKeepalive: 25 → 15  (and 1 more alike)",
+        "",
+    ]

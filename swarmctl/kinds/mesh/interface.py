@@ -23,6 +23,7 @@ from swarmctl.kinds.base import (
     Observed,
     PropertyChange,
     differences,
+    words,
 )
 
 REPLACE = {
@@ -145,6 +146,8 @@ class InterfaceType:
         changed = self.diff(old, new)
         if any(change.replace for change in changed):
             return Impact(f"tunnels of {new['node']} close and are made anew, with a new key")
+        if any(change.path[0] == "addresses" for change in changed):
+            return Impact(f"connections of {new['node']} over the old addresses end, its tunnels re-handshake")
         if any(change.path[0] in DISRUPTIVE for change in changed):
             return Impact(f"tunnels of {new['node']} re-handshake")
         return Impact()
@@ -279,7 +282,7 @@ def _alias(inputs: Mapping[str, Json]) -> str:
 
 
 def _text(value: Json) -> str:
-    return "(known after apply)" if value is UNKNOWN else str(value)
+    return words(value)
 
 
 def _describe(inputs: Mapping[str, Json], *, made: bool) -> str:
@@ -305,5 +308,5 @@ def _changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, 
     if name == "addresses" and UNKNOWN not in (before, after):
         gone = [f"-{address}" for address in before or () if address not in (after or ())]
         return "addresses " + " ".join([*gone, *(f"+{a}" for a in after or () if a not in (before or ()))])
-    words = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file"}
-    return f"{words.get(name, name)} {_text(before)} → {_text(after)}"
+    names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file"}
+    return f"{names.get(name, name)} {_text(before)} → {_text(after)}"

@@ -18,6 +18,7 @@ from swarmctl.kinds.base import (
     Observed,
     PropertyChange,
     differences,
+    words,
 )
 
 
@@ -113,7 +114,7 @@ def _at(inputs: Mapping[str, Json], path: Sequence[str]) -> str:
     value: Json = inputs
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    return "(known after apply)" if value is UNKNOWN else "nothing" if value is None else str(value)
+    return "(known after apply)" if value is UNKNOWN else words(value)
 
 
 MACHINE = MachineType()
