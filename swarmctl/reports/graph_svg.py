@@ -23,7 +23,8 @@ text { font-family: ui-sans-serif, system-ui, -apple-system, "Segoe UI", Helveti
 .name { font-size: 12px; font-weight: 600 } .halo { stroke: #f6f8fa; stroke-width: 4px; paint-order: stroke }
 .band { fill: none; stroke: #f6f8fa; stroke-width: 32px; stroke-linecap: round; stroke-linejoin: round }
 .edge { fill: none; stroke: #d0d7de; stroke-width: 34px; stroke-linecap: round; stroke-linejoin: round }
-.tunnel { stroke: #6e7781; fill: none; stroke-linecap: round } .leader { stroke: #8b949e; stroke-width: 0.8; fill: none }
+.tunnel { stroke: #6e7781; fill: none; stroke-linecap: round }
+.leader { stroke: #8b949e; stroke-width: 0.8; fill: none }
 .dot { stroke: #ffffff; stroke-width: 1.5 }
 .ring { fill: none; stroke-width: 2 } .count { fill: #ffffff; stroke: #d0d7de }
 .flow { stroke: #0969da; stroke-width: 1.6; stroke-dasharray: 5 4; fill: none } .arrow, .allowed { fill: #0969da }
