@@ -67,15 +67,40 @@ def plain(value: Json, *, unknown: Json = UNKNOWN_VALUE) -> Json:
     return value
 
 
+VERSION = 3
+"""The version of the checkpoint's form that this reads and repairs."""
+
+
 def decode(content: bytes) -> dict[str, Json]:
     """The checkpoint file as JSON. Raises `StateUnreadable` when it is cut off or something else altogether."""
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StateUnreadable(f"the recorded state is not readable: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("checkpoint"), dict):
         raise StateUnreadable("the recorded state is not readable: it is no checkpoint")
+    if document.get("version") != VERSION:
+        raise StateUnreadable(
+            f"the recorded state is not readable: it has version {str(document.get('version'))[:20]}, not {VERSION}"
+        )
+    deployment = document["checkpoint"].get("latest")
+    if not (deployment is None or (isinstance(deployment, dict) and _sound(deployment.get("resources")))):
+        raise StateUnreadable("the recorded state is not readable: what it records are no resources")
     return document
+
+
+def _sound(resources: Json) -> bool:
+    """Whether these are resources, as far as anything here reads them."""
+    return resources is None or (
+        isinstance(resources, list)
+        and all(
+            isinstance(resource, dict)
+            and isinstance(resource.get("type"), str)
+            and isinstance(resource.get("urn"), str)
+            and all(isinstance(resource.get(name), dict | None) for name in ("inputs", "outputs"))
+            for resource in resources
+        )
+    )
 
 
 def latest(document: Mapping[str, Json]) -> dict[str, Json]:
