@@ -16,13 +16,19 @@ from pathlib import Path
 from swarmctl.errors import LockHeld
 
 FILE = "lock"
+PATIENCE = 10.0
+"""Seconds that the engine and provider of a run that is gone get to end: they do so by themselves."""
+AFTERGLOW = 1.0
+"""The same for an earlier run of this very process, which has waited for the engine and not for the provider."""
 
 
 def acquire(folder: Path) -> int:
     """Take the lock of the stack in `folder` and return its file descriptor; closing the last copy frees it.
 
-    Raises `LockHeld`, naming who holds it, at once: nothing is waited for.
+    Raises `LockHeld`, naming who holds it: at once when that is a run that works, and for one that is gone when what
+    it started has not ended in time.
     """
+    started = time.monotonic()
     while True:
         descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -36,7 +42,19 @@ def acquire(folder: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 4096, 0)
             os.close(descriptor)
-            raise _held(holder) from None
+            if time.monotonic() - started >= _patience(holder):
+                raise _held(holder) from None
+            time.sleep(0.02)
+
+
+def _patience(holder: bytes) -> float:
+    try:
+        pid = int(json.loads(holder)["pid"])
+    except (ValueError, KeyError, TypeError):
+        return AFTERGLOW  # the other one has taken the lock and not signed yet
+    if pid == os.getpid():
+        return AFTERGLOW
+    return 0.0 if _alive(pid) else PATIENCE
 
 
 def _is(descriptor: int, file: Path) -> bool:

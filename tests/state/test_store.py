@@ -15,6 +15,7 @@ import pytest
 
 from swarmctl import paths
 from swarmctl.errors import LockHeld, SwarmError
+from swarmctl.state import lock
 from swarmctl.state.checkpoint import SECRET, SIGNATURE, StateUnreadable
 from swarmctl.state.store import Recorded, Store
 
@@ -249,6 +250,20 @@ def test_a_write_that_fails_leaves_the_old_state(store: Store, monkeypatch: pyte
 
 class TestLock:
     """One run at a time."""
+
+    @pytest.fixture(autouse=True)
+    def little_patience(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lock, "AFTERGLOW", 0.05)
+        monkeypatch.setattr(lock, "PATIENCE", 0.05)
+
+    def test_what_a_run_that_is_gone_has_started_gets_time_to_end(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lock, "AFTERGLOW", 30.0)
+        with store.lock():
+            heir = subprocess.Popen(["sleep", "0.3"], pass_fds=[store.lock_descriptor])
+        with store.lock():
+            assert heir.wait() == 0
 
     def test_it_is_refused_with_who_holds_it(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["/usr/bin/swarmctl", "apply", "--yes"])
