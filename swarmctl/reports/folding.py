@@ -14,6 +14,8 @@ _ADDRESS = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7})(?:/\d{1,3})?(?![\w])"
 )
 """An IPv4 or IPv6 address, with or without a prefix length."""
+_OWN = re.compile(r"(?<![\w+/])(?:[A-Za-z0-9+/]{43}=|[0-9a-f]{16})(?![\w+/=])")
+"""A WireGuard public key, or the identity of a machine: no two nodes have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def fold(changes: Iterable[Change], names: Iterable[str] = ()) -> list[Fold]:
 
 
 class Mask:
-    """Replaces addresses and names of nodes in a text; texts come again and again, so results are kept."""
+    """Replaces addresses, keys and names of nodes in a text; texts come again and again, so results are kept."""
 
     def __init__(self, names: set[str]) -> None:
         self._names = names
@@ -61,7 +63,7 @@ class Mask:
         if masked is None:
             masked = _WORD.sub(lambda word: "\0node" if word[0] in self._names else word[0], text)
             masked = _ORDINAL.sub(r"\1[]", masked)
-            masked = self._kept[text] = _ADDRESS.sub("\0address", masked)
+            masked = self._kept[text] = _OWN.sub("\0own", _ADDRESS.sub("\0address", masked))
         return masked
 
 

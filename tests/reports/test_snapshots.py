@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from swarmctl.operations.running import Run
-from swarmctl.plans.model import Action, Plan
+from swarmctl.plans.model import Action, Change, Plan, PropertyDiff
 from swarmctl.reports import drift, outcome, plan
+from swarmctl.reports.folding import fold
 from tests.reports.plans import EVERYTHING, MANY, NOTHING
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -82,7 +83,6 @@ def test_every_snapshot_is_still_compared() -> None:
 
 @pytest.mark.parametrize("action", [Action.UPDATE, Action.REPLACE])
 def test_updates_that_differ_are_never_folded(action: Action) -> None:
-    from swarmctl.plans.model import Change, PropertyDiff
 
     changes = tuple(
         Change(
@@ -103,7 +103,7 @@ def test_updates_that_differ_are_never_folded(action: Action) -> None:
 
 
 def test_what_differs_by_names_and_addresses_only_is_written_once() -> None:
-    from swarmctl.plans.model import Change, HostEffect, PropertyDiff
+    from swarmctl.plans.model import HostEffect
 
     nodes = ("w-0", "w-1", "w-2")
     changes = tuple(
@@ -132,3 +132,22 @@ def test_what_differs_by_names_and_addresses_only_is_written_once() -> None:
         "      ~ peers.w-1.persistentKeepalive: 25 → 15  (and 1 more alike)",
         "",
     ]
+
+
+def test_replacements_that_differ_in_keys_and_identities_alone_are_folded() -> None:
+    def replaced(node: str, key: str, identity: str) -> Change:
+        return Change(
+            f"mesh/m[{node}/peers]",
+            "swarm:mesh:Peers",
+            Action.REPLACE,
+            node=node,
+            properties=(
+                PropertyDiff("machine", "update", identity, {"unknown": "x"}, replaces=True, reason="they go with it"),
+                PropertyDiff("peers.a.publicKey", "update", key, {"unknown": "y"}),
+            ),
+        )
+
+    one, two = replaced("n1", "A" * 43 + "=", "b61f974e1f0510b6"), replaced("n2", "B" * 43 + "=", "a0143eecccd07457")
+    assert len(fold([one, two])) == 1
+    other = replaced("n3", "not a key", "a0143eecccd07457")
+    assert len(fold([one, other])) == 2
