@@ -46,6 +46,9 @@ def python(host: Host) -> str:
         "echo x > /proc/sys/kernel/core_pattern",
         "echo 100 > /proc/sys/fs/file-max",
         "echo x > /proc/sys/kernel/domainname",
+        "echo 0 > /proc/sys/net/netfilter/nf_hooks_lwtunnel",
+        "for f in $(find /proc/sys/net/netfilter -type f); do test -w $f && exit 0; done; exit 1",
+        "python3 -c 'import socket; socket.socket(40)'",
         "echo 1 > /sys/kernel/mm/ksm/run",
         "echo 1 > /sys/power/state",
         "mount -t tmpfs none /mnt",
@@ -119,6 +122,41 @@ def test_magic_sysrq_and_kernel_memory_are_not_there(host: Host) -> None:
         *("fd", "full", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom"),
         "zero",
     }
+
+
+def test_devices_of_the_machine_can_be_used_and_not_changed(host: Host, python: str) -> None:
+    paths_ = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "net/tun")]
+    paths_ = [path for path in paths_ if Path(path).exists()]
+    before = {path: os.stat(path) for path in paths_}
+    script = """
+import os, sys
+for path in sys.argv[1:]:
+    for change in (
+        lambda: os.chmod(path, 0o604), lambda: os.chown(path, 1, 1), lambda: os.utime(path, (1, 1)),
+        lambda: os.setxattr(path, "user.x", b"x"), lambda: os.fchmod(os.open(path, os.O_RDONLY), 0o604),
+    ):
+        try:
+            change()
+        except OSError:
+            continue
+        print(path, "was changed")
+"""
+    masks = [
+        path for path in ("/proc/kcore", "/proc/keys", "/proc/sysrq-trigger") if succeeds(host, "test", "-e", path)
+    ]
+    try:
+        assert host.run([python, "-c", script, *paths_, *masks]).text == ""
+        for path, facts in before.items():
+            now = os.stat(path)
+            assert (now.st_mode, now.st_uid, now.st_gid) == (facts.st_mode, facts.st_uid, facts.st_gid), path
+    finally:
+        for path, facts in before.items():
+            os.chmod(path, facts.st_mode & 0o7777)
+            os.chown(path, facts.st_uid, facts.st_gid)
+    use = "echo x > /dev/null && head -c 9 /dev/zero | wc -c && head -c 9 /dev/urandom | wc -c"
+    assert host.run(["sh", "-c", use]).text.split() == ["9", "9"]
+    if "/dev/net/tun" in before:
+        host.run([python, "-c", "import os; os.open('/dev/net/tun', os.O_RDWR)"])
 
 
 def test_only_network_settings_of_its_own_can_be_changed(host: Host) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from swarmctl.backends.lab.inside.seccomp import ARCHITECTURES, DENIED, filter_program
 
-ALLOW, EPERM, ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
+ALLOW, EPERM, ENOSYS, EAFNOSUPPORT = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061
 CLONE_NEWUSER, CLONE_THREAD_FLAGS = 0x10000000, 0x3D0F00
 
 
@@ -31,7 +31,7 @@ def verdict(program: bytes, architecture: int, number: int, argument: int = 0) -
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_what_is_denied_is_denied_and_what_programs_need_is_allowed(machine: str) -> None:
-    architecture, denied, clone, unshare = ARCHITECTURES[machine]
+    architecture, denied, clone, unshare, socket = ARCHITECTURES[machine]
     program = filter_program(machine)
     for number in denied:
         assert verdict(program, architecture, number) == EPERM
@@ -40,6 +40,8 @@ def test_what_is_denied_is_denied_and_what_programs_need_is_allowed(machine: str
     assert verdict(program, architecture, unshare, 0x400) == ALLOW  # CLONE_FILES
     assert verdict(program, architecture, unshare, CLONE_NEWUSER) == EPERM
     assert verdict(program, architecture, 435) == ENOSYS  # clone3
+    assert verdict(program, architecture, socket, 40) == EAFNOSUPPORT  # AF_VSOCK
+    assert verdict(program, architecture, socket, 2) == ALLOW  # AF_INET
     allowed = set(range(500)) - {*denied, clone, unshare, 435}
     assert {verdict(program, architecture, number) for number in allowed} == {ALLOW}
 

@@ -83,8 +83,8 @@ class Tree:
         """One mount of the layout."""
         kind = action["kind"]
         if kind == "file":
-            kernel.bind(action["source"], self.file(action["target"]))
-            kernel.remount_read_only(self._existing(action["target"]))
+            self.file(action["target"])
+            self._fixed(action["source"], action["target"])
             return
         target = self.folder(action["target"], action.get("mode", 0o755))
         if kind == "overlay":
@@ -108,9 +108,9 @@ class Tree:
         """A `/dev` of the node's own: no disk, no memory, no kernel log."""
         kernel.mount("tmpfs", self.folder("dev"), "tmpfs", kernel.MS_NOSUID | kernel.MS_NOEXEC, "size=64k,mode=755")
         for name in DEVICES:
-            kernel.bind(f"/dev/{name}", self.file(f"dev/{name}"))
+            self._device(name)
         if os.path.exists("/dev/net/tun"):
-            kernel.bind("/dev/net/tun", self.file("dev/net/tun"))
+            self._device("net/tun")
         group = ",gid=5" if tty_group else ""
         kernel.mount(
             "devpts",
@@ -135,9 +135,13 @@ class Tree:
         kernel.bind(self.folder("proc/sys"), self.folder("proc/sys"))
         kernel.bind(self.folder("proc/sys/net"), self.folder("proc/sys/net"))
         kernel.remount_read_only(self.folder("proc/sys"))
+        # Some of these hold for the whole machine (nf_hooks_lwtunnel), and modules that come later bring more.
+        if self.exists("proc/sys/net/netfilter"):
+            kernel.bind(self.folder("proc/sys/net/netfilter"), self.folder("proc/sys/net/netfilter"))
+            kernel.remount_read_only(self.folder("proc/sys/net/netfilter"))
         for name in MASKED_FILES:
             if self.exists(f"proc/{name}"):
-                kernel.bind("/dev/null", self._existing(f"proc/{name}"))
+                self._fixed("/dev/null", f"proc/{name}")
         for name in MASKED_FOLDERS:
             if self.exists(f"proc/{name}"):
                 self.hide(f"proc/{name}")
@@ -148,6 +152,18 @@ class Tree:
         for name in MASKED_SYS:
             if self.exists(f"sys/{name}"):
                 self.hide(f"sys/{name}")
+
+    def _device(self, name: str) -> None:
+        os.close(int(self.file(f"dev/{name}").rpartition("/")[2]))
+        self._fixed(f"/dev/{name}", f"dev/{name}")
+
+    def _fixed(self, source: str, path: str) -> None:
+        """Put a file of this machine in front of one, so that not even its mode, owner or times can be changed.
+
+        A device is read and written all the same: that a mount is read-only says nothing about what it leads to.
+        """
+        kernel.bind(source, self._existing(path))
+        kernel.remount_read_only(self._existing(path))
 
     def _existing(self, path: str) -> str:
         descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._root)
