@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -284,6 +285,52 @@ def test_a_service_that_cannot_start_says_why(host: Host) -> None:
 def test_exec_passes_streams_and_status_on(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
     assert host.exec(["sh", "-c", "echo hello; exit 3"]) == 3
     assert capfd.readouterr().out == "hello\n"
+
+
+def exec_outside(placement: Placement, command: str, **streams: Any) -> subprocess.Popen[bytes]:
+    script = (
+        "import sys; from swarmctl.backends import open_host; "
+        f"sys.exit(open_host({dict(placement.host)!r}).exec(['sh', '-c', {command!r}]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, **streams)
+
+
+def test_exec_gives_no_descriptor_of_this_machine_away(
+    host: Host, shared: tuple[Path, Placement], tmp_path: Path
+) -> None:
+    source, output, errors = (tmp_path / name for name in ("in", "out", "err"))
+    source.write_bytes(b"typed" * 50_000)
+    output.touch(0o600)
+    command = (
+        "wc -c; chmod 4777 /proc/self/fd/1 /proc/self/fd/2; stat -L -c %F /proc/self/fd/0 /proc/self/fd/1 "
+        "/proc/self/fd/2; echo x >&2; (sleep 0.5; echo late) & exit 4"
+    )
+    with source.open("rb") as stdin, output.open("wb") as stdout, errors.open("wb") as stderr:
+        with exec_outside(shared[1], command, stdin=stdin, stdout=stdout, stderr=stderr) as process:
+            assert process.wait(20) == 4
+    assert output.read_text() == "250000\nfifo\nfifo\nfifo\n"
+    assert errors.read_text().endswith("x\n")
+    assert output.stat().st_mode & 0o7777 == 0o600
+    time.sleep(0.6)
+    assert "late" not in output.read_text()
+
+
+def test_exec_ends_with_its_reader_and_leaves_input_to_whoever_comes_next(
+    host: Host, shared: tuple[Path, Placement]
+) -> None:
+    with exec_outside(shared[1], "yes", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(20) == 128 + 13
+    reader, writer = os.pipe()
+    with exec_outside(shared[1], "cat >/dev/null 0<&0 & exit 0", stdin=reader, stdout=subprocess.DEVNULL) as process:
+        assert process.wait(20) == 0
+    os.write(writer, b"for another")
+    time.sleep(0.2)
+    assert os.read(reader, 100) == b"for another"
+    os.close(reader)
+    os.close(writer)
 
 
 def test_wireguard_runs_in_a_node(host: Host) -> None:

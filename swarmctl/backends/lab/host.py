@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from swarmctl.backends.base import OUTPUT_LIMIT, CommandFailed, Completed, HostGone, HostUnreachable, ServiceStatus
-from swarmctl.backends.lab import launch, machine, marks, terminal
+from swarmctl.backends.lab import launch, machine, marks, relay, terminal
 from swarmctl.backends.lab.inside.files import MISSING
 from swarmctl.backends.lab.marks import Lab, Process
 
@@ -167,7 +167,10 @@ class LabHost:
         return [(path.stem, line) for path in sorted((folder / "log").glob("*.log")) for line in _last(path, tail)]
 
     def exec(self, argv: Sequence[str]) -> int:
-        """See `Host.exec`. With a terminal, the command gets one of its own: what runs in a node must not type here."""
+        """See `Host.exec`. With a terminal, the command gets one of its own: what runs in a node must not type here.
+
+        Without, its streams are pipes. Raises OSError when our output can't be written.
+        """
         environment = {**ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb"), "LC_ALL": "C.UTF-8"}
         request = {"op": "run", "argv": list(argv), "env": environment}
         if sys.stdin.isatty() and sys.stdout.isatty():
@@ -175,13 +178,8 @@ class LabHost:
                 streams: dict[str, int | IO[bytes]] = {"stdin": own.inner, "stdout": own.inner, "stderr": own.inner}
                 with self._started({**request, "tty": True}, streams=streams) as process:
                     return own.relay(process)
-        with self._started(request, streams={"stdin": None, "stdout": None, "stderr": None}) as process:
-            try:
-                return process.wait()
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
+        with self._started(request) as process:
+            return relay.relay(process)
 
 
 def _absolute(path: str) -> str:
