@@ -1,10 +1,14 @@
 """The firewall compiler: what a node lets in → named rules of one nftables table, and back from what nft lists. Pure.
 
 Default deny for what comes in and for what passes through; what goes out is allowed, and so are answers to it:
-a node may fetch packages and reach its management, and every other node defends its own door. A rule is a line of
-nft's language in one canonical form (`canonical` for lists), so that two rulesets differ by rule and not as texts.
-All rules accept, except `invalid`; path-MTU messages stand before it, because those about a connection that the
-kernel has forgotten already count as invalid. Otherwise the order means nothing; it is kept fixed all the same.
+a node may fetch packages and reach its management, and every other node defends its own door. Only what is meant for
+the mesh never leaves by another interface (`no-plaintext`): whatever happens to routes or to the tunnel, it is dropped
+and not sent in clear. A rule is a line of nft's language in one canonical form (`canonical` for lists), so that two
+rulesets differ by rule and not as texts.
+
+The order matters where rules drop. `too-many` stands before `answers`, because a flow of echoes counts as established
+from its first answer on; path-MTU messages stand before `invalid`, because those about a connection that the kernel
+has forgotten already count as invalid.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from sys import intern
 
 TABLE = "swarmctl"
@@ -25,20 +29,22 @@ CHAINS: Mapping[str, str] = {
 """The base chains, as `Table.chains` has them."""
 OWNER = "policy-"
 """A chain without rules, called `policy-NAME`, says whose table it is."""
-LIMIT = "limit rate 100/second burst 200 packets"
-"""For echo and path-MTU messages: a node with hundreds of peers that all ping it at once stays under it."""
+LIMIT = "limit rate over 100/second burst 200 packets"
+"""What is too many of echo or path-MTU messages of one family: three echoes of each of 48 nodes at once are not."""
 
 _ORDER = (
+    "loopback",
+    "too-many",
     "path-mtu",
     "invalid",
     "answers",
-    "loopback",
     "neighbours",
     "wireguard",
     "underlay",
     "mesh",
     "flow",
     "through",
+    "no-plaintext",
 )
 
 
@@ -82,10 +88,17 @@ def compile_rules(door: Door) -> dict[str, str]:
     for family, addresses in _by_family(door.endpoints):
         source = f"{family} saddr {addresses}"
         rules[f"wireguard:{family}"] = f"{outside} {source} udp dport {door.port} accept"
-        rules[f"underlay:echo:{family}"] = f"{outside} {source} {_ECHO[family]} {LIMIT} accept"
+        rules[f"underlay:echo:{family}"] = f"{outside} {source} {_ECHO[family]} accept"
+        rules[f"too-many:underlay:echo:{family}"] = f"{outside} {_ECHO[family]} {LIMIT} drop"
+    names = ('"lo"', f'"{door.interface}"')
+    elsewhere = f"oifname != {canonical(names)}"
     for family in dict.fromkeys("ip6" if ":" in cidr else "ip" for cidr in door.cidrs):
-        rules[f"mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} accept"
-        rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} accept"
+        rules[f"mesh:echo:{family}"] = f"{inside} {_ECHO[family]} accept"
+        rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} accept"
+        rules[f"too-many:mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} drop"
+        rules[f"too-many:path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} drop"
+        networks = canonical(str(ip_network(cidr)) for cidr in door.cidrs if (":" in cidr) == (family == "ip6"))
+        rules[f"no-plaintext:{family}"] = f"{elsewhere} {family} daddr {networks} drop"
     for flow in door.flows:
         for family, addresses in _flow_sources(flow.sources):
             for ports in merge_ports(flow.ports):
@@ -97,7 +110,8 @@ def compile_rules(door: Door) -> dict[str, str]:
     return dict(sorted(rules.items(), key=lambda item: order(item[0])))
 
 
-_NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-advert")
+_NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert")
+"""Not router advertisements: any neighbour could then lead the node's traffic where it likes."""
 _ECHO = {"ip": "icmp type echo-request", "ip6": "icmpv6 type echo-request"}
 _PATH_MTU = {
     "ip": "icmp type destination-unreachable icmp code frag-needed",
@@ -113,7 +127,7 @@ def order(name: str) -> tuple[int, str]:
 
 def chain(name: str) -> str:
     """The chain that the rule called `name` belongs to."""
-    return "forward" if name.partition(":")[0] == "through" else "input"
+    return {"through": "forward", "no-plaintext": "output"}.get(name.partition(":")[0], "input")
 
 
 def canonical(elements: Iterable[str]) -> str:

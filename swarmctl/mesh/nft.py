@@ -22,7 +22,8 @@ class Table:
     """The policy it was made for; empty when nothing says so."""
     chains: Mapping[str, str]
     rules: Mapping[str, str]
-    """By name; rules without a name of ours are called `unnamed:1` and so on."""
+    """By name; rules without a name of ours are called `unnamed:1` and so on. `order` and `flags` are no rules but say
+    what is wrong with all of them."""
 
 
 def parse(listing: Any) -> Table | None:
@@ -49,6 +50,9 @@ def parse(listing: Any) -> Table | None:
         places.setdefault(rule["chain"], []).append(name)
     if any(names != sorted(names, key=order) for names in places.values()):
         rules["order"] = "rules stand in another order"
+    if any(item["table"].get("flags") for item in items if "table" in item):
+        # We set none. That there are some is all that can be told: nft 1.0.6 lists the table's name in their place.
+        rules["flags"] = "the table has flags and may be switched off as a whole"
     return Table(owner, chains, rules)
 
 
@@ -85,8 +89,9 @@ def _statement(expression: Mapping[str, Any]) -> str:
     if kind == "match" and body["op"] in ("==", "in", "!=") and (left := _left(body["left"])):
         negation = "!= " if body["op"] == "!=" else ""
         return f"{left} {negation}{_right(left, body['right'])}"
-    if kind == "limit" and {"rate", "per", "burst"} == body.keys():
-        return f"limit rate {body['rate']}/{body['per']} burst {body['burst']} packets"
+    if kind == "limit" and {"rate", "per", "burst"} == body.keys() - {"inv"}:
+        over = "over " if body.get("inv") else ""
+        return f"limit rate {over}{body['rate']}/{body['per']} burst {body['burst']} packets"
     return json.dumps(expression, sort_keys=True)
 
 

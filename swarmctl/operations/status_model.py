@@ -276,9 +276,17 @@ def _names(names: Sequence[str]) -> str:
 
 
 def drops_by_default(ruleset: Any) -> bool:
-    """Whether `nft -j list ruleset` has a base chain on input that drops what no rule accepts."""
-    chains = [item.get("chain", {}) for item in ruleset.get("nftables", ())] if isinstance(ruleset, dict) else []
-    return any(chain.get("hook") == "input" and chain.get("policy") == "drop" for chain in chains)
+    """Whether `nft -j list ruleset` has a base chain on input that drops what no rule accepts, and that is in force:
+    a table with flags may be dormant (not every nft says which flags they are)."""
+    items = ruleset.get("nftables", ()) if isinstance(ruleset, dict) else ()
+    tables = [item["table"] for item in items if "table" in item]
+    flagged = {(table.get("family"), table.get("name")) for table in tables if table.get("flags")}
+    return any(
+        chain.get("hook") == "input"
+        and chain.get("policy") == "drop"
+        and (chain.get("family"), chain.get("table")) not in flagged
+        for chain in (item.get("chain", {}) for item in items)
+    )
 
 
 def judge_flows(probes: Sequence[FlowProbe], readings: Mapping[str, Reading]) -> list[FlowResult]:

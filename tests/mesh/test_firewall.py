@@ -49,20 +49,25 @@ DOOR = Door(
 
 def test_the_rules_of_a_node() -> None:
     assert compile_rules(DOOR) == {
-        "path-mtu:ip": 'iifname "wg0" icmp type destination-unreachable icmp code frag-needed '
-        "limit rate 100/second burst 200 packets accept",
+        "too-many:mesh:echo:ip": 'iifname "wg0" icmp type echo-request '
+        "limit rate over 100/second burst 200 packets drop",
+        "too-many:path-mtu:ip": 'iifname "wg0" icmp type destination-unreachable icmp code frag-needed '
+        "limit rate over 100/second burst 200 packets drop",
+        "too-many:underlay:echo:ip": 'iifname != "wg0" icmp type echo-request '
+        "limit rate over 100/second burst 200 packets drop",
+        "too-many:underlay:echo:ip6": 'iifname != "wg0" icmpv6 type echo-request '
+        "limit rate over 100/second burst 200 packets drop",
+        "path-mtu:ip": 'iifname "wg0" icmp type destination-unreachable icmp code frag-needed accept',
         "invalid": "ct state invalid drop",
         "answers": "ct state established,related accept",
         "loopback": 'iifname "lo" accept',
-        "neighbours": "ip6 hoplimit 255 icmpv6 type "
-        "{ nd-neighbor-advert, nd-neighbor-solicit, nd-router-advert } accept",
+        "neighbours": "ip6 hoplimit 255 icmpv6 type { nd-neighbor-advert, nd-neighbor-solicit } accept",
         "wireguard:ip": 'iifname != "wg0" ip saddr { 172.20.0.3, 172.20.1.5 } udp dport 51820 accept',
         "wireguard:ip6": 'iifname != "wg0" ip6 saddr fd20::3 udp dport 51820 accept',
-        "underlay:echo:ip": 'iifname != "wg0" ip saddr { 172.20.0.3, 172.20.1.5 } icmp type echo-request '
-        "limit rate 100/second burst 200 packets accept",
-        "underlay:echo:ip6": 'iifname != "wg0" ip6 saddr fd20::3 icmpv6 type echo-request '
-        "limit rate 100/second burst 200 packets accept",
-        "mesh:echo:ip": 'iifname "wg0" icmp type echo-request limit rate 100/second burst 200 packets accept',
+        "underlay:echo:ip": 'iifname != "wg0" ip saddr { 172.20.0.3, 172.20.1.5 } icmp type echo-request accept',
+        "underlay:echo:ip6": 'iifname != "wg0" ip6 saddr fd20::3 icmpv6 type echo-request accept',
+        "mesh:echo:ip": 'iifname "wg0" icmp type echo-request accept',
+        "no-plaintext:ip": 'oifname != { "lo", "wg0" } ip daddr 10.88.0.0/16 drop',
         "flow:ray-head:10001-10010:ip": 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.3.4 } tcp dport 10001-10010 accept',
         "flow:ray-head:6379:ip": 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.3.4 } tcp dport 6379 accept',
     }
@@ -90,8 +95,23 @@ def test_what_comes_in_and_through_is_denied_by_default() -> None:
 def test_nothing_but_wireguard_and_echo_is_open_outside_the_mesh(door: Door) -> None:
     for name, text in compile_rules(door).items():
         inside = text.startswith((f'iifname "{door.interface}"', 'iifname "lo"'))
-        assert inside or name.partition(":")[0] in ("invalid", "answers", "neighbours", "wireguard", "underlay")
-        assert "accept" in text.split()[-1] or name == "invalid"
+        group = name.partition(":")[0]
+        drops = group in ("invalid", "too-many", "no-plaintext")
+        assert inside or drops or group in ("answers", "neighbours", "wireguard", "underlay")
+        assert text.split()[-1] == ("drop" if drops else "accept")
+
+
+def test_what_drops_stands_before_what_would_accept_it() -> None:
+    places = {name.partition(":")[0]: place for place, name in enumerate(compile_rules(DOOR))}
+    assert places["too-many"] < places["path-mtu"] < places["invalid"] < places["answers"]
+    assert firewall.chain("no-plaintext:ip6") == "output"
+
+
+def test_a_table_that_is_switched_off_differs() -> None:
+    for flags in ("dormant", ["dormant"], "swarmctl"):  # as versions of nft list it
+        table = nft.parse({"nftables": [{"table": {"family": "inet", "name": "swarmctl", "flags": flags}}]})
+        assert table is not None
+        assert "flags" in table.rules
 
 
 @settings(deadline=None)
@@ -132,8 +152,8 @@ def test_rules_in_another_order_or_chain_are_seen() -> None:
     rule = {"family": "inet", "table": "swarmctl", "chain": "input", "expr": [{"accept": None}]}
     items = [
         {"table": {"family": "inet", "name": "swarmctl"}},
-        {"rule": {**rule, "comment": "loopback"}},
         {"rule": {**rule, "comment": "invalid"}},
+        {"rule": {**rule, "comment": "loopback"}},
         {"rule": {**rule, "comment": "answers", "chain": "forward"}},
     ]
     table = nft.parse({"nftables": items})

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -172,9 +176,6 @@ def listening(world: World, name: str, port: int) -> Any:
         "print('ready',flush=True)\n"
         "while True:\n c=s.accept()[0]; c.sendall(b'hello'); c.close()\n"
     )
-    import subprocess
-    import sys
-
     process = subprocess.Popen(on(world, name).argv([sys.executable, "-c", program]), stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
@@ -211,6 +212,65 @@ def test_a_flow_is_open_to_the_nodes_it_names_and_to_no_other(world: World) -> N
         server.terminate()
         server.wait()
         server.stdout.close()
+
+
+def sent_in_clear(world: World, name: str, target: str) -> int:
+    """Packets that `name` puts on its eth0 for `target` while it pings it."""
+    node = on(world, name)
+    node.sh("nft 'add table inet seen; add chain inet seen out { type filter hook postrouting priority 300; }'")
+    family = "ip6" if ":" in target else "ip"
+    node.sh(f"nft 'add rule inet seen out oifname eth0 {family} daddr {target} counter'")
+    try:
+        subprocess.run(node.argv(["ping", "-n", "-c2", "-i0.1", "-W1", target]), capture_output=True, check=False)
+        counted = node.sh("nft list chain inet seen out")
+        return int(counted.partition("counter packets ")[2].split()[0])
+    finally:
+        node.sh("nft delete table inet seen")
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_what_is_meant_for_the_mesh_never_leaves_in_clear(world: World, family: str) -> None:
+    node = on(world, "workers-0")
+    target = mesh_addresses(world, "control-0")[family == "ip6"]
+    way = f"ip -6 route add {target}/128 via fd30::1 dev eth0" if family == "ip6" else ""
+    node.sh(way or f"ip route add {target}/32 via 172.30.0.1 dev eth0")
+    assert "eth0" in node.sh(f"ip route get {target}")
+    try:
+        assert sent_in_clear(world, "workers-0", target) == 0
+    finally:
+        node.sh(f"ip route del {target} dev eth0")
+    assert pings(world, "workers-0", target)
+
+
+def test_a_router_advertisement_of_a_neighbour_is_not_heard(world: World) -> None:
+    node = on(world, "workers-0")
+    node.sh("echo 2 >/proc/sys/net/ipv6/conf/eth0/accept_ra")
+    target = mesh_addresses(world, "control-0")[1]
+    prefix = ":".join(str(IPv6Address(target).exploded).split(":")[:5])
+    program = (
+        "import socket,struct\n"
+        # RFC 4861: a router advertisement with one on-link, autonomous prefix, /80 and so more specific than wg0's.
+        f"p=socket.inet_pton(socket.AF_INET6,'{prefix}::')\n"
+        "ra=struct.pack('!BBHBBHII',134,0,0,64,0,1800,0,0)+struct.pack('!BBBBIII',3,4,80,0xc0,3600,3600,0)+p\n"
+        "s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,58)\n"
+        "s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,255)\n"
+        "[s.sendto(ra,('ff02::1',0,0,socket.if_nametoindex('eth0'))) for _ in range(3)]\n"
+    )
+    on(world, "control-0").run([sys.executable, "-c", program])
+    time.sleep(0.3)
+    assert "proto ra" not in node.sh("ip -6 route show")
+    assert "dev wg0" in node.sh(f"ip route get {target}")
+
+
+def test_floods_are_cut_to_the_declared_rate(world: World) -> None:
+    for address in mesh_addresses(world, "control-0"):
+        assert pings(world, "workers-0", address)
+        printed = on(world, "workers-0").sh(
+            f"for one in 1 2 3 4 5 6; do ping -n -q -i0.001 -c300 -W1 {address} & done; wait"
+        )
+        received = [int(line.split()[3]) for line in printed.splitlines() if "received" in line]
+        assert len(received) == 6
+        assert 100 <= sum(received) < 900, printed  # of 1800
 
 
 def test_a_change_of_one_peer_leaves_the_other_session_as_it_is(world: World, graph: Graph) -> None:
@@ -270,6 +330,10 @@ DRIFTS = {
     "a chain flushed": (
         "nft flush chain inet swarmctl forward; nft add rule inet swarmctl forward accept comment '\"all\"'",
         {"securitypolicy/baseline[workers-0]": ["rules.all"]},
+    ),
+    "the table switched off": (
+        "nft add table inet swarmctl '{ flags dormant; }'",
+        {"securitypolicy/baseline[workers-0]": ["rules.flags"]},
     ),
     "the table deleted": ("nft flush ruleset", {"securitypolicy/baseline[workers-0]": ["(gone)"]}),
 }

@@ -10,7 +10,7 @@ import pytest
 from swarmctl.errors import ExitCode
 from swarmctl.hosts.probes import Answer
 from swarmctl.operations.status import MAX_PINGED, measure, ping_targets
-from swarmctl.operations.status_model import Link, Node, Status
+from swarmctl.operations.status_model import Link, Node, Status, drops_by_default
 from tests.status.world import World, declared
 
 
@@ -219,3 +219,12 @@ def test_in_a_large_mesh_every_node_pings_a_bounded_number_and_is_pinged() -> No
     targets = ping_targets(stack.members)
     assert {len(addresses) for addresses in targets.values()} == {2 * MAX_PINGED}
     assert len({address for addresses in targets.values() for address in addresses}) == 400
+
+
+def test_a_firewall_that_is_switched_off_is_none() -> None:
+    chain = {"chain": {"family": "inet", "table": "swarmctl", "name": "input", "hook": "input", "policy": "drop"}}
+    table = {"family": "inet", "name": "swarmctl"}
+    assert drops_by_default({"nftables": [{"table": table}, chain]})
+    assert not drops_by_default({"nftables": [{"table": {**table, "flags": ["dormant"]}}, chain]})
+    other = {**table, "name": "other", "flags": ["dormant"]}
+    assert drops_by_default({"nftables": [{"table": other}, {"table": table}, chain]})

@@ -148,8 +148,14 @@ WORDS = tuple(
     for pattern, plain in (
         (r'^iifname "lo" accept$', "everything from the node itself"),
         (r'^iifname "([^"]+)" oifname "\1" accept$', r"everything that goes on from \1 to \1"),
+        (
+            r'^oifname != \{ "lo", "([^"]+)" \} ip6? daddr (.*) drop$',
+            r"what goes to \2 by another way than \1: dropped",
+        ),
         (r'^iifname "([^"]+)" (.*) accept$', r"\2 on \1"),
         (r'^iifname != "([^"]+)" (.*) accept$', r"\2 outside of \1"),
+        (r'^iifname "([^"]+)" (.*) drop$', r"\2 on \1: dropped"),
+        (r'^iifname != "([^"]+)" (.*) drop$', r"\2 outside of \1: dropped"),
         (r"^(.*) accept$", r"\1"),
         (r"^(.*) drop$", r"\1: dropped"),
         (r"\bip6? saddr (\{ [^}]* \}|\S+) (.*?)( limit| on | outside|$)", r"\2 from \1\3"),
@@ -157,6 +163,7 @@ WORDS = tuple(
         (r"\b(tcp|udp) dport ", r"\1/"),
         (r"\bct state (\S+)", r"connections that are \1"),
         (r"\b(icmp|icmpv6) type ", r"\1 "),
+        (r" limit rate over (\S+)/(\S+) burst \d+ packets", r" over \1 a \2"),
         (r" limit rate (\S+)/(\S+) burst \d+ packets", r", at most \1 a \2,"),
     )
 )
