@@ -88,7 +88,8 @@ class Gathered:
     done: set[str] = field(default_factory=set)
     """Addresses whose (last) step came to its end."""
     failures: dict[str, Step] = field(default_factory=dict)
-    same: int = 0
+    kept: set[str] = field(default_factory=set)
+    """Addresses of what needed nothing."""
     complaints: list[str] = field(default_factory=list)
     """Errors that belong to no resource."""
     unplaced: dict[str, list[str]] = field(default_factory=dict)
@@ -96,13 +97,27 @@ class Gathered:
     finished: bool = False
     """The engine summed up: it ran to its own end, successful or not."""
 
+    @property
+    def same(self) -> int:
+        """How many resources needed nothing."""
+        return len(self.kept)
+
+    @property
+    def settled(self) -> set[str]:
+        """Addresses of what is as it was asked for, by this run or anyway."""
+        return (self.done | self.kept) - self.failures.keys()
+
 
 class Gatherer:
     """Takes the engine's events one by one; `on_step` hears of each that is about one of our resources."""
 
-    def __init__(self, on_step: Callable[[Step], None], *, only_refreshes: bool = False) -> None:
-        """`only_refreshes`: the run is a refresh, in which the engine calls every step by its result."""
-        self.result = Gathered()
+    def __init__(
+        self, on_step: Callable[[Step], None], result: Gathered | None = None, *, only_refreshes: bool = False
+    ) -> None:
+        """What is told is gathered in `result`.
+
+        `only_refreshes`: the run is a refresh, in which the engine calls every step by its result."""
+        self.result = Gathered() if result is None else result
         self._on_step = on_step
         self._only_refreshes = only_refreshes
         self._begun: dict[str, Step] = {}
@@ -181,7 +196,8 @@ class Gatherer:
             if step.moment is Moment.END:
                 result.refreshed[step.address] = step
         elif step.op is Op.SAME and not step.formerly:
-            result.same += step.moment is Moment.END
+            if step.moment is Moment.END:
+                result.kept.add(step.address)
         elif step.op is not Op.OTHER:
             known = result.steps.get(step.address)
             # Of a replacement, removing the old one says nothing about the new one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -30,7 +31,8 @@ from swarmctl.graph.moves import moves
 from swarmctl.kinds.base import ResourceType
 from swarmctl.plans.events import Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, Plan
-from swarmctl.state.checkpoint import address_of
+from swarmctl.state.checkpoint import address_of, latest
+from swarmctl.state.safekeeping import DiskFull
 from swarmctl.state.store import Store
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 PARALLEL = 16
 """Resources that the engine reads or changes at the same time; what takes long there is waiting for hosts."""
 
+
+_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+"""How the engine, which has it from the operating system, tells that it could not save."""
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
 """Tells the provider which hosts the run will ask for; provider/__main__.py imports nothing before it has read it."""
@@ -143,23 +148,55 @@ class Session:
         with self._store.lock():
             for note in self._store.repair():
                 self._emit(Note(note, warning=True))
+            self._store.require_room()
             context = self._context(graph)
             space = workspace.lasting(self._store, self._home)
             total = len(graph.resources) if graph else len(self._store.snapshot().resources)
             failed: list[program.Failed] = []
+            gathered = Gathered()
+            before = self._store.read() or {}
             try:
-                gathered = self._run(
-                    space, arguments, context, "changing" if graph else "removing", total, failed.append
-                )
+                with self._store.safe():
+                    self._run(
+                        space,
+                        arguments,
+                        context,
+                        "changing" if graph else "removing",
+                        total,
+                        failed.append,
+                        gathered,
+                    )
             finally:
-                self._adopt(failed)
+                self._mend(before, failed, gathered, graph)
                 # Full copies of the state, one per run; the checkpoint and the one before it are kept.
                 shutil.rmtree(self._store.root / ".pulumi" / "history", ignore_errors=True)
+            complete = self._complete(gathered, graph)
         failures = tuple(
             Failure(step.address, context.place(step).node, step.error) for step in gathered.failures.values()
         )
         finished = gathered.done - gathered.failures.keys()
-        return Outcome(changes.changes(gathered, context, finished), failures, self._interruptions > 0, gathered.same)
+        interrupted = self._interruptions > 0 and not complete
+        return Outcome(changes.changes(gathered, context, finished), failures, interrupted, gathered.same)
+
+    def _complete(self, gathered: Gathered, graph: Graph | None) -> bool:
+        """Whether all is done that was asked for; a stop that came with the last step has then stopped nothing."""
+        wanted = set() if graph is None else {str(address) for address in graph.resources}
+        return wanted <= gathered.settled and self._store.snapshot().resources.keys() == wanted
+
+    def _mend(
+        self, before: Mapping[str, Any], failed: Sequence[program.Failed], gathered: Gathered, graph: Graph | None
+    ) -> None:
+        """Put right in the record what the engine leaves wrong there when not all was done."""
+        if self._store.damage():  # what is read then is our copy from before the run; the next run puts it right
+            return
+        try:
+            self._store.remove_engine_locks()
+            if graph is not None:
+                wanted = {str(address) for address in graph.resources}
+                self._store.put_back(before, wanted, _addresses(before) - gathered.settled)
+            self._adopt(failed)
+        except OSError as error:
+            self._emit(Note(f"the record of this run could not be finished: {error.strerror or error}", warning=True))
 
     def _adopt(self, failed: Sequence[program.Failed]) -> None:
         """Record what the engine has forgotten: a creation in which the provider died may have made something."""
@@ -195,8 +232,10 @@ class Session:
         title: str,
         total: int,
         on_failed: Callable[[program.Failed], None] = lambda failed: None,
+        gathered: Gathered | None = None,
     ) -> Gathered:
-        gatherer = Gatherer(_Progress(self._emit, context).on_step, only_refreshes=arguments[0] == "refresh")
+        """One run of the engine; what it told is in `gathered`, where one is given, also when this raises."""
+        gatherer = Gatherer(_Progress(self._emit, context).on_step, gathered, only_refreshes=arguments[0] == "refresh")
         graph = context.graph
         moved = {} if graph is None else self._moves(graph)
         started = time.monotonic()
@@ -258,23 +297,31 @@ class Session:
         """Raise for what is not a matter of single resources."""
         if self._interruptions:
             return
-        failed = [_line(step, context) for step in gathered.failures.values()]
-        unread = [_line(step, context) for step in gathered.failures.values() if step.op is Op.REFRESH]
+        failed = list(gathered.failures.values())
+        unread = [step for step in failed if step.op is Op.REFRESH]
         if unread:
-            raise WorldUnreadable(f"{_count(unread)} could not be read back; nothing was changed", details=unread)
+            raise WorldUnreadable(
+                f"{_count(unread)} could not be read back; nothing was changed", details=_told(unread, context)
+            )
+        if changing and (self._store.damage() or any(_FULL.search(line) for line in [*gathered.complaints, *output])):
+            raise DiskFull.at(self._store.folder)
         if status == 0 or (gathered.finished and failed and changing):
             return
         if failed and not changing:
-            raise EngineFailed(f"{_count(failed)} could not be compared", details=failed)
+            raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))
         raise EngineFailed(
             f"the Pulumi engine {'ended' if status > 0 else 'was killed'} (status {status}) before it was done",
             "What was done is recorded; run the same command again." if changing else "",
-            details=[*failed, *_lines([*gathered.complaints, *_left(gathered)] or output)],
+            details=[*_told(failed, context), *_lines([*gathered.complaints, *_left(gathered)] or output)],
         )
 
 
-def _count(lines: Sequence[str]) -> str:
-    return f"{len(lines)} resource{'s' if len(lines) > 1 else ''}"
+def _count(steps: Sequence[Step]) -> str:
+    return f"{len(steps)} resource{'s' if len(steps) > 1 else ''}"
+
+
+def _addresses(document: Mapping[str, Any]) -> set[str]:
+    return {address_of(it["urn"]) for it in latest(document).get("resources") or ()} if document else set()
 
 
 def _lines(texts: Sequence[str]) -> list[str]:
@@ -286,9 +333,14 @@ def _left(gathered: Gathered) -> list[str]:
     return [message for messages in gathered.unplaced.values() for message in messages]
 
 
-def _line(step: Step, context: changes.Context) -> str:
-    node = context.place(step).node
-    return f"{step.address}{f' on {node}' if node else ''}: {step.error}"
+def _told(steps: Sequence[Step], context: changes.Context) -> list[str]:
+    """Each failure with its place, in lines; those after the first are set in."""
+    lines = []
+    for step in steps:
+        node = context.place(step).node
+        first, *more = step.error.splitlines() or [""]
+        lines += [f"{step.address}{f' on {node}' if node else ''}: {first}", *(f"    {line}" for line in more)]
+    return lines
 
 
 class _Progress:

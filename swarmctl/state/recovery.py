@@ -11,11 +11,13 @@ recorded the result. A note that is still there is from a run that was killed in
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import copy as copying
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ def recovered(document: dict[str, Json]) -> dict[str, Json]:
     pending = latest(document).get("pending_operations")
     if not pending:
         return document
-    document = copy.deepcopy(document)
+    document = copying.deepcopy(document)
     deployment = latest(document)
     resources: list[dict[str, Json]] = deployment.setdefault("resources", [])
     for operation in deployment.pop("pending_operations"):
@@ -62,7 +64,7 @@ def adopted(document: dict[str, Json], resources: Sequence[Mapping[str, Json]]) 
     Each has `urn`, `type`, `inputs`, `parent` and `dependencies`; only what was begun after its provider and its
     dependencies were recorded can have made anything, the others are left out.
     """
-    document = copy.deepcopy(document)
+    document = copying.deepcopy(document)
     known: list[dict[str, Json]] = latest(document).get("resources") or []
     provider = next((f"{it['urn']}::{it['id']}" for it in known if it["type"] == PROVIDER), None)
     for resource in resources:
@@ -74,49 +76,97 @@ def adopted(document: dict[str, Json], resources: Sequence[Mapping[str, Json]]) 
     return document
 
 
-def readable(checkpoint: Path) -> tuple[dict[str, Json], str]:
-    """The checkpoint and ""; or, where it can't be read, the engine's copy of the one before and the reason.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A checkpoint that could be read."""
 
-    Raises `FileNotFoundError` when there is no checkpoint, `StateUnreadable` when neither can be read.
+    document: dict[str, Json]
+    file: Path
+    damage: str = ""
+    """Why it is not the newest that was read."""
+
+
+def readable(checkpoint: Path, copy: Path) -> Reading:
+    """The checkpoint; where it can't be read, the engine's copy of the one before, and then ours, `copy`, from before
+    the run that was cut off.
+
+    Raises `FileNotFoundError` when there is no checkpoint, `StateUnreadable` when none can be read.
     """
     try:
-        return decode(checkpoint.read_bytes()), ""
+        return Reading(decode(checkpoint.read_bytes()), checkpoint)
     except StateUnreadable as error:
-        try:
-            return decode(_backup(checkpoint).read_bytes()), error.message
-        except (OSError, StateUnreadable):
-            raise StateUnreadable(
-                f"{error.message}; nor is there a readable copy of the one before it",
-                f"put {checkpoint} back from a backup; or move it away, then `swarmctl apply` finds what is there and "
-                "takes it over; or `swarmctl destroy`, which removes everything that carries the stack's mark",
-            ) from None
+        for other in (backup(checkpoint), copy):
+            with contextlib.suppress(OSError, StateUnreadable):
+                return Reading(decode(other.read_bytes()), other, error.message)
+        raise StateUnreadable(
+            f"{error.message}; nor is there a readable copy of the one before it",
+            f"put {checkpoint} back from a backup; or move it away, then `swarmctl apply` finds what is there and "
+            "takes it over; or `swarmctl destroy`, which removes everything that carries the stack's mark",
+        ) from None
 
 
-def _backup(checkpoint: Path) -> Path:
+def backup(checkpoint: Path) -> Path:
     """The engine's copy of the checkpoint before."""
     return checkpoint.with_name(f"{checkpoint.name}.bak")
 
 
-def repair(checkpoint: Path, engine_locks: Path) -> list[str]:
+def repair(checkpoint: Path, copy: Path, engine_locks: Path) -> list[str]:
     """Make the store fit for the next run of the engine; call it with the lock held. Returns what to tell the user.
 
-    Raises `StateUnreadable` when neither the checkpoint nor the engine's own copy of the one before it can be read.
+    Raises `StateUnreadable` when neither the checkpoint nor one of the copies can be read.
     """
-    # We hold the stack's lock until the engine is gone: what is left of its own locks is nobody's any more.
-    # Whole files and halves of files alike: the engine takes any file there for a lock.
-    if engine_locks.is_dir():
-        shutil.rmtree(engine_locks)
+    remove_locks(engine_locks)
     if not checkpoint.exists():
         return []
     notes: list[str] = []
-    document, damage = readable(checkpoint)
-    if damage:
+    found = readable(checkpoint, copy)
+    if found.damage:
         aside = checkpoint.with_name(f"{checkpoint.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-        shutil.copyfile(checkpoint, aside)
+        write(aside, checkpoint.read_bytes())
         # The copy stays: whatever stops us here, there is always one that can be read.
-        write(checkpoint, _backup(checkpoint).read_bytes())
+        write(checkpoint, found.file.read_bytes())
         notes.append(f"the recorded state was not readable: it is kept in {aside}, the one before it is used")
-    mended = recovered(document)
-    if mended is not document:
+    mended = recovered(found.document)
+    if mended is not found.document:
         write(checkpoint, json.dumps(mended).encode())
     return notes
+
+
+def remove_locks(engine_locks: Path) -> None:
+    """Remove the engine's own locks, with the stack's lock held and the engine gone: they are nobody's any more.
+
+    Whole files and halves of files alike: the engine takes any file there for a lock.
+    """
+    if engine_locks.is_dir():
+        shutil.rmtree(engine_locks)
+
+
+def put_back(
+    document: dict[str, Json], before: Mapping[str, Json], wanted: Collection[str], unsettled: Collection[str]
+) -> dict[str, Json]:
+    """The checkpoint after a run in which not all was done, with the `unsettled` (addresses) of its resources recorded
+    as they were last applied in place of how they were found; the same object when nothing differs.
+
+    What was found to be gone comes back if it is still `wanted`. Drift is what differs from what was applied: without
+    this, a change by hand that an apply has seen and not mended would be taken for applied.
+    """
+    changed = copying.deepcopy(document)
+    now: list[dict[str, Json]] = latest(changed).get("resources") or []
+    known = {it["urn"]: it for it in now}
+    for old in latest(before).get("resources") or ():
+        address = address_of(old["urn"])
+        if not old["type"].startswith(PREFIX) or address not in unsettled or any(old.get(mark) for mark in _UNMADE):
+            continue
+        new = known.get(old["urn"])
+        if new is None:
+            needs = {old.get("parent") or old["urn"], *(old.get("dependencies") or ())} - {old["urn"]}
+            if address in wanted and known.keys() >= needs:
+                now.append(known.setdefault(old["urn"], copying.deepcopy(old)))
+        elif not any(new.get(mark) for mark in _UNMADE[1:]):
+            new.pop(_UNMADE[0], None)
+            new |= {part: old[part] for part in ("inputs", "outputs") if part in old}
+    return document if changed == document else changed
+
+
+_UNMADE = ("initErrors", "pendingReplacement", "delete")
+"""Marks of a record that is none of something applied to its end."""

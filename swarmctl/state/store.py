@@ -6,17 +6,17 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from swarmctl import paths
 from swarmctl.errors import SwarmError
-from swarmctl.state import lock
+from swarmctl.state import lock, safekeeping
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, latest, snapshot
 from swarmctl.state.files import write
-from swarmctl.state.recovery import adopted, readable, recovered, repair
+from swarmctl.state.recovery import adopted, put_back, readable, recovered, remove_locks, repair
 
 __all__ = ["PROJECT", "Recorded", "Snapshot", "Store", "checkpoint_file"]
 
@@ -57,6 +57,11 @@ class Store:
         return checkpoint_file(self.root, self.identity)
 
     @property
+    def copy(self) -> Path:
+        """Our copy of the checkpoint from before the run that is going on, or that was cut off."""
+        return self.folder / "checkpoint.before.json"
+
+    @property
     def engine_locks(self) -> Path:
         """The engine's own lock files: one per run, left behind by one that was killed."""
         return self.root / ".pulumi" / "locks"
@@ -72,17 +77,17 @@ class Store:
         What a run that was killed had begun to create is in it, and a broken one is passed over, see `recovery`.
         """
         try:
-            return recovered(readable(self.checkpoint)[0])
+            return recovered(readable(self.checkpoint, self.copy).document)
         except FileNotFoundError:
             return None
 
     def damage(self) -> str:
         """Why the checkpoint can't be read, so that the one before it is read in its place; empty when all is well.
 
-        Raises `StateUnreadable` when neither can be read.
+        Raises `StateUnreadable` when no copy can be read either.
         """
         try:
-            return readable(self.checkpoint)[1]
+            return readable(self.checkpoint, self.copy).damage
         except FileNotFoundError:
             return ""
 
@@ -99,9 +104,36 @@ class Store:
     def repair(self) -> list[str]:
         """Make the store fit for a run of the engine, with the lock held. Returns what to tell the user.
 
-        Raises `StateUnreadable`.
+        Raises `StateUnreadable`, `DiskFull`.
         """
-        return repair(self.checkpoint, self.engine_locks)
+        with safekeeping.told(self.folder):
+            return repair(self.checkpoint, self.copy, self.engine_locks)
+
+    def require_room(self) -> None:
+        """Raise `DiskFull` when a run that changes things could not save them."""
+        safekeeping.require_room(self.folder, self.checkpoint)
+
+    @contextlib.contextmanager
+    def safe(self) -> Iterator[None]:
+        """For the block, in which the engine works, keep a copy of the state that it can't spoil; and afterwards, if it
+        is needed. Raises `DiskFull` before the block when it does not fit."""
+        safekeeping.keep(self.checkpoint, self.copy)
+        try:
+            yield
+        finally:
+            safekeeping.release(self.checkpoint, self.copy)
+
+    def remove_engine_locks(self) -> None:
+        """Remove what an engine that has ended left of its own locks; call it with the lock held."""
+        remove_locks(self.engine_locks)
+
+    def put_back(self, before: Mapping[str, Json], wanted: Collection[str], unsettled: Collection[str]) -> None:
+        """Record as applied what was applied `before`, see `recovery.put_back`; call it with the lock held."""
+        document = self.read()
+        if document is not None:
+            changed = put_back(document, before, wanted, unsettled)
+            if changed is not document:
+                write(self.checkpoint, json.dumps(changed).encode())
 
     def adopt(self, resources: Sequence[Mapping[str, Json]]) -> None:
         """Record what may exist although its creation failed, see `recovery.adopted`; call it with the lock held."""
@@ -114,7 +146,8 @@ class Store:
         """Hold the stack's lock; within one `Store` it may be taken again. Raises `LockHeld`."""
         if self._depth == 0:
             _make(self.folder)
-            self._descriptor = lock.acquire(self.folder)
+            with safekeeping.told(self.folder):
+                self._descriptor = lock.acquire(self.folder)
         self._depth += 1
         try:
             yield

@@ -176,7 +176,7 @@ def test_what_cannot_be_read_stops_everything_and_is_named(world: World) -> None
     for act in (lambda: session.preview(wanted), session.drift, session.destroy, lambda: session.update(graph())):
         with pytest.raises(WorldUnreadable) as caught:
             act()
-        assert caught.value.details == ("test/b on w-0: b cannot be read\nhelp: Look at it.",)
+        assert caught.value.details == ("test/b on w-0: b cannot be read", "    help: Look at it.")
     assert world.files() == {"a", "b"}
 
 
@@ -222,6 +222,74 @@ def test_an_interruption_finishes_what_is_begun_and_begins_nothing_more(world: W
     assert set(world.store.snapshot().resources) == {"test/slow"}
     assert world.session().update(wanted).failures == ()
     assert world.kind.read_file({"name": "slow"})["made"] == 1
+
+
+def test_after_a_heal_that_failed_drift_is_still_told(world: World) -> None:
+    def wanted(**behaviour: str) -> Graph:
+        return graph(
+            file("a", mode="r", **behaviour), file("b", k=token("a"), node="w-0"), file("c", after=("b",)), file("d")
+        )
+
+    world.session().update(wanted())
+    applied = world.store.snapshot().resources["test/a"].inputs
+    world.tamper("a", mode="none")
+    world.tamper("b", extra=1)
+    world.tamper("d", extra=1)
+    world.kind.path("c").unlink()
+
+    failed = world.session().update(wanted(fail="update"))
+
+    assert [failure.address for failure in failed.failures] == ["test/a"]
+    assert [change.address for change in failed.changes] == ["test/d"]
+    assert world.store.snapshot().resources["test/a"].inputs == applied
+    told = sorted((d.address, d.path, d.expected, d.actual) for d in world.session().drift().drift)
+    assert told == [
+        ("test/a", "mode", "r", "none"),
+        ("test/b", "extra", None, 1),
+        ("test/c", "", {"name": "c"}, None),
+    ]
+    assert world.session().update(wanted()).failures == ()
+    assert world.files() == {"a", "b", "c", "d"}
+    assert world.session().drift().drift == ()
+
+
+def test_what_is_gone_and_cannot_be_made_anew_has_still_drifted(world: World) -> None:
+    world.session().update(graph(file("a")))
+    world.kind.path("a").unlink()
+
+    world.session().update(graph(file("a", fail="create")))
+
+    assert [(d.address, d.path) for d in world.session().drift().drift] == [("test/a", "")]
+    assert world.session().update(graph(file("a"))).failures == ()
+    assert world.session().drift().drift == ()
+
+
+def test_drift_that_was_read_in_a_run_that_could_not_begin_is_still_told(world: World) -> None:
+    wanted = graph(file("a", mode="r"), file("b"))
+    world.session().update(wanted)
+    world.tamper("a", mode="none")
+    path = world.kind.path("b")
+    good = path.read_text()
+    path.write_text(good.replace("{", '{"unreadable": true, ', 1))
+    with pytest.raises(WorldUnreadable):
+        world.session().update(wanted)
+
+    path.write_text(good)
+    assert [(d.address, d.path) for d in world.session().drift().drift] == [("test/a", "mode")]
+
+
+def test_a_stop_that_comes_with_the_last_step_has_stopped_nothing(world: World) -> None:
+    def stop(event: object) -> None:
+        if isinstance(event, StepEnded):
+            session.interrupt()
+
+    session = world.session(stop)
+    outcome = session.update(graph(file("a")))
+    assert (outcome.interrupted, len(outcome.changes)) == (False, 1)
+
+    session = world.session(stop)
+    assert not session.destroy().interrupted
+    assert world.store.snapshot().resources == {}
 
 
 def test_a_second_interruption_ends_at_once_and_the_next_run_goes_on(world: World) -> None:

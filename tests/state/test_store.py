@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from swarmctl import paths
 from swarmctl.errors import LockHeld, SwarmError
 from swarmctl.state import lock
 from swarmctl.state.checkpoint import SECRET, SIGNATURE, StateUnreadable
+from swarmctl.state.safekeeping import DiskFull
 from swarmctl.state.store import Recorded, Store
 
 STACK_URN = "urn:pulumi:lab::swarmctl::pulumi:pulumi:Stack::lab"
@@ -218,6 +220,56 @@ class TestRepair:
         assert store.checkpoint.read_bytes() == b"junk"
 
 
+class TestSafekeeping:
+    """A copy that the engine never writes."""
+
+    def test_with_both_files_of_the_engine_cut_off_the_copy_is_read_and_used(self, store: Store) -> None:
+        good = checkpoint(resource("a"))
+        store.checkpoint.write_bytes(good)
+        with store.safe():
+            for name in ("lab.json", "lab.json.bak"):
+                store.checkpoint.with_name(name).write_bytes(good[:-40])
+
+        assert list(store.snapshot().resources) == ["mesh/a"]
+        assert "not readable" in store.damage()
+        (note,) = store.repair()
+        assert "kept in" in note
+        assert store.checkpoint.read_bytes() == good
+        assert store.damage() == ""
+
+    def test_the_engines_own_copy_is_newer(self, store: Store) -> None:
+        store.checkpoint.write_bytes(checkpoint(resource("a")))
+        with store.safe():
+            store.checkpoint.with_name("lab.json.bak").write_bytes(checkpoint(resource("a"), resource("b")))
+            store.checkpoint.write_bytes(b"")
+
+        assert set(store.snapshot().resources) == {"mesh/a", "mesh/b"}
+
+    def test_it_is_for_its_owner_alone_and_goes_after_a_good_run(self, store: Store) -> None:
+        store.checkpoint.write_bytes(checkpoint(resource("a")))
+        with store.safe():
+            assert store.copy.read_bytes() == store.checkpoint.read_bytes()
+            assert store.copy.stat().st_mode & 0o177 == 0
+        assert not store.copy.exists()
+
+    def test_without_room_for_what_a_run_writes_it_is_refused(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.checkpoint.write_bytes(checkpoint(resource("a")))
+        needed = 3 * store.checkpoint.stat().st_size + 1024 * 1024
+
+        def disk(free: int, blocks: int = 9) -> None:
+            monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_blocks=blocks, f_bavail=free, f_frsize=1))
+
+        disk(needed - 1)
+        with pytest.raises(DiskFull, match=f"in {store.folder} is full: 1,.* KiB are free, 1,.* KiB are needed"):
+            store.require_room()
+        disk(needed)
+        store.require_room()
+        disk(0, blocks=0)  # a file system without a limit
+        store.require_room()
+
+
 def lost(name: str, **more: Any) -> dict[str, Any]:
     found = {key: value for key, value in resource(name).items() if key in ("urn", "type", "inputs")}
     return {**found, "parent": STACK_URN, "dependencies": [], **more}
@@ -241,7 +293,7 @@ def test_a_write_that_fails_leaves_the_old_state(store: Store, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFull, match=r"file system with the state in .* is full"):
         store.repair()
 
     assert store.checkpoint.read_bytes() == content
