@@ -33,9 +33,6 @@ def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stoppe
     EngineMissing, LockHeld, Declined.
     """
     loaded, store = stacks.load(folder, emit)
-    unknown = stacks.strays(loaded.identity, set())
-    if not unknown and not store.folder.exists():
-        return Run(Plan(loaded.identity, (), 0))
     with store.lock():
         snapshot = _recorded(store, emit)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())

@@ -17,7 +17,7 @@ import pytest
 
 from swarmctl import paths
 from swarmctl.backends.base import CommandFailed, Host, HostGone, HostUnreachable, Placement
-from swarmctl.backends.lab import cgroups, marks, modes
+from swarmctl.backends.lab import cgroups, fabric, marks, modes
 from swarmctl.backends.lab import host as lab_host
 from swarmctl.backends.lab.cgroups import CannotLimit
 from swarmctl.backends.lab.launch import LabBroken
@@ -455,3 +455,25 @@ def test_doctor_names_the_mode_and_how_wireguard_runs(mode: modes.Mode) -> None:
     assert {"lab file system", "lab WireGuard", "lab limits", "lab isolation"} <= found.keys()
     assert all(check.ok or check.mend for check in found.values())
     assert list(paths.data_home().iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["sweep", "delete", "create"])
+def test_a_lab_whose_folder_is_lost_is_found_and_no_second_one_is_made(
+    lab: None, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placements = labs.place(labs.pool("a", 2))
+    labs.create(placements)
+    before = labs.holders()
+    fabric.remove_tree(marks.Lab(labs.STACK).folder)
+    assert labs.backend.machines(labs.STACK) == ["a-0", "a-1"]
+    if way == "create":
+        labs.create(placements)
+        assert len(marks.tagged(marks.Lab(labs.STACK).tag)) == 3
+        labs.host(placements[0]).run(["ping", "-c1", "-W2", placements[1].underlay[0]])
+        labs.delete(placements)
+    elif way == "delete":
+        labs.delete(placements)
+    else:
+        assert labs.backend.sweep(labs.STACK) == ["a-0", "a-1"]
+    assert not [process for process in before if process.alive()]
+    assert labs.soon(lambda: not labs.left_behind()), labs.left_behind()

@@ -228,7 +228,7 @@ def test_destroy_shows_what_goes(applied: World, capsys: Out) -> None:
 def test_destroy_of_nothing_is_no_error(world: World, capsys: Out) -> None:
     assert cli.run(["destroy", "--yes"]) == 0
     assert capsys.readouterr().out == "Nothing to destroy.\n"
-    assert world.done == []
+    assert world.done == ["sweep"]  # what has lost its marks may be there all the same
     assert not world.folder.exists()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from swarmctl.backends.base import Check, Host, Placement, PoolRequest
 from swarmctl.backends.lab import doctor, machine, modes, placement
 from swarmctl.backends.lab.host import LabHost
-from swarmctl.backends.lab.marks import Lab
 from swarmctl.backends.lab.spec import LabSpec
 
 
@@ -58,8 +57,8 @@ class LabBackend:
         return LabHost(host)
 
     def machines(self, stack: str) -> list[str]:
-        """The nodes that left a mark."""
-        return Lab(stack).names()
+        """See `machine.names`."""
+        return machine.names(stack)
 
     def sweep(self, stack: str) -> list[str]:
         """See `machine.sweep`."""

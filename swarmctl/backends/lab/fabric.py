@@ -55,6 +55,7 @@ def _start(lab: Lab) -> Fabric:
         mode = modes.detect(lab.tag, trial)
     finally:
         remove_tree(trial)
+    end_unknown(lab)
     request = {"op": "fabric", "map": mode.map, "env": {**launch.environment(lab.tag)}}
     mark = {
         "rootless": mode.rootless,
@@ -68,6 +69,21 @@ def _start(lab: Lab) -> Fabric:
         marks.write(lab.folder / "fabric.json", {**mark, "process": process.dump()})
         starting.go()
     return Fabric(process, mode.rootless, mode.filesystem, mode.user)
+
+
+def end_unknown(lab: Lab) -> None:
+    """End every process that carries the lab's tag and that no mark knows, and remove such control groups.
+
+    Marks that were lost leave these behind: a second lab would stand beside them and could never be taken away.
+    The caller holds the lab's lock.
+    """
+    records = [lab.record(name) for name in lab.names()]
+    known = {Process.load(record.get("process")) for record in (*records, lab.fabric())}
+    groups = set(cgroups.left(lab.tag)) - {path for record in records for path in record.get("cgroups", {}).values()}
+    while left := [process for process in marks.tagged(lab.tag) if process not in known]:
+        for process in left:
+            process.kill()
+    cgroups.remove(groups)
 
 
 def end_when_empty(lab: Lab) -> None:

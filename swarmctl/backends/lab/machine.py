@@ -88,7 +88,7 @@ def _build(lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[s
     mark["cgroups"] = cgroups.make(mark["cgroups"], available.version, name, resources)
     request = layout.request(folder, mark, lab.tag, hidden=hidden(), wireguard=modes.wireguard_go())
     request |= {"op": "node", "map": None, "own_user": found.user, "tty_group": _maps_tty_group(found.process)}
-    request["env"] = {"PATH": launch.NODE_PATH, marks.TAG: lab.tag}
+    request["env"] = {"PATH": launch.NODE_PATH, marks.TAG: lab.tag, marks.NODE: name}
     with ExitStack() as stack, launch.into(found.process, user=found.rootless, mount=True) as (prefix, descriptors):
         request["cgroups"] = [stack.enter_context(join_group(path)) for path in mark["cgroups"].values()]
         process = launch.start(request, lab.tag, prefix=prefix, descriptors=[*descriptors, *request["cgroups"]])
@@ -197,15 +197,23 @@ def delete(stack: str, name: str) -> None:
     with marks.locked(lab.folder) as there:
         if there:
             fabric.end_when_empty(lab)
+    if not there and name in marks.tagged_nodes(lab.tag):
+        sweep(stack)  # one lab without a mark: none of its nodes can be reached any more
 
 
 def sweep(stack: str) -> list[str]:
     """Take everything away that the lab has, in whatever state; returns the names of its nodes."""
     lab = Lab(stack)
+    names_ = names(stack)
     with marks.locked(lab.folder):
-        names = lab.names()
         fabric.end(lab)
-    return names
+    return names_
+
+
+def names(stack: str) -> list[str]:
+    """The nodes that left a mark; where the lab's folder is lost, those that still run."""
+    lab = Lab(stack)
+    return lab.names() if lab.folder.exists() else marks.tagged_nodes(lab.tag)
 
 
 def running(host: Mapping[str, Any]) -> tuple[Lab, Fabric, Process, dict[str, Any]]:

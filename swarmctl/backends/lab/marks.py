@@ -25,6 +25,8 @@ from swarmctl import paths
 from swarmctl.errors import SwarmError
 
 TAG = "SWARMCTL_LAB"
+NODE = "SWARMCTL_NODE"
+"""In the environment of a node's first process, beside the tag."""
 
 
 class LabStuck(SwarmError):
@@ -238,16 +240,25 @@ def make_folder(folder: Path) -> None:
 
 def tagged(tag: str) -> list[Process]:
     """Every process that carries the tag of a lab, but this one."""
-    found: list[Process] = []
+    return [process for process, _ in _carrying(tag)]
+
+
+def tagged_nodes(tag: str) -> list[str]:
+    """The nodes of a lab whose first processes run, whatever marks there are."""
+    start = f"{NODE}=".encode()
+    entries = {entry for _, environment in _carrying(tag) for entry in environment if entry.startswith(start)}
+    return sorted(os.fsdecode(entry[len(start) :]) for entry in entries)
+
+
+def _carrying(tag: str) -> Iterator[tuple[Process, list[bytes]]]:
     mark = f"{TAG}={tag}".encode()
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         process = Process.of(int(entry.name))
         try:
-            environment = Path(f"/proc/{entry.name}/environ").read_bytes()
+            environment = Path(f"/proc/{entry.name}/environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if process is not None and mark in environment.split(b"\0") and process.alive():
-            found.append(process)
-    return found
+        if process is not None and mark in environment and process.alive():
+            yield process, environment
