@@ -230,7 +230,7 @@ def judge_node(
         underlay=machine.underlay,
         exists=not reading.gone,
         unreadable=bool(reading.unreadable),
-        reasons=tuple(_reasons(reading, members, [link for link in tunnels if link.target not in away])),
+        reasons=tuple(_reasons(reading, members, [link for link in links if link.target not in away])),
         tunnels=len(tunnels),
         handshakes=sum(link.fresh for link in tunnels),
         received=sum(link.received for link in tunnels),
@@ -238,7 +238,7 @@ def judge_node(
     )
 
 
-def _reasons(reading: Reading, members: Sequence[MeshMember], tunnels: Sequence[Link]) -> Iterator[str]:
+def _reasons(reading: Reading, members: Sequence[MeshMember], links: Sequence[Link]) -> Iterator[str]:
     if reading.gone:
         yield "the machine does not exist"
         return
@@ -246,14 +246,14 @@ def _reasons(reading: Reading, members: Sequence[MeshMember], tunnels: Sequence[
         yield reading.unreadable
         return
     for member in members:
-        yield from _interface_reasons(reading.facts, member, [link for link in tunnels if link.mesh == member.mesh])
+        yield from _interface_reasons(reading.facts, member, [link for link in links if link.mesh == member.mesh])
     if not drops_by_default(reading.facts.nftables):
         yield "no firewall: nothing drops what is not declared"
     if reading.answers is not None and not reading.answers.complete:
         yield "probes could not be sent: bash or ping does not work there"
 
 
-def _interface_reasons(facts: Facts, member: MeshMember, tunnels: Sequence[Link]) -> Iterator[str]:
+def _interface_reasons(facts: Facts, member: MeshMember, links: Sequence[Link]) -> Iterator[str]:
     interface = facts.interfaces.get(member.interface)
     if interface is None:
         yield f"interface {member.interface} is missing"
@@ -262,13 +262,17 @@ def _interface_reasons(facts: Facts, member: MeshMember, tunnels: Sequence[Link]
     elif not interface.up:
         yield f"interface {member.interface} is down"
     else:
-        missing = [link.target for link in tunnels if not link.established]
-        dead = [link for link in tunnels if link.established and not link.alive]
+        missing = [link.target for link in links if link.tunnel and not link.established]
+        dead = [link for link in links if link.tunnel and link.established and not link.alive]
+        told = {*missing, *(link.target for link in dead)}
+        silent = [link.target for link in links if link.reachable is False and link.target not in told]
         if missing:
             yield f"no tunnel to {_names(missing)}"
         if dead:
             unanswered = " and no answer" if any(link.reachable is False for link in dead) else ""
             yield f"no handshake within {FRESH} s{unanswered}: {_names([link.target for link in dead])}"
+        if silent:
+            yield f"no answer over the mesh from {_names(silent)}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -121,6 +121,19 @@ def test_a_link_is_reachable_only_on_every_address() -> None:
     assert status.exit_code is ExitCode.FAILED
 
 
+def test_a_node_that_does_not_reach_another_is_not_ready_also_with_a_fresh_handshake() -> None:
+    status = see(World(declared(), deaf={("control-0", "fd88::2")}))
+    assert [(node.name, node.reasons) for node in status.nodes if not node.ready] == [
+        ("control-0", ("no answer over the mesh from control-1",))
+    ]
+
+
+def test_a_node_that_does_not_reach_another_through_the_hub_is_not_ready() -> None:
+    status = see(World(declared(hubs="control"), deaf={("workers-0", "10.88.0.4")}))
+    assert [node.name for node in status.nodes if not node.ready] == ["workers-0"]
+    assert node(status, "workers-0").reasons[0].startswith("no answer over the mesh from workers-")
+
+
 def test_an_open_port_that_nobody_declared_is_a_violation() -> None:
     status = see(World(declared(), leaks={("workers-0", "10.88.0.1", 9), ("control-0", "192.0.2.5", 6379)}))
     assert {(flow.probe.sender, flow.probe.port.address, flow.observed) for flow in status.violations} == {
