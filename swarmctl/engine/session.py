@@ -45,6 +45,9 @@ PARALLEL = 16
 _FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 """How the engine, which has it from the operating system, tells that it could not save."""
 
+DISK_SECONDS = 1.0
+"""Between two looks at how much room the state has."""
+
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
 """Tells the provider which hosts the run will ask for; provider/__main__.py imports nothing before it has read it."""
 
@@ -156,7 +159,7 @@ class Session:
             gathered = Gathered()
             before = self._store.read() or {}
             try:
-                with self._store.safe():
+                with self._store.safe(), self._watching_disk():
                     self._run(
                         space,
                         arguments,
@@ -177,6 +180,27 @@ class Session:
         finished = gathered.done - gathered.failures.keys()
         interrupted = self._interruptions > 0 and not complete
         return Outcome(changes.changes(gathered, context, finished), failures, interrupted, gathered.same)
+
+    @contextmanager
+    def _watching_disk(self) -> Iterator[None]:
+        """Say it once when the disk fills up: the engine tries to save again and again, in silence and for minutes."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(DISK_SECONDS):
+                try:
+                    self._store.require_room(0)
+                except DiskFull as error:
+                    hint = "make room on it and the run goes on; Ctrl-C stops it"
+                    return self._emit(Note(f"{error.message}; {hint}", warning=True))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
 
     def _complete(self, gathered: Gathered, graph: Graph | None) -> bool:
         """Whether all is done that was asked for; a stop that came with the last step has then stopped nothing."""

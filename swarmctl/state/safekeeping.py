@@ -45,9 +45,9 @@ def told(folder: Path) -> Iterator[None]:
         raise
 
 
-def require_room(folder: Path, checkpoint: Path) -> None:
+def require_room(folder: Path, checkpoint: Path, spare: int) -> None:
     """Raise `DiskFull` when a run could not save what it does; nothing is written."""
-    needed = TIMES * (checkpoint.stat().st_size if checkpoint.exists() else 0) + SPARE
+    needed = TIMES * (checkpoint.stat().st_size if checkpoint.exists() else 0) + spare
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
     # Without a limit there are no blocks to count.

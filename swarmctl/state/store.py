@@ -109,9 +109,9 @@ class Store:
         with safekeeping.told(self.folder):
             return repair(self.checkpoint, self.copy, self.engine_locks)
 
-    def require_room(self) -> None:
-        """Raise `DiskFull` when a run that changes things could not save them."""
-        safekeeping.require_room(self.folder, self.checkpoint)
+    def require_room(self, spare: int = safekeeping.SPARE) -> None:
+        """Raise `DiskFull` when a run that changes things could not save them, with `spare` bytes left over."""
+        safekeeping.require_room(self.folder, self.checkpoint, spare)
 
     @contextlib.contextmanager
     def safe(self) -> Iterator[None]:

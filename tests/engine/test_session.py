@@ -6,13 +6,15 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from swarmctl.engine import session as sessions
 from swarmctl.engine.session import EngineFailed
 from swarmctl.errors import LockHeld, WorldUnreadable
 from swarmctl.graph.model import Graph
-from swarmctl.plans.events import StepEnded, StepStarted
+from swarmctl.plans.events import Note, StepEnded, StepStarted
 from swarmctl.plans.model import Action, HostEffect, PropertyDiff
 from tests.engine.world import World, file, graph, token
 
@@ -276,6 +278,24 @@ def test_drift_that_was_read_in_a_run_that_could_not_begin_is_still_told(world: 
 
     path.write_text(good)
     assert [(d.address, d.path) for d in world.session().drift().drift] == [("test/a", "mode")]
+
+
+def test_a_disk_that_fills_up_in_a_run_is_told_while_the_engine_tries_to_save(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(f_blocks=9, f_bavail=0, f_frsize=1)
+    monkeypatch.setattr(sessions, "DISK_SECONDS", 0.01)
+
+    def emit(event: object) -> None:
+        world.events.append(event)  # type: ignore[arg-type]
+        if isinstance(event, StepStarted):
+            monkeypatch.setattr(os, "statvfs", lambda _: full)
+
+    assert world.session(emit).update(graph(file("a", sleep=0.2))).failures == ()
+
+    (note,) = [event.text for event in world.events if isinstance(event, Note)]
+    assert "is full: 0 KiB are free" in note
+    assert "make room on it and the run goes on" in note
 
 
 def test_a_stop_that_comes_with_the_last_step_has_stopped_nothing(world: World) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -22,31 +21,27 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs root to mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "none", str(disk)], check=True)
     try:
         yield disk
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def checkpoints(disk: Path) -> dict[str, int]:
-    """Every checkpoint on the disk that can be read as JSON, with the number of resources in it."""
-    found = {}
-    for path in disk.rglob("stacks/**/*.json"):
-        found[path.name] = len(json.loads(path.read_text())["checkpoint"]["latest"].get("resources", []))
-    return found
-
-
-def fill(filler: Path) -> None:
-    """Take every free byte of the disk."""
+def fill(filler: Path, but: int = 0) -> None:
+    """Take every free byte of the disk, and give the last `but` back."""
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
     with os.fdopen(descriptor, "wb", buffering=0) as out, contextlib.suppress(OSError):
         while out.write(b"\0" * 4096):
             pass
-    assert os.statvfs(filler).f_bavail == 0
+    os.truncate(filler, filler.stat().st_size - but)
+    found = os.statvfs(filler)
+    assert found.f_bavail * found.f_frsize == but
 
 
-def test_the_old_state_survives_a_full_disk(tmp_path: Path, small_disk: Path, engine: object) -> None:
+@pytest.fixture
+def lab(tmp_path: Path, small_disk: Path, engine: object) -> Iterator[labs.Lab]:
+    """A lab whose state is on the small disk."""
     lab = labs.make(tmp_path)
     lab.edit(
         "cluster.yaml",
@@ -55,23 +50,52 @@ def test_the_old_state_survives_a_full_disk(tmp_path: Path, small_disk: Path, en
     )
     try:
         lab("apply", "--yes")
-        before = checkpoints(small_disk)
-        assert before
-        assert max(before.values()) > 20
-
-        lab.edit("pools.yaml", "lab: {count: 3}", "lab: {count: 4}")
-        filler = small_disk / "filler"
-        fill(filler)
-        failed = lab("apply", "--yes", code=None)
-        assert failed.code != 0
-        assert "space" in failed.err.lower(), failed.err
-
-        filler.unlink()
-        after = checkpoints(small_disk)
-        assert max(after.values()) >= max(before.values()), "nothing that was known is forgotten"
-        lab("apply", "--yes")
-        lab("plan", "--detailed-exitcode", code=0)
-        assert len(lab.nodes()) == 6
+        yield lab
     finally:
-        lab("destroy", "--yes", code=None)
+        (small_disk / "filler").unlink(missing_ok=True)
+        lab("destroy", "--yes")
     labs.assert_nothing_left(lab)
+
+
+@pytest.mark.parametrize("free", [0, 40 * 1024])
+def test_a_run_that_could_not_save_what_it_does_is_refused(lab: labs.Lab, small_disk: Path, free: int) -> None:
+    before = {path: path.read_bytes() for path in small_disk.rglob("stacks/**/*.json*")}
+    lab.edit("pools.yaml", "lab: {count: 3}", "lab: {count: 4}")
+    fill(small_disk / "filler", but=free)
+
+    for command in ("apply", "destroy"):
+        refused = lab(command, "--yes", code=1)
+        assert f"the file system with the state in {small_disk}/state" in refused.err
+        assert "make room" in refused.err
+        assert {path: path.read_bytes() for path in small_disk.rglob("stacks/**/*.json*")} == before
+        assert [path for path in small_disk.rglob(".pulumi/locks/**/*") if path.is_file()] == []
+    assert sum(node["exists"] for node in lab.nodes()) == 5
+
+    (small_disk / "filler").unlink()
+    lab("apply", "--yes")
+    assert sum(node["exists"] for node in lab.nodes()) == 6
+    lab("plan", "--detailed-exitcode", code=0)
+
+
+def test_with_both_files_of_the_engine_cut_off_what_was_made_since_is_found(lab: labs.Lab, small_disk: Path) -> None:
+    """As a disk leaves them that fills up in a run: swarmctl's copy is from before it."""
+    (checkpoint,) = small_disk.rglob("stacks/swarmctl/*.json")
+    copy = checkpoint.parents[4] / "checkpoint.before.json"
+    before = checkpoint.read_bytes()
+    lab.edit("pools.yaml", "lab: {count: 3}", "lab: {count: 4}")
+    lab("apply", "--yes")
+    assert not copy.exists()
+
+    def cut_off() -> None:
+        copy.write_bytes(before)
+        for file in (checkpoint, checkpoint.with_name(f"{checkpoint.name}.bak")):
+            os.truncate(file, 24576)
+
+    cut_off()
+    assert "not readable" in lab("plan").err
+    lab("apply", "--yes")
+    assert not copy.exists()
+    lab("plan", "--detailed-exitcode", code=0)
+    lab("drift", code=0)
+    assert sum(node["exists"] for node in lab.nodes()) == 6
+    cut_off()  # and now it is destroy that has to find the sixth machine
