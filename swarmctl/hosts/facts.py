@@ -35,6 +35,8 @@ class Peer:
     received: int
     """Bytes."""
     sent: int
+    preshared: bool = False
+    """Whether it has a preshared key; the key itself is never read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,25 @@ class WireGuard:
     listen_port: int
     peers: Mapping[str, Peer]
     """By public key."""
+    fwmark: str = "off"
+    """The mark of its outgoing packets, such as `0x1234`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route, without those of the table `local`, which the kernel keeps itself."""
+
+    kind: str
+    """`unicast`, `blackhole` and so on."""
+    network: str
+    """With prefix length; `0.0.0.0/0` and `::/0` for the default."""
+    interface: str
+    """Empty when it has none."""
+    table: str
+    """`main` or another one's name or number."""
+    metric: int | None
+    gateway: bool
+    """Whether it leads through another machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +87,6 @@ class Facts:
     """Private key files of meshes: path → mode, such as `0600`."""
     public_keys: Mapping[str, str] = field(default_factory=dict)
     """The public half of each of these files: path → public key; without those that hold no key."""
+    routes: tuple[Route, ...] = ()
+    hung: frozenset[str] = frozenset()
+    """WireGuard interfaces whose process does not answer; `wireguard` has nothing about them."""

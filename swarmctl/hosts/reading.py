@@ -1,17 +1,18 @@
 """One script that reads everything that is needed from a host, and the parser of what it prints. Pure: no I/O here.
 
-The script only reads, and prints no private key: WireGuard is asked field by field (its dump and showconf print the
-key), of key files only the public half is worked out. What comes back is untrusted.
+The script only reads, and prints no secret key: WireGuard is asked field by field (its dump and showconf print the
+key), of preshared keys it says only whose there are, of key files only the public half is worked out. What comes back
+is untrusted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts.facts import Facts, Interface, Peer, WireGuard
+from swarmctl.hosts.facts import Facts, Interface, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; a thousand peers and a full ruleset need less than one MiB."""
@@ -22,11 +23,26 @@ part hostname; cat /proc/sys/kernel/hostname
 part now; date +%s
 part interfaces; ip -d -j addr; printf '\n@ %s\n' "$?"
 # Asked one interface after the other: of `all`, wg 1.0.20210914 names the interface in the first endpoint only.
-links=$(wg show interfaces 2>/dev/null)
-for field in public-key listen-port peers endpoints allowed-ips persistent-keepalive latest-handshakes transfer; do
-  part "wg $field"
-  for link in $links; do printf '@ %s\n' "$link"; wg show "$link" "$field" 2>/dev/null; done
+links=
+part hung
+for link in $(timeout 5 wg show interfaces 2>/dev/null); do
+  # A process that is stopped answers nothing for ever.
+  status=0; timeout -k 1 5 wg show "$link" listen-port >/dev/null 2>&1 || status=$?
+  if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then printf '%s\n' "$link"; else links="$links $link"; fi
 done
+for field in public-key listen-port fwmark peers endpoints allowed-ips persistent-keepalive latest-handshakes \
+  transfer; do
+  part "wg $field"
+  for link in $links; do printf '@ %s\n' "$link"; timeout -k 1 5 wg show "$link" "$field" 2>/dev/null; done
+done
+part "wg preshared"
+for link in $links; do
+  printf '@ %s\n' "$link"
+  timeout -k 1 5 wg show "$link" preshared-keys 2>/dev/null | while read -r peer secret; do
+    [ "$secret" = "(none)" ] || printf '%s\n' "$peer"
+  done
+done
+for family in 4 6; do part "routes $family"; ip -"$family" -j route show table all; printf '\n@ %s\n' "$?"; done
 part nftables; nft -j list ruleset; printf '\n@ %s\n' "$?"
 part sysctl
 for key in net/ipv4/ip_forward net/ipv6/conf/all/forwarding; do
@@ -88,6 +104,8 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         },
         key_files={path: mode.zfill(4) for path, mode, _ in keys},
         public_keys={path: public for path, _, public in keys if public},
+        routes=tuple(route for family in (4, 6) for route in _routes(_json(parts[f"routes {family}"], "ip"), family)),
+        hung=frozenset(parts["hung"].split()),
     )
 
 
@@ -119,6 +137,24 @@ def _interfaces(links: Any) -> dict[str, Interface]:
     }
 
 
+def _routes(routes: Any, family: int) -> Iterator[Route]:
+    everything, whole = ("0.0.0.0/0", 32) if family == 4 else ("::/0", 128)
+    for route in routes:
+        if not route or route.get("table") == "local":
+            continue
+        target = str(route["dst"])
+        network = everything if target == "default" else target if "/" in target else f"{target}/{whole}"
+        ways = route.get("nexthops") or [route]
+        yield Route(
+            kind=str(route.get("type", "unicast")),
+            network=network,
+            interface=str(route.get("dev", "")) if len(ways) == 1 else "",
+            table=str(route.get("table", "main")),
+            metric=int(route["metric"]) if "metric" in route else None,
+            gateway=any(key in way for way in ways for key in ("gateway", "via")),
+        )
+
+
 def _nftables(part: str) -> Any:
     ruleset = _json(part, "nft")
     if not all(isinstance(item, dict) for item in ruleset["nftables"]):
@@ -145,6 +181,8 @@ def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
     handshakes = per_peer("latest-handshakes", lambda row: int(row[2]))
     transfer = per_peer("transfer", lambda row: (int(row[2]), int(row[3])))
     ports = {row[0]: int(row[1]) for row in field("listen-port")}
+    preshared = {(row[0], row[1]) for row in field("preshared")}
+    marks = {row[0]: row[1] for row in field("fwmark")}
     peers: dict[str, dict[str, Peer]] = {}
     for interface, key in ((row[0], row[1]) for row in field("peers")):
         at = (interface, key)
@@ -159,6 +197,7 @@ def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
             latest_handshake=handshakes[at],
             received=received,
             sent=sent,
+            preshared=at in preshared,
         )
     return {
         row[0]: WireGuard(
@@ -166,6 +205,7 @@ def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
             public_key="" if row[1] == "(none)" else row[1],
             listen_port=ports[row[0]],
             peers=peers.get(row[0], {}),
+            fwmark=marks.get(row[0], "off"),
         )
         for row in field("public-key")
         if row[0] in ports

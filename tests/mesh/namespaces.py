@@ -71,7 +71,14 @@ class Namespace:
         process = self._services.pop(name, None)
         if process is not None:
             process.terminate()
-            process.wait(10)
+            try:
+                process.wait(3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+    def stop_process(self, name: str) -> None:
+        self._services[name].send_signal(signal.SIGSTOP)
 
     def kill_service(self, name: str) -> None:
         self._services[name].send_signal(signal.SIGKILL)

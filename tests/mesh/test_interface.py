@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from swarmctl.backends.base import CommandFailed
-from swarmctl.hosts.facts import Facts, Interface, WireGuard
+from swarmctl.hosts.facts import Facts, Interface, Route, WireGuard
 from swarmctl.kinds.base import UNKNOWN, Impact, words
 from swarmctl.kinds.mesh.interface import FOREGROUND, TakenByOther
 from swarmctl.kinds.mesh.resources import INTERFACE
@@ -29,6 +30,12 @@ INPUTS: dict[str, Any] = {
 }
 
 
+ROUTES = (
+    Route("unicast", "10.88.0.0/16", "wg0", "main", None, gateway=False),
+    Route("unicast", "fd88::/64", "wg0", "main", 256, gateway=False),
+)
+
+
 def present(**changes: Any) -> Facts:
     """A node that has the interface as declared, but for `changes`."""
     link = {"up": True, "mtu": 1420, "addresses": ("fd88::4/64", "10.88.3.4/16"), "alias": "swarmctl:backbone"}
@@ -36,13 +43,14 @@ def present(**changes: Any) -> Facts:
     wireguard = {"public_key": "PUBLIC", "listen_port": 51820} | {
         name: value for name, value in changes.items() if name in ("public_key", "listen_port")
     }
-    return facts(
+    known = facts(
         links={"wg0": Interface("wg0", **link)},
         wireguard={"wg0": WireGuard("wg0", peers={}, **wireguard)},
         key="PUBLIC",
         key_mode=changes.get("key_mode", "0600"),
         sysctl=changes.get("sysctl"),
     )
+    return replace(known, routes=changes.get("routes", ROUTES))
 
 
 def test_an_interface_as_declared_is_adopted_without_a_command() -> None:

@@ -331,6 +331,26 @@ DRIFTS = {
         "nft flush chain inet swarmctl forward; nft add rule inet swarmctl forward accept comment '\"all\"'",
         {"securitypolicy/baseline[workers-0]": ["rules.all"]},
     ),
+    "the route of the mesh": ("ip route del 10.88.0.0/16 dev wg0", {"mesh/backbone[workers-0]": ["routes"]}),
+    "the route of the mesh, IPv6": (
+        "ip -6 route del fd88:5b2a::/64 dev wg0",
+        {"mesh/backbone[workers-0]": ["routes"]},
+    ),
+    "a black hole in the mesh": ("ip route add blackhole 10.88.7.7", {"mesh/backbone[workers-0]": ["routes"]}),
+    "a route past the mesh": (
+        "ip -6 route add fd88:5b2a::7/128 via fd30::1 dev eth0 table 7",
+        {"mesh/backbone[workers-0]": ["routes"]},
+    ),
+    "a preshared key": (
+        "wg genpsk >/tmp/swarmctl-test-psk; wg set wg0 peer $(wg show wg0 peers | head -1) "
+        "preshared-key /tmp/swarmctl-test-psk; rm /tmp/swarmctl-test-psk",
+        {"mesh/backbone[workers-0/peers]": ["peers.*.presharedKey"]},
+    ),
+    "a mark": ("wg set wg0 fwmark 0x1234", {"mesh/backbone[workers-0]": ["fwmark"]}),
+    "IPv6 switched off": (
+        "echo 1 >/proc/sys/net/ipv6/conf/wg0/disable_ipv6",
+        {"mesh/backbone[workers-0]": ["addresses"]},
+    ),
     "the table switched off": (
         "nft add table inet swarmctl '{ flags dormant; }'",
         {"securitypolicy/baseline[workers-0]": ["rules.flags"]},
@@ -369,6 +389,25 @@ def test_a_killed_wireguard_process_shows_and_comes_back_with_its_key(world: Wor
     world.nodes.forget()
     world.apply(graph)
     assert world.outputs["mesh/backbone[workers-0]"]["publicKey"] == key
+    assert pings(world, "workers-0", mesh_addresses(world, "control-0")[0])
+
+
+def test_a_stopped_wireguard_process_is_seen_soon_and_comes_back_with_its_key(world: World, graph: Graph) -> None:
+    key = world.outputs["mesh/backbone[workers-0]"]["publicKey"]
+    node = on(world, "workers-0")
+    if not node.services():
+        pytest.skip("this kernel has WireGuard")
+    node.stop_process("wireguard-wg0")
+    started = time.monotonic()
+    assert world.drift(graph)["mesh/backbone[workers-0]"] == ["state"]
+    assert time.monotonic() - started < 10
+    resource = next(r for r in graph.resources.values() if str(r.address) == "mesh/backbone[workers-0]")
+    seen = world.read(resource)
+    lines = [effect.text for effect in INTERFACE.effects(seen.inputs, world.resolve(resource.inputs))]
+    assert lines == ["interface wg0: does not answer and is started again with the same key"]
+    world.apply(graph)
+    assert world.outputs["mesh/backbone[workers-0]"]["publicKey"] == key
+    assert world.drift(graph) == {}
     assert pings(world, "workers-0", mesh_addresses(world, "control-0")[0])
 
 

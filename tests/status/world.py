@@ -191,6 +191,8 @@ class FakeHost:
             "allowed-ips": "\n".join(f"key-of-{peer}\t{self.world.member(peer).addresses[0]}/32" for peer in peers),
             "persistent-keepalive": "\n".join(f"key-of-{peer}\t25" for peer in peers),
             "latest-handshakes": "\n".join(f"key-of-{peer}\t{0 if age < 0 else now - age}" for peer in peers),
+            "fwmark": "off",
+            "preshared": "",
             "transfer": "\n".join(f"key-of-{peer}\t3100\t2900" for peer in peers),
         }
         parts = {
@@ -199,6 +201,9 @@ class FakeHost:
             "interfaces": f"{json.dumps([link])}\n@ 0",
             **{f"wg {name}": f"@ wg0\n{text}" for name, text in fields.items()},
             "nftables": json.dumps({"nftables": [] if self.name in self.world.bare else [{"chain": chain}]}) + "\n@ 0",
+            "hung": "",
+            "routes 4": "[]\n@ 0",
+            "routes 6": "[]\n@ 0",
             "sysctl": "",
             "keys": "",
             "end": "",

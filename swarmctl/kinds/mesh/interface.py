@@ -1,19 +1,21 @@
 """`swarm:mesh:Interface`: a WireGuard interface on one node, its key made there and its addresses.
 
 The private key is made by the node's own shell, goes from file to kernel by path, and is never printed. Inputs that
-are measured and not chosen: `state` (up, down, gone), `key` (installed, another, none), `keyMode`.
+are measured and not chosen: `state` (up, down, gone, hung), `key` (installed, another, none), `keyMode`. What is
+there only when something is wrong: `fwmark`, and `routes` of the mesh that lead elsewhere or are missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import PurePosixPath
 from shlex import quote
 
 from swarmctl.backends.base import CommandFailed, Completed, Host, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
-from swarmctl.hosts.facts import Facts
+from swarmctl.hosts.facts import Facts, Route
 from swarmctl.kinds.base import (
     UNKNOWN,
     ChangeKind,
@@ -33,6 +35,8 @@ REPLACE = {
 }
 FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 DISRUPTIVE = {"listenPort", "state", "key", "addresses"}
+LOST = ("gone", "hung")
+"""States in which the interface is started anew."""
 
 MAKE_KEY = """
 umask 077
@@ -159,12 +163,12 @@ class InterfaceType:
         seen = observe(facts, inputs)
         public = facts.public_keys.get(inputs["keyPath"], "")
         missing = public == "" or seen["keyMode"] != inputs["keyMode"]
-        if seen["state"] == "gone" or missing:
+        if seen["state"] in LOST or missing:
             host = hosts.open(inputs["host"])
             script = _head(inputs) + (MAKE_KEY if missing else "") + PRINT_PUBLIC_KEY
             try:
                 public = _run(host, script).text.strip()
-                if seen["state"] == "gone":
+                if seen["state"] in LOST:
                     _start(host, inputs["interface"])
             finally:
                 hosts.changed(inputs["host"])
@@ -189,7 +193,7 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
     seen = dict(inputs)
     seen["keyMode"] = facts.key_files.get(inputs["keyPath"], "none")
     if link is None or wireguard is None:
-        seen["state"] = "gone"
+        seen["state"] = "hung" if name in facts.hung else "gone"
         return seen
     seen["state"] = "up" if link.up else "down"
     seen["mtu"] = link.mtu
@@ -199,10 +203,49 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
         seen["key"] = "another" if wireguard.public_key else "none"
     else:
         seen["key"] = "installed"
+    if wireguard.fwmark != "off":
+        seen["fwmark"] = wireguard.fwmark
+    if link.up and (wrong := [*map(_route_words, strays(facts, inputs)), *_missing_routes(facts, inputs)]):
+        seen["routes"] = wrong
     if inputs["forwarding"]:
         # Off is not measured: a node that is no hub may have other reasons to forward, and the firewall forbids it.
         seen["forwarding"] = all(facts.sysctl.get(key) == "1" for key in _forwarding_keys(inputs))
     return seen
+
+
+def strays(facts: Facts, inputs: Mapping[str, Json]) -> list[Route]:
+    """Routes for addresses of the mesh that lead anywhere but straight into the interface."""
+    networks = [ip_interface(address).network for address in inputs["addresses"]]
+    found = []
+    for route in facts.routes:
+        network = ip_network(route.network)
+        inside = any(network.version == mesh.version and _within(network, mesh) for mesh in networks)
+        straight = route.kind == "unicast" and route.interface == inputs["interface"] and not route.gateway
+        if inside and not straight:
+            found.append(route)
+    return found
+
+
+def _within(network: IPv4Network | IPv6Network, mesh: IPv4Network | IPv6Network) -> bool:
+    return network.prefixlen >= mesh.prefixlen and network.network_address in mesh
+
+
+def _missing_routes(facts: Facts, inputs: Mapping[str, Json]) -> list[str]:
+    """Networks of the addresses that are set, without their route into the interface."""
+    link = facts.interfaces[inputs["interface"]]
+    there = {
+        route.network
+        for route in facts.routes
+        if (route.table, route.kind, route.interface) == ("main", "unicast", link.name) and not route.gateway
+    }
+    set_ = [ip_interface(address).network for address in inputs["addresses"] if address in link.addresses]
+    return [f"none for {network}" for network in map(str, set_) if network not in there]
+
+
+def _route_words(route: Route) -> str:
+    """A route as `ip route` takes it."""
+    words = [route.kind, route.network, *(["dev", route.interface] if route.interface else []), "table", route.table]
+    return " ".join([*words, *(["metric", str(route.metric)] if route.metric is not None else [])])
 
 
 def same_order(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -237,7 +280,7 @@ def _explained(error: CommandFailed, host: Host, interface: str) -> CommandFaile
 
 def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json], public: str) -> list[str]:
     """The commands that set what differs; peers and sessions are not touched."""
-    gone = seen["state"] == "gone"
+    gone = seen["state"] in LOST
     name = inputs["interface"]
     link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
     commands: list[str] = []
@@ -251,11 +294,28 @@ def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json]
         commands.append(f'ip link set dev "$interface" mtu {int(inputs["mtu"])}\n')
     if gone or seen["state"] != "up":
         commands.append('ip link set dev "$interface" up\n')
+    if not gone and wireguard is not None and wireguard.fwmark != "off":
+        commands.append('wg set "$interface" fwmark off\n')
     present = [] if gone else seen["addresses"]
     # Removed first: with a primary address the kernel drops the others of its network too.
     commands += [f'ip addr del {quote(a)} dev "$interface"\n' for a in present if a not in inputs["addresses"]]
+    if any(":" in address and address not in present for address in inputs["addresses"]):
+        switch = '"/proc/sys/net/ipv6/conf/$interface/disable_ipv6"'
+        commands.append(f'if [ "$(cat {switch})" != 0 ]; then echo 0 >{switch}; fi\n')
     for address in (a for a in inputs["addresses"] if a not in present):
         commands.append(f'ip addr add {quote(address)} dev "$interface"{" nodad" if ":" in address else ""}\n')
+    # A route that is gone already is as it should be.
+    commands += [
+        f"ip -{6 if ':' in route.network else 4} route del {quote(route.kind)} {' '.join(map(quote, rest))} || :\n"
+        for route in strays(facts, inputs)
+        for rest in [_route_words(route).split()[1:]]
+    ]
+    if not gone:
+        for address in map(ip_interface, inputs["addresses"]):
+            if f"none for {address.network}" in seen.get("routes", ()):
+                own = f"scope link src {address.ip}" if address.version == 4 else "metric 256"
+                route = f'{address.network} dev "$interface" proto kernel {own}'
+                commands.append(f"ip -{address.version} route replace {route}\n")
     if inputs["forwarding"] and not all(facts.sysctl.get(key) == "1" for key in _forwarding_keys(inputs)):
         commands += _set_forwarding(inputs, on=True)
     return commands
@@ -300,7 +360,11 @@ def _describe(inputs: Mapping[str, Json], *, made: bool) -> str:
 def _changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
     name = change.path[0]
     if name == "state":
-        lost = {"gone": "is gone and is started again with the same key", "down": "is down and is set up again"}
+        lost = {
+            "gone": "is gone and is started again with the same key",
+            "hung": "does not answer and is started again with the same key",
+            "down": "is down and is set up again",
+        }
         return lost.get(str(old["state"]), f"state {_text(old['state'])} → {_text(new['state'])}")
     if name == "key":
         return "has not the key of the node's key file and gets it back"
@@ -308,5 +372,9 @@ def _changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, 
     if name == "addresses" and UNKNOWN not in (before, after):
         gone = [f"-{address}" for address in before or () if address not in (after or ())]
         return "addresses " + " ".join([*gone, *(f"+{a}" for a in after or () if a not in (before or ()))])
+    if name == "fwmark":
+        return f"marks its packets with {_text(old.get(name))}, which nobody declared, and stops that"
+    if name == "routes":
+        return f"routes of the mesh are put right: {', '.join(old.get(name) or ())}"
     names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file"}
     return f"{names.get(name, name)} {_text(before)} → {_text(after)}"

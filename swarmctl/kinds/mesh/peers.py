@@ -142,6 +142,8 @@ def _setting(now: Peer | None, peer: Mapping[str, Json]) -> str:
         words.append(f"allowed-ips {quote(','.join(peer['allowedIps']))}")
     if (0 if now is None else now.keepalive) != peer["persistentKeepalive"]:
         words.append(f"persistent-keepalive {int(peer['persistentKeepalive'])}")
+    if now is not None and now.preshared:
+        words.append("preshared-key /dev/null")  # wg(8): an empty file takes it away
     return " ".join([f"peer {quote(peer['publicKey'])}", *words]) if words else ""
 
 
@@ -157,12 +159,13 @@ def _commands(interface: str, settings: Iterable[str]) -> Iterable[str]:
 
 def _observe(peer: Peer, wanted: Mapping[str, Json] | None) -> dict[str, Json]:
     allowed = same_order(peer.allowed_ips, wanted["allowedIps"]) if wanted else sorted(peer.allowed_ips)
-    return {
+    seen: dict[str, Json] = {
         "publicKey": peer.public_key,
         "endpoint": peer.endpoint,
         "allowedIps": allowed,
         "persistentKeepalive": peer.keepalive,
     }
+    return {**seen, "presharedKey": "set"} if peer.preshared else seen
 
 
 def _peers(inputs: Mapping[str, Json] | None) -> Mapping[str, Mapping[str, Json]]:
@@ -179,6 +182,8 @@ def _describe(name: str, peer: Mapping[str, Json]) -> str:
 def _changed(name: str, before: Mapping[str, Json], after: Mapping[str, Json]) -> str:
     if name == "publicKey":
         return "has a new key"
+    if name == "presharedKey":
+        return "loses the preshared key that nobody declared"
     if name == "allowedIps":
         return f"allowed {_list(before[name])} → {_list(after[name])}"
     if name == "persistentKeepalive":
