@@ -17,7 +17,7 @@ import pytest
 
 from swarmctl import paths
 from swarmctl.backends.base import CommandFailed, Host, HostGone, HostUnreachable, Placement
-from swarmctl.backends.lab import cgroups, fabric, marks, modes
+from swarmctl.backends.lab import cgroups, fabric, marks, modes, network
 from swarmctl.backends.lab import host as lab_host
 from swarmctl.backends.lab.cgroups import CannotLimit
 from swarmctl.backends.lab.launch import LabBroken
@@ -93,6 +93,51 @@ def test_a_change_of_the_underlay_is_seen_and_mended(
     labs.backend.update_machine(found, placement.inputs)
     assert labs.backend.read_machine(placement.inputs) == placement.inputs
     host.run(["ping", "-c1", "-W2", placement.inputs["gateway"]])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ip link set CABLE down",
+        "ip link set CABLE nomaster",
+        "ip link del CABLE",
+        "ip link set BRIDGE down",
+        "ip link del BRIDGE",
+        "ip addr flush dev BRIDGE",
+    ],
+)
+def test_a_change_at_the_fabrics_end_is_seen_and_mended(lab: None, change: str) -> None:
+    placements = labs.place(labs.pool("a", 2))
+    labs.create(placements)
+    for name, value in (
+        ("CABLE", network.cable_name("a-0")),
+        ("BRIDGE", network.bridge_name(placements[0].inputs["address"])),
+    ):
+        change = change.replace(name, value)
+    subprocess.run(["nsenter", "-t", str(labs.holders()[-1].pid), "-n", *change.split()], check=True)
+    assert labs.backend.read_machine(placements[0].inputs) != placements[0].inputs
+    labs.create(placements)
+    for placement in placements:
+        assert labs.backend.read_machine(placement.inputs) == placement.inputs
+        labs.host(placement).run(["ping", "-c1", "-W2", placement.inputs["gateway"]])
+    labs.host(placements[0]).run(["ping", "-c1", "-W2", placements[1].underlay[0]])
+
+
+def test_another_host_name_and_another_number_of_processes_are_seen_and_mended(placement: Placement) -> None:
+    process = str(labs.holders()[0].pid)
+    subprocess.run(["nsenter", "-t", process, "-u", "hostname", "changed"], check=True)
+    found = labs.backend.read_machine(placement.inputs)
+    assert found == {**placement.inputs, "hostname": "changed"}
+    labs.backend.update_machine(found, placement.inputs)
+    assert text(labs.host(placement), "hostname") == placement.name
+    group = marks.Lab(labs.STACK).record(placement.name)["cgroups"].get("pids")
+    if group is not None:
+        Path(group, "pids.max").write_text("77")
+        found = labs.backend.read_machine(placement.inputs)
+        assert found == {**placement.inputs, "resources": {"processes": "77"}}
+        labs.backend.update_machine(found, placement.inputs)
+        assert Path(group, "pids.max").read_text() == f"{cgroups.PIDS}\n"
+    assert labs.backend.read_machine(placement.inputs) == placement.inputs
 
 
 def test_a_reboot_takes_the_lab_away_and_creating_brings_it_back_with_its_files(placement: Placement) -> None:
@@ -477,3 +522,54 @@ def test_a_lab_whose_folder_is_lost_is_found_and_no_second_one_is_made(
         assert labs.backend.sweep(labs.STACK) == ["a-0", "a-1"]
     assert not [process for process in before if process.alive()]
     assert labs.soon(lambda: not labs.left_behind()), labs.left_behind()
+
+
+FOREIGN = """
+import dataclasses, sys
+from swarmctl.backends.lab import modes
+from tests.backends import labs
+mode = modes.detect("tests", None)
+modes.detect = lambda *_, **__: dataclasses.replace(mode, overlay=False)
+(placement,) = labs.place(labs.pool())
+try:
+    labs.create([placement])
+    host = labs.host(placement)
+    print(host.run(["sh", "-c", sys.argv[1]], check=False).text)
+finally:
+    labs.backend.sweep(labs.STACK)
+"""
+
+
+def test_mounts_of_this_machine_below_bound_folders_can_neither_be_seen_nor_written(lab: None, tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can mount something to look for")
+    secret = tmp_path / "a folder"
+    secret.mkdir()
+    (secret / "secret").write_text("of this machine")
+    folder, file = "/usr/share/doc", "/usr/share/dict/../../lib/os-release"
+    look = (
+        f"ls {folder}; touch {folder}/planted && echo written; cat {file}; python3 -c 'print(1 + 1)'; "
+        f"echo x >> {file} && echo written"
+    )
+    stage = f'mount --bind "$1" {folder} && mount --bind "$1/secret" {file} && shift && exec "$@"'
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", stage, "sh", str(secret)]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", FOREIGN, look], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "secret" not in done.stdout
+    assert "of this machine" not in done.stdout
+    assert "planted" not in done.stdout
+    assert not (secret / "planted").exists()
+    assert (secret / "secret").read_text() == "of this machine"
+
+
+def test_doctor_reports_a_data_folder_that_cannot_be_made(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    (check,) = labs.backend.doctor()
+    assert not check.ok
+    assert "nothing can be written" in check.detail
+    assert "XDG_DATA_HOME" in check.mend

@@ -147,8 +147,6 @@ def _make_one(controller: str, path: Path, version: int) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError:  # the lab's group went away with the last node in the meantime
         path.mkdir(parents=True, exist_ok=True)
-    if controller == "pids":
-        (path / "pids.max").write_text(str(PIDS))
 
 
 def limit(groups: Mapping[str, str], version: int, node: str, resources: Mapping[str, Any]) -> None:
@@ -158,6 +156,8 @@ def limit(groups: Mapping[str, str], version: int, node: str, resources: Mapping
             cpus = resources.get("cpus")
             quota = None if cpus is None else max(1000, round(float(cpus) * _PERIOD))
             _set_cpu(Path(groups["cpu"]), version, quota)
+        if "pids" in groups:
+            Path(groups["pids"], "pids.max").write_text(str(PIDS))
         if "memory" in groups:
             memory = resources.get("memory")
             name, none = ("memory.max", "max") if version == 2 else ("memory.limit_in_bytes", "-1")
@@ -176,8 +176,14 @@ def _set_cpu(group: Path, version: int, quota: int | None) -> None:
 
 
 def read(groups: Mapping[str, str], version: int, declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits that hold; in the declared words where they say the same."""
+    """The limits that hold; in the declared words where they say the same.
+
+    The number of processes is no input, and only told (`processes`) when it is not what every node has.
+    """
     found: dict[str, Any] = {}
+    processes = _read_pids(groups)
+    if processes not in (None, str(PIDS)):
+        found["processes"] = processes
     cpu, memory = _read_cpu(groups, version), _read_memory(groups, version)
     if cpu is not None:
         same = "cpus" in declared and max(1000, round(float(declared["cpus"]) * _PERIOD)) == cpu
@@ -198,6 +204,15 @@ def _read_cpu(groups: Mapping[str, str], version: int) -> int | None:
     except OSError:
         return None
     return None if quota in ("max", "-1") else int(quota)
+
+
+def _read_pids(groups: Mapping[str, str]) -> str | None:
+    if "pids" not in groups:
+        return None
+    try:
+        return Path(groups["pids"], "pids.max").read_text().strip()
+    except OSError:
+        return None
 
 
 def _read_memory(groups: Mapping[str, str], version: int) -> int | None:

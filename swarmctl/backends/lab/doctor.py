@@ -19,8 +19,13 @@ def checks() -> list[Check]:
     """Whether labs work here, and in which mode."""
     if sys.platform != "linux":
         return [Check("lab", False, _LINUX_ONLY, "run swarmctl in a Linux machine or virtual machine")]
-    paths.data_home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=paths.data_home(), prefix="doctor-") as folder:
+    try:
+        paths.data_home().mkdir(parents=True, exist_ok=True)
+        trial = tempfile.TemporaryDirectory(dir=paths.data_home(), prefix="doctor-")
+    except OSError as error:
+        detail = f"nothing can be written in {paths.data_home()}: {error.strerror}"
+        return [Check("lab mode", False, detail, "make the folder writable, or set XDG_DATA_HOME to one that is")]
+    with trial as folder:
         try:
             mode = modes.detect("doctor", Path(folder), wireguard=True)
         except modes.LabImpossible as error:

@@ -42,9 +42,9 @@ def ensure(lab: Lab, inputs: Mapping[str, Any]) -> Fabric:
     fabric = running(lab) or _start(lab)
     mark = lab.fabric()
     bridge = network.bridge_name(inputs["address"])
-    if bridge not in mark["bridges"]:
+    if not network.has_bridge(fabric.process, inputs):
         network.add_bridge(fabric.process, lab.tag, dict(inputs), user=fabric.rootless)
-        marks.write(lab.folder / "fabric.json", {**mark, "bridges": [*mark["bridges"], bridge]})
+        marks.write(lab.folder / "fabric.json", {**mark, "bridges": sorted({*mark["bridges"], bridge})})
     return fabric
 
 

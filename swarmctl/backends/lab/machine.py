@@ -158,8 +158,13 @@ def _adjust(lab: Lab, found: Fabric, record: dict[str, Any], inputs: Mapping[str
     marks.write(lab.node(name) / "node.json", {**record, "inputs": dict(inputs)})
     cgroups.limit(record["cgroups"], record["version"], name, resources)
     wanted = {key: inputs[key] for key in ("address", "gateway", "mtu")}
-    if network.observe(process, lab.tag, user=found.rootless) != wanted:
+    seen = network.observe(found.process, process, lab.tag, user=found.rootless)
+    if seen.pop("hostname") != name:
+        network.rename(found.process, process, lab.tag, name, user=found.rootless)
+    plugged_in = network.plugged_in(found.process, lab.tag, inputs, user=found.rootless)
+    if seen != wanted or not plugged_in:
         if network.has_port(process, lab.tag, user=found.rootless):
+            network.attach(found.process, lab.tag, dict(inputs), user=found.rootless)
             network.configure(process, lab.tag, dict(inputs), user=found.rootless)
         else:
             network.connect(found.process, process, lab.tag, dict(inputs), user=found.rootless)
@@ -173,9 +178,14 @@ def read(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     if process is None or found is None:
         return None
     try:
-        seen = network.observe(process, lab.tag, user=found.rootless)
+        seen = network.observe(found.process, process, lab.tag, user=found.rootless)
+        plugged_in = network.plugged_in(found.process, lab.tag, record["inputs"], user=found.rootless)
     except ProcessLookupError:
         return None
+    if not plugged_in:
+        seen["gateway"] = ""  # whatever the node believes, it leads nowhere
+    if seen["hostname"] == name:
+        del seen["hostname"]  # no input: it follows from the node's name
     made = record["inputs"]
     resources = cgroups.read(record["cgroups"], record["version"], made.get("resources", {}))
     kept = {key: value for key, value in made.items() if key != "resources"}

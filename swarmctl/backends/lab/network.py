@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -17,6 +19,7 @@ from swarmctl.backends.lab.launch import LabBroken
 from swarmctl.backends.lab.marks import Process
 
 PORT = "eth0"
+_OBSERVE = 'read -r name </proc/sys/kernel/hostname; echo "$name"; exec ip -j -4 -force -batch -'
 
 
 def bridge_name(address: str) -> str:
@@ -72,17 +75,54 @@ def disconnect(fabric: Process, tag: str, node: str, *, user: bool) -> None:
     ip(fabric, tag, [f"link del {cable_name(node)}"], user=user, force=True)
 
 
-def observe(node: Process, tag: str, *, user: bool) -> dict[str, Any]:
-    """`address`, `gateway` and `mtu` as the node has them; empty and 0 where it has none.
+def attach(fabric: Process, tag: str, inputs: dict[str, Any], *, user: bool) -> None:
+    """Plug the fabric's end of a cable into its bridge, wherever it hung before."""
+    name = cable_name(inputs["node"])
+    lines = [f"link set {name} master {bridge_name(inputs['address'])}", f"link set {name} up"]
+    ip(fabric, tag, lines, user=user)
+
+
+def has_bridge(fabric: Process, inputs: Mapping[str, Any]) -> bool:
+    """Whether the bridge of the machine's region is there, up, and has an address."""
+    # A bridge has a route exactly then; the kernel shows them without entering anything.
+    with open(f"/proc/{fabric.pid}/net/route") as stream:
+        return bridge_name(inputs["address"]) in {line.split()[0] for line in stream}
+
+
+def plugged_in(fabric: Process, tag: str, inputs: Mapping[str, Any], *, user: bool) -> bool:
+    """Whether the fabric's end of the node's cable is up and in its region's bridge, and that bridge works.
+
+    Raises ProcessLookupError when the fabric is gone.
+    """
+    bridge, gateway = bridge_name(inputs["address"]), inputs["gateway"]
+    with launch.into(fabric, user=user, net=True) as (prefix, descriptors):
+        argv = [*prefix, "ip", "-j", "-force", "-batch", "-"]
+        lines = f"addr show dev {bridge}\nlink show dev {cable_name(inputs['node'])}\n"
+        found = _json(argv, tag, descriptors, lines)
+    links = {link.get("ifname"): link for link in found if "UP" in link.get("flags", ())}
+    if bridge not in links:
+        return False
+    cable = links.get(cable_name(inputs["node"]), {})
+    addresses = {item.get("local") for item in links[bridge].get("addr_info", ())}
+    return cable.get("master") == bridge and gateway in addresses
+
+
+def observe(fabric: Process, node: Process, tag: str, *, user: bool) -> dict[str, Any]:
+    """`address`, `gateway`, `mtu` and `hostname` as the node has them; empty and 0 where it has none.
 
     Raises ProcessLookupError when the node is gone.
     """
-    found: dict[str, Any] = {"address": "", "gateway": "", "mtu": 0}
-    with launch.into(node, user=user, net=True) as (prefix, descriptors):
-        links = _json([*prefix, "ip", "-j", "-4", "addr", "show", "dev", PORT], tag, descriptors)
-        routes = _json([*prefix, "ip", "-j", "-4", "route", "show", "default"], tag, descriptors)
+    found: dict[str, Any] = {"address": "", "gateway": "", "mtu": 0, "hostname": ""}
+    with _inside(fabric, node, user=user) as (prefix, descriptors):
+        lines = f"addr show dev {PORT}\nroute show default\n"
+        done = _call([*prefix, "sh", "-c", _OBSERVE], tag, descriptors, lines.encode())
+    hostname, _, rest = done.stdout.decode(errors="replace").partition("\n")
+    found["hostname"] = hostname
+    entries = list(_documents(rest))
+    links = [entry for entry in entries if "addr_info" in entry]
+    routes = [entry for entry in entries if "dst" in entry]
     for link in links:
-        if "UP" in link.get("flags", ()):
+        if {"UP", "LOWER_UP"} <= set(link.get("flags", ())):
             found["mtu"] = link.get("mtu", 0)
             addresses = [
                 f"{item['local']}/{item['prefixlen']}" for item in link["addr_info"] if item.get("scope") == "global"
@@ -108,11 +148,37 @@ def ip(holder: Process, tag: str, lines: Sequence[str], *, user: bool, force: bo
         raise LabBroken(f"the lab's network can't be made: {'; '.join(reason)}", "see `swarmctl doctor`")
 
 
-def _json(argv: list[str], tag: str, descriptors: list[int]) -> list[dict[str, Any]]:
-    done = _call(argv, tag, descriptors, b"")
-    if done.returncode or not done.stdout.strip():
-        return []
-    return [entry for entry in json.loads(done.stdout) if entry]
+def rename(fabric: Process, node: Process, tag: str, name: str, *, user: bool) -> None:
+    """Give the node its host name back. Raises `LabBroken`."""
+    program = [sys.executable, "-I", "-S", "-c", "import socket, sys; socket.sethostname(sys.argv[1])", name]
+    with _inside(fabric, node, user=user) as (prefix, descriptors):
+        done = _call([*prefix, *program], tag, descriptors, b"")
+    if done.returncode:
+        raise LabBroken(f"{name} can't be given its host name: {done.stderr.decode(errors='replace').strip()}")
+
+
+@contextmanager
+def _inside(fabric: Process, node: Process, *, user: bool) -> Iterator[tuple[list[str], list[int]]]:
+    """As `launch.into`, for network and host name of a node.
+
+    With the rights of the fabric's user namespace: the host name does not belong to the node's own.
+    """
+    with launch.into(fabric, user=user) as (prefix, descriptors), node.namespaces("net", "uts") as opened:
+        spaces = [f"--{name}=/proc/self/fd/{descriptor}" for name, descriptor in opened.items()]
+        yield [*prefix[:-1], *spaces, "--"], [*descriptors, *opened.values()]
+
+
+def _json(argv: list[str], tag: str, descriptors: list[int], lines: str = "") -> list[dict[str, Any]]:
+    return list(_documents(_call(argv, tag, descriptors, lines.encode()).stdout.decode(errors="replace")))
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
+    """The entries of every list in the output of `ip -json -batch`, which has one for each command that worked."""
+    decoder, text = json.JSONDecoder(), text.strip()
+    while text:
+        entries, end = decoder.raw_decode(text)
+        yield from (entry for entry in entries if entry)
+        text = text[end:].strip()
 
 
 def _call(argv: list[str], tag: str, descriptors: list[int], stdin: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -93,6 +93,7 @@ class Tree:
         elif kind == "bind":
             kernel.bind(action["source"], target, recursive=True)
             kernel.remount_read_only(self.folder(action["target"]))
+            self._cover(action["target"])
         elif kind == "tmpfs":
             kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, action["data"])
         elif kind == "folder":
@@ -103,6 +104,30 @@ class Tree:
     def hide(self, path: str) -> None:
         """Put an empty, read-only folder in front of one."""
         kernel.mount("tmpfs", self.folder(path), "tmpfs", _QUIET | kernel.MS_RDONLY, "size=4k,mode=555")
+
+    def _cover(self, top: str) -> None:
+        """Hide what else is mounted below a folder of this machine's that was bound: only its top is read-only.
+
+        A mount of the same file in front of itself (the interpreter's is one) is made read-only and stays.
+        """
+        base = f"{os.readlink(f'/proc/self/fd/{self._root}')}/{top}"
+        device, root = next((device, root) for device, root, point in reversed(_mounts()) if point == base)
+        hidden: list[str] = []
+        for found, origin, point in sorted(_mounts(), key=lambda each: each[2].count("/")):
+            path = point[len(base) + 1 :]
+            if not point.startswith(f"{base}/") or any(f"{path}/".startswith(f"{above}/") for above in hidden):
+                continue
+            whole = f"{top}/{path}"
+            if not self.exists(whole):
+                continue  # below something that covers it already
+            if found == device and origin == f"{root.rstrip('/')}/{path}":
+                kernel.remount_read_only(self._existing(whole))
+                continue
+            hidden.append(path)
+            if os.path.isdir(self._existing(whole)):
+                self.hide(whole)
+            else:
+                self._fixed("/dev/null", whole)
 
     def devices(self, *, tty_group: bool) -> None:
         """A `/dev` of the node's own: no disk, no memory, no kernel log."""
@@ -168,3 +193,16 @@ class Tree:
     def _existing(self, path: str) -> str:
         descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._root)
         return f"/proc/self/fd/{descriptor}"
+
+
+def _mounts() -> list[tuple[str, str, str]]:
+    """Device, root within it, and mount point of every mount here, in order (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", "rb") as stream:
+        lines = [line.split() for line in stream]
+    return [(fields[2].decode(), _unescaped(fields[3]), _unescaped(fields[4])) for fields in lines]
+
+
+def _unescaped(field: bytes) -> str:
+    for code in (b"040", b"011", b"012", b"134"):
+        field = field.replace(b"\\" + code, bytes([int(code, 8)]))
+    return os.fsdecode(field)
