@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from swarmctl.engine import launch
 
+LINGER = 5.0
+"""Seconds that an interrupted engine gets to end after its last event."""
 TAIL = 20
 """Lines of the engine's complaints that are kept for an error that it did not tell by an event."""
 
@@ -26,9 +30,11 @@ class EngineProcess:
         environment: Mapping[str, str],
         folder: Path,
         lock: int,
+        done: Callable[[], bool] = lambda: False,
     ) -> None:
         """`engine` and `provider` are command lines beginning with a path; `lock` is the file descriptor of the
-        store's lock, held on by both of them, -1 for none."""
+        store's lock, held on by both of them, -1 for none; `done` tells whether its last event has come."""
+        self._done = done
         # Not a pipe: with us gone the next line that the engine prints would kill it before it has saved the state.
         self._output: IO[bytes] = tempfile.TemporaryFile()
         self._interrupted = 0
@@ -71,8 +77,24 @@ class EngineProcess:
             return
         if self._interrupted == 1:
             self._process.send_signal(signal.SIGINT)
+            threading.Thread(target=self._end_when_done, daemon=True).start()
         else:
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end_when_done(self) -> None:
+        """End an engine that has done everything and does not end.
+
+        Pulumi 3.259, interrupted when its last event is out, waits for ever for somebody to take the event that tells
+        of the interruption (seen on a running one). All steps are finished and saved by then.
+        """
+        done_since = None
+        while self._process.poll() is None:
+            if done_since is None and self._done():
+                done_since = time.monotonic()
+            if done_since is not None and time.monotonic() - done_since > LINGER:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                return
+            time.sleep(0.1)
 
     def output(self) -> list[str]:
         """The last of what it complained of; closes its output."""

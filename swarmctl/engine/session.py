@@ -267,7 +267,8 @@ class Session:
         with serving(
             lambda monitor, _dry: graph is None or program.run(graph, monitor, on_failed, moved), gatherer.receive
         ) as address:
-            status, output = self._spawn(space, self._command(space, arguments, address))
+            command = self._command(space, arguments, address)
+            status, output = self._spawn(space, command, lambda: gatherer.result.finished)
         self._emit(PhaseEnded(title, time.monotonic() - started))
         workspace.remove_logs(space)
         self._judge(gatherer.result, context, status, output, changing=arguments[0] in ("up", "destroy"))
@@ -289,14 +290,17 @@ class Session:
         switches = ["--non-interactive", "--suppress-progress", "--suppress-outputs", "--skip-plugin-pre-install"]
         return [*arguments, *switches, *(f"{name}={value}" for name, value in flags.items())]
 
-    def _spawn(self, space: workspace.Workspace, command: Sequence[str]) -> tuple[int, list[str]]:
+    def _spawn(
+        self, space: workspace.Workspace, command: Sequence[str], done: Callable[[], bool]
+    ) -> tuple[int, list[str]]:
         hosts = self._hosts(space)
         environment = space.environment(os.environ) | {HOSTS_VARIABLE: str(hosts)}
         with self._guard:
             if self._interruptions:
                 return 0, []
             engine = [str(self._engine.path), *command]
-            process = EngineProcess(engine, self._provider, environment, space.project, self._store.lock_descriptor)
+            lock = self._store.lock_descriptor
+            process = EngineProcess(engine, self._provider, environment, space.project, lock, done)
             self._process = process
             if self._interruptions:  # asked for by a signal while it was being started
                 process.interrupt()

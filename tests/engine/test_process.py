@@ -1,0 +1,61 @@
+"""The engine's process is stopped with care, and never waited for in vain."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from swarmctl.engine import process
+from swarmctl.engine.process import EngineProcess
+
+STUBBORN = "trap 'echo stop >&2' INT; echo up > up; while :; do sleep 0.05; done"
+OBEDIENT = "trap 'exit 7' INT; echo up > up; while :; do sleep 0.05; done"
+
+
+def started(folder: Path, script: str, *, done: bool) -> EngineProcess:
+    shell, idle = str(shutil.which("sh")), str(shutil.which("true"))
+    environment = {"PATH": os.environ["PATH"]}
+    engine = EngineProcess([shell, "-c", script], [idle], environment, folder, -1, lambda: done)
+    deadline = time.monotonic() + 10
+    while not (folder / "up").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return engine
+
+
+def test_an_interrupted_engine_that_has_done_everything_and_lingers_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LINGER", 0.2)
+    engine = started(tmp_path, STUBBORN, done=True)
+    engine.interrupt()
+    assert engine.wait() == -signal.SIGKILL
+    engine.output()
+
+
+def test_an_interrupted_engine_that_is_still_at_work_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "LINGER", 0.05)
+    engine = started(tmp_path, STUBBORN, done=False)
+    engine.interrupt()
+    waiting = threading.Thread(target=engine.wait)
+    waiting.start()
+    waiting.join(0.6)
+    assert waiting.is_alive()
+    engine.interrupt()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    engine.output()
+
+
+def test_one_that_obeys_ends_as_it_likes(tmp_path: Path) -> None:
+    engine = started(tmp_path, OBEDIENT, done=True)
+    engine.interrupt()
+    assert engine.wait() == 7
+    engine.output()
