@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from swarmctl.errors import LockHeld
+from swarmctl.state import lock
 from tests.engine.world import World, file, graph
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -113,7 +114,10 @@ def test_the_next_run_goes_on(world: World, run: Run, victim: str, when: str, de
     assert world.files() == set()
 
 
-def test_an_engine_that_is_left_alone_saves_what_it_has_begun(world: World, run: Run) -> None:
+def test_an_engine_that_is_left_alone_saves_what_it_has_begun(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
     wait_until(lambda: "b" in world.files())
     run.process.kill()
     run.process.wait()
