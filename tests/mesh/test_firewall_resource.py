@@ -103,8 +103,8 @@ def test_words_for_people() -> None:
         "forward: drop by default",
         "input: drop by default",
         "output: accept by default",
-        "rule loopback: everything from the node itself",
         "rule flow:ray:6379:ip: tcp/6379 from 10.88.0.9, 10.88.3.4 on wg0",
+        "rule loopback: everything from the node itself",
     ]
     fewer = {**INPUTS, "rules": {"loopback": 'iifname "lo" accept'}}
     (effect,) = FIREWALL.effects(INPUTS, fewer)

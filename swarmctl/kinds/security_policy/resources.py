@@ -76,7 +76,7 @@ class FirewallType:
             for name, kind, before, after in _steps(old, new, "chains")
             for words in [_chain_words(name, after or before)]
         ]
-        for name, kind, before, after in _steps(old, new, "rules"):
+        for name, kind, before, after in sorted(_steps(old, new, "rules"), key=lambda step: _interest(step[0])):
             words = _changed(before, after) if before and after else in_words(after or before)
             effects.append(Effect(kind, f"rule {name}: {words}"))
         return effects
@@ -171,6 +171,15 @@ WORDS = tuple(
 
 def _chain_words(name: str, text: Json) -> str:
     return f"{name}: {_policy(text)} by default" if name in firewall.CHAINS else f"chain {name}: {_policy(text)}"
+
+
+_FIRST = ("flow", "wireguard", "no-plaintext", "through", "mesh", "path-mtu")
+"""Rules that a reader looks for first, by the first word of their names; what every firewall has comes after."""
+
+
+def _interest(name: str) -> int:
+    word = name.partition(":")[0]
+    return _FIRST.index(word) if word in _FIRST else len(_FIRST)
 
 
 def _policy(text: Json) -> str:
