@@ -93,12 +93,18 @@ def _moved(step: Step) -> Iterator[HostEffect]:
 
 
 def changes(gathered: Gathered, context: Context, only: Iterable[str] | None = None) -> tuple[Change, ...]:
-    """The changes, in the order of the engine's steps; with `only` those at these addresses."""
+    """The changes; with `only` those at these addresses.
+
+    First what leaves the graph, by address, then in the order of the graph: the engine works on many at once, and equal
+    inputs shall make equal plans.
+    """
+    order = {str(address): place for place, address in enumerate(context.graph.resources)} if context.graph else {}
+    steps = sorted(gathered.steps.items(), key=lambda item: (order.get(item[0], -1), item[0]))
     drifted = {address for address, step in gathered.refreshed.items() if _drift(step, context)}
     wanted = None if only is None else set(only)
     return tuple(
         _change(step, context, drifted=not drifted.isdisjoint({address, step.formerly}) and step.op is not Op.DELETE)
-        for address, step in gathered.steps.items()
+        for address, step in steps
         if wanted is None or address in wanted
     )
 

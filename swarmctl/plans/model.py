@@ -81,7 +81,7 @@ class DriftedProperty:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an apply would do, in the order of the engine's steps; unchanged resources are only counted."""
+    """What an apply would do: what leaves first, then in the order of the graph; what stays the same is counted."""
 
     stack: str
     changes: tuple[Change, ...]

@@ -209,3 +209,17 @@ def test_places_come_from_recorded_machines_and_from_declared_ones_over_them() -
         "w-0": changes.Place("w-0", "old", "workers"),
         "w-1": changes.Place("w-1", "new", "workers"),
     }
+
+
+def test_changes_come_in_the_order_of_the_graph_whatever_the_engine_did_first() -> None:
+    declared = graph(file("z"), file("a"))
+    events = [step("create", "a", None, {}), step("delete", "gone", {}, None), step("create", "z", None, {})]
+    orders = [[0, 1, 2], [2, 1, 0], [1, 2, 0]]
+    found = [
+        [
+            change.address
+            for change in changes.changes(gather(*(e for i in order for e in events[i])).result, context(declared))
+        ]
+        for order in orders
+    ]
+    assert found == [["test/gone", "test/z", "test/a"]] * 3
