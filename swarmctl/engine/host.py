@@ -8,6 +8,7 @@ Pulumi's own language hosts are plugins that start an interpreter; ours is the v
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from swarmctl.provider.protocol import (
     plugin_pb2,
 )
 
+DRAIN = 60.0
+"""Seconds that the events of an engine that has ended may take to be read."""
 Program = Callable[[str, bool], bool]
 """Called with the address of the engine's resource monitor and whether this is a preview; False when it broke off."""
 
@@ -64,23 +67,46 @@ class EventSink(events_pb2_grpc.EventsServicer):
 
     def __init__(self, receive: Callable[[dict[str, Any]], None]) -> None:
         self._receive = receive
+        self._open = threading.Event()
+        self._through = threading.Event()
+        self.failure: Exception | None = None
+        """The first that went wrong while an event was taken."""
 
     def StreamEvents(self, request_iterator: Any, context: Any) -> Any:
         """One call lasts as long as the operation."""
-        for request in request_iterator:
-            self._receive(json.loads(request.event))
+        self._open.set()
+        try:
+            for request in request_iterator:
+                try:
+                    self._receive(json.loads(request.event))
+                except Exception as error:  # noqa: BLE001 - raised when the engine has ended: what follows still counts
+                    self.failure = self.failure or error
+        finally:
+            self._through.set()
         return empty_pb2.Empty()
+
+    def drain(self) -> None:
+        """Wait until everything that the engine has told is taken; call it when the engine has ended."""
+        if self._open.is_set():
+            self._through.wait(DRAIN)
 
 
 @contextmanager
 def serving(program: Program, receive: Callable[[dict[str, Any]], None]) -> Iterator[str]:
-    """Serve both on this machine only; gives the address. All events are through when the engine has ended."""
+    """Serve both on this machine only; gives the address. All events are through when the engine has ended.
+
+    Raises at the end what `receive` has raised: a run whose events were not all taken must not look like a good one.
+    """
     server = grpc.server(ThreadPoolExecutor(max_workers=4), options=(*OPTIONS, ("grpc.so_reuseport", 0)))
+    sink = EventSink(receive)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(program), server)
-    events_pb2_grpc.add_EventsServicer_to_server(EventSink(receive), server)
+    events_pb2_grpc.add_EventsServicer_to_server(sink, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         yield f"127.0.0.1:{port}"
+        sink.drain()
     finally:
         server.stop(grace=1.0).wait()
+    if sink.failure is not None:
+        raise sink.failure
