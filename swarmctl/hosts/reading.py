@@ -26,19 +26,19 @@ part interfaces; ip -d -j addr; printf '\n@ %s\n' "$?"
 links=
 part hung
 for link in $(timeout 5 wg show interfaces 2>/dev/null); do
-  # A process that is stopped answers nothing for ever.
+  # A process that is stopped answers nothing for ever: one that answers this once is asked the rest without a limit.
   status=0; timeout -k 1 5 wg show "$link" listen-port >/dev/null 2>&1 || status=$?
   if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then printf '%s\n' "$link"; else links="$links $link"; fi
 done
 for field in public-key listen-port fwmark peers endpoints allowed-ips persistent-keepalive latest-handshakes \
   transfer; do
   part "wg $field"
-  for link in $links; do printf '@ %s\n' "$link"; timeout -k 1 5 wg show "$link" "$field" 2>/dev/null; done
+  for link in $links; do printf '@ %s\n' "$link"; wg show "$link" "$field" 2>/dev/null; done
 done
 part "wg preshared"
 for link in $links; do
   printf '@ %s\n' "$link"
-  timeout -k 1 5 wg show "$link" preshared-keys 2>/dev/null | while read -r peer secret; do
+  wg show "$link" preshared-keys 2>/dev/null | while read -r peer secret; do
     [ "$secret" = "(none)" ] || printf '%s\n' "$peer"
   done
 done
