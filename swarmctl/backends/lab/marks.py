@@ -75,37 +75,29 @@ class Process:
 
     def kill(self, timeout: float = 10.0) -> None:
         """End it and wait until it and everything in its process tree's namespace is gone. Raises `LabStuck`."""
-        try:
-            descriptor = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        try:
-            if not self.alive():
-                return
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            if not select.select([descriptor], [], [], timeout)[0]:
-                raise LabStuck(f"process {self.pid} of the lab does not end", "try again")
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(descriptor)
+        if not self._ends_by(signal.SIGKILL, timeout):
+            raise LabStuck(f"process {self.pid} of the lab does not end", "try again")
 
     def end(self, patience: float = 3.0) -> None:
         """Ask it to end, then make it. Raises `LabStuck`."""
+        if not self._ends_by(signal.SIGTERM, patience):
+            self.kill()
+
+    def _ends_by(self, number: signal.Signals, timeout: float) -> bool:
+        """Send it a signal, never to another process that got its id; whether it is gone within `timeout` seconds."""
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
-            return
+            return True
         try:
             if not self.alive():
-                return
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            select.select([descriptor], [], [], patience)
+                return True
+            signal.pidfd_send_signal(descriptor, number)
+            return bool(select.select([descriptor], [], [], timeout)[0])
         except ProcessLookupError:
-            return
+            return True
         finally:
             os.close(descriptor)
-        self.kill()
 
     @contextmanager
     def namespaces(self, *names: str) -> Iterator[dict[str, int]]:
