@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from swarmctl.cli.context import (
     print_out,
     require_terminal,
     show_plan,
+    show_run,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def command(context: Context, yes: bool, saved: Path | None, format_: str) -> No
       swarmctl apply --plan plan.json       exactly what was reviewed, or nothing
     """
     from swarmctl.operations.apply import apply
-    from swarmctl.reports.console import look
 
     require_terminal(yes, "apply")
     with at_work() as (progress, stopper):
@@ -63,8 +62,5 @@ def command(context: Context, yes: bool, saved: Path | None, format_: str) -> No
 
         print_out(json_v1.text(json_v1.apply(run)))
     else:
-        from swarmctl.reports.outcome import render as render_outcome
-
-        color = look(sys.stdout).color
-        print_out(render_outcome(run, color=color, nothing="Nothing to change.", done="Applied"), color=color)
+        show_run(run, nothing="Nothing to change.", done="Applied")
     run.judge()

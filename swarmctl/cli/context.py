@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from swarmctl.operations.running import Stopper
+    from swarmctl.operations.running import Run, Stopper
     from swarmctl.plans.events import Event
     from swarmctl.plans.model import Plan
     from swarmctl.reports.progress import Progress
@@ -101,6 +101,15 @@ def tell(event: Event) -> None:
     if isinstance(event, Note):
         color = look(sys.stderr).color
         click.echo(remark(event.text, warning=event.warning, color=color), err=True, color=color)
+
+
+def show_run(run: Run, *, nothing: str, done: str) -> None:
+    """Print for people what an apply or destroy did; `nothing` and `done` are its words for that."""
+    from swarmctl.reports.console import look
+    from swarmctl.reports.outcome import render
+
+    color = look(sys.stdout).color
+    print_out(render(run, color=color, nothing=nothing, done=done), color=color)
 
 
 def ask(question: str) -> str:

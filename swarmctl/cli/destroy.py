@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,7 @@ from swarmctl.cli.context import (
     print_out,
     require_terminal,
     show_plan,
+    show_run,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(context: Context, yes: bool, format_: str) -> None:
       swarmctl destroy --yes                for pipelines
     """
     from swarmctl.operations.destroy import destroy
-    from swarmctl.reports.console import look, safe
+    from swarmctl.reports.console import safe
 
     require_terminal(yes, "destroy")
     with at_work() as (progress, stopper):
@@ -54,8 +54,5 @@ def command(context: Context, yes: bool, format_: str) -> None:
 
         print_out(json_v1.text(json_v1.destroy(run)))
     else:
-        from swarmctl.reports.outcome import render as render_outcome
-
-        color = look(sys.stdout).color
-        print_out(render_outcome(run, color=color, nothing="Nothing to destroy.", done="Destroyed"), color=color)
+        show_run(run, nothing="Nothing to destroy.", done="Destroyed")
     run.judge()
