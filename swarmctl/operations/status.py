@@ -22,6 +22,8 @@ MAX_THREADS = 32
 """Machines that are asked at the same time."""
 REKEY_TIMEOUT = 5.0
 """Seconds between two tries of a handshake (WireGuard white paper, 6.1; up to a third of a second is added to them)."""
+SETTLING_TRIES = 3
+"""How often pairs whose tunnel is just being made are measured again: both ends may begin at once more than once."""
 MAX_PINGED = 48
 """Other nodes that each node pings, three times each: under the nodes' limit on echo, also when all do it at once. In
 a larger mesh every node pings the ones after it, round the end."""
@@ -38,19 +40,21 @@ def status(folder: Path, *, emit: Emit, probe: bool = True, open_: Open = open_m
 def measure(stack: Declared, *, probe: bool, open_: Open, sleep: Callable[[float], None] = time.sleep) -> Status:
     """Read every machine once, in parallel: first probes, so that an idle tunnel has had its handshake, then facts.
 
-    Pairs without an answer are measured once more when a tunnel was just being made (see `settling`).
+    Pairs without an answer are measured again when a tunnel was just being made (see `settling`).
     """
     started = time.monotonic()
     pings = ping_targets(stack.members) if probe else {}
     flows = choose(stack.inventory, stack.machines, stack.members) if probe else []
     readings = _ask(stack.machines, pings, flows, open_)
-    links = judge_links(stack.members, readings)
-    wait = settling(links)
-    if wait is not None:
+    for _ in range(SETTLING_TRIES):
+        links = judge_links(stack.members, readings)
+        wait = settling(links)
+        if wait is None:
+            break
         sleep(wait)
         silent = {(link.sender, link.target) for link in links if link.reachable is False}
         senders = {sender for sender, _ in silent}
-        second = _ask(
+        again = _ask(
             [machine for machine in stack.machines if machine.name in senders],
             {
                 sender: [address for address, ping in readings[sender].pings.items() if not ping.reachable]
@@ -59,7 +63,7 @@ def measure(stack: Declared, *, probe: bool, open_: Open, sleep: Callable[[float
             [flow for flow in flows if (flow.sender, flow.target) in silent],
             open_,
         )
-        readings |= {name: readings[name].renewed(by) for name, by in second.items()}
+        readings |= {name: readings[name].renewed(by) for name, by in again.items()}
     return judge(stack, readings, flows, probed=probe, seconds=time.monotonic() - started)
 
 
