@@ -26,8 +26,18 @@ Reference = tuple[tuple[str, ...], str]
 """A place in documents of a kind that names another declaration (`*` is any key or index), and that one's kind."""
 
 
+_supplied: dict[str, Schema] = {}
+
+
+def supply(kind: str, schema: Schema) -> None:
+    """Give the schema of a kind that is registered at run time and has none among those checked in."""
+    _supplied[kind] = schema
+
+
 def shipped(kind: str) -> Schema:
-    """The checked-in schema of a kind. Raises FileNotFoundError when the installation lacks it."""
+    """The checked-in schema of a kind, or the one supplied. Raises FileNotFoundError when the installation lacks it."""
+    if kind in _supplied:
+        return _supplied[kind]
     kebab = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind).lower()
     path = assets.folder("schemas") / f"{kebab}.v1alpha1.json"
     schema: Schema = msgspec.json.decode(path.read_bytes())

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import swarmctl.engine
 from swarmctl import kinds
 from swarmctl.engine import changes, program, workspace
 from swarmctl.engine.events import Gathered, Gatherer, Moment, Op, Step
@@ -50,9 +50,6 @@ DISK_SECONDS = 1.0
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
 """Tells the provider which hosts the run will ask for; provider/__main__.py imports nothing before it has read it."""
-
-PROVIDER = (sys.executable, "-I", "-m", "swarmctl.provider")
-"""How the provider is started: isolated, so that neither the user's environment nor the folder changes what runs."""
 
 
 class EngineFailed(SwarmError):
@@ -87,15 +84,16 @@ class Session:
         engine: Engine,
         emit: Callable[[Event], None],
         *,
-        provider: Sequence[str] = PROVIDER,
+        provider: Sequence[str] = (),
         resolve: Callable[[str], ResourceType] = kinds.resource_type,
     ) -> None:
-        """`provider` starts the provider process, `resolve` finds the resource types that it knows."""
+        """`provider` starts the provider process (default: `engine.provider_command`), `resolve` finds the resource
+        types that it knows."""
         self._store = store
         self._engine = engine
         self._emit = emit
         self._resolve = resolve
-        self._provider = provider
+        self._provider = provider or swarmctl.engine.provider_command
         self._home = workspace.engine_home(engine.version)
         self._process: EngineProcess | None = None
         self._guard = threading.RLock()

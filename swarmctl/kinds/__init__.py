@@ -24,6 +24,19 @@ def registry() -> dict[str, Kind]:
     return {kind.name: kind for kind in kinds}
 
 
+def register(kind: Kind) -> None:
+    """Let this process know one more kind, such as one of the benchmarks; call it before anything is read.
+
+    Its schema is generated from its type: none is checked in.
+    """
+    from swarmctl.declarations.schemas import supply
+    from swarmctl.kinds.schema import kind_schema
+
+    registry()[kind.name] = kind
+    resource_type.cache_clear()
+    supply(kind.name, kind_schema(kind))
+
+
 def expansion_order() -> list[Kind]:
     """Kinds in the order in which they may read each other's exports. Raises ValueError on a cycle."""
     done: dict[str, Kind] = {}
