@@ -19,6 +19,9 @@ def plan(plan: Plan) -> dict[str, Any]:
         "changes": sorted((change(item) for item in plan.changes), key=lambda item: str(item["address"])),
         "drift": sorted((drifted(item) for item in plan.drift), key=lambda item: (item["address"], item["path"])),
         "notes": list(plan.notes),
+        "partial": sorted(plan.partial),
+        "worldRead": plan.world_read,
+        "unfenced": sorted(plan.unfenced),
     }
 
 
@@ -35,6 +38,7 @@ def change(change: Change) -> dict[str, Any]:
         "effects": [_effect(effect) for effect in change.effects],
         "impact": change.impact,
         "drifted": change.drifted,
+        "timeout": change.timeout,
     }
 
 

@@ -15,6 +15,8 @@ class Action(StrEnum):
     """What happens to one resource."""
 
     CREATE = "create"
+    ADOPT = "adopt"
+    """It is there already, and no state knows it: it is taken over, and made as it is declared."""
     UPDATE = "update"
     REPLACE = "replace"
     DELETE = "delete"
@@ -22,8 +24,9 @@ class Action(StrEnum):
 
     @property
     def glyph(self) -> str:
-        """The sign in front of it: `+ ~ ± -`."""
-        return {"create": "+", "update": "~", "replace": "±", "delete": "-", "same": " "}[self.value]
+        """The sign in front of it: `+ ↦ ~ ± -`."""
+        signs = {"create": "+", "adopt": "↦", "update": "~", "replace": "±", "delete": "-", "same": " "}
+        return signs[self.value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class PropertyDiff:
     """`add`, `update` or `delete`."""
     before: Json = None
     after: Json = None
-    """Unknown values are `{"unknown": "address.property"}`, secret ones `{"secret": true}`."""
+    """Unknown values are `{"unknown": "address.property"}`, secret ones `{"secret": "hmac-sha256:…"}`."""
     replaces: bool = False
     reason: str = ""
 
@@ -64,6 +67,8 @@ class Change:
     """What it disrupts; empty when nothing is."""
     drifted: bool = False
     """The world had moved away from what was last applied; this change heals it."""
+    timeout: int = 0
+    """Seconds that this step may take; 0 for the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,12 @@ class Plan:
     same: int
     drift: tuple[DriftedProperty, ...] = ()
     notes: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+    """Addresses that it was held to (`--target`), with what they need; empty when it is the whole stack."""
+    world_read: bool = True
+    """False when it goes by what is recorded: the machines were not asked."""
+    unfenced: tuple[str, ...] = ()
+    """Backends it touches that can't compare the fencing token where the change happens."""
 
     def count(self, action: Action) -> int:
         """How many resources have this action."""

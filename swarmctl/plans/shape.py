@@ -9,7 +9,7 @@ import msgspec
 import msgspec.structs
 from msgspec import UNSET, UnsetType
 
-_Action = Literal["create", "update", "replace", "delete", "same"]
+_Action = Literal["create", "adopt", "update", "replace", "delete", "same"]
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -41,6 +41,7 @@ class _Change(_Strict):
     effects: list[_Effect]
     impact: str
     drifted: bool
+    timeout: int
 
 
 class _Drifted(_Strict):
@@ -54,6 +55,7 @@ class _Drifted(_Strict):
 
 class _Summary(_Strict):
     create: int
+    adopt: int
     update: int
     replace: int
     delete: int
@@ -75,6 +77,9 @@ class _File(_Strict):
     changes: list[_Change]
     drift: list[_Drifted]
     notes: list[str]
+    partial: list[str]
+    world_read: bool
+    unfenced: list[str]
     preconditions: _Preconditions
     created_at: str
     digest: str

@@ -68,14 +68,15 @@ class Mask:
 
 
 def _likeness(change: Change, mask: Mask) -> Any:
+    common = (change.action, change.type, mask(change.impact), change.drifted, change.timeout)
     if change.action in (Action.UPDATE, Action.REPLACE):
         properties = frozenset(likeness(diff, mask, effects=bool(change.effects)) for diff in change.properties)
         effects = frozenset((effect.action, mask(effect.text)) for effect in change.effects)
-        return (change.action, change.type, properties, effects, mask(change.impact), change.drifted)
+        return (*common, properties, effects)
     lines = sorted((effect.action, mask(effect.text)) for effect in change.effects)
     # With effects the properties are not shown, so they need not agree either.
     shown = () if lines else tuple((diff.path, diff.action, mask(repr(diff.after))) for diff in change.properties)
-    return (change.action, change.type, tuple(lines), shown, mask(change.impact), change.drifted)
+    return (*common, tuple(lines), shown)
 
 
 def likeness(diff: PropertyDiff, mask: Mask, *, effects: bool = False) -> Any:

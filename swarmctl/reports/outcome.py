@@ -25,7 +25,7 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         lines.append(f"  {paint('- removed', 'red', color=color)}  {safe(names(run.removed))}")
     counts = [
         paint(f"{run.count(action):,} {PAST[action]}", COLORS[action], color=color)
-        for action in (Action.CREATE, Action.UPDATE, Action.REPLACE, Action.DELETE)
+        for action in (Action.CREATE, Action.ADOPT, Action.UPDATE, Action.REPLACE, Action.DELETE)
         if run.count(action)
     ]
     unfinished = "Partly done" if run.changes else "Failed"

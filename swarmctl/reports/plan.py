@@ -15,6 +15,7 @@ from swarmctl.reports.values import delta, show
 
 COLORS = {
     Action.CREATE: "green",
+    Action.ADOPT: "cyan",
     Action.UPDATE: "yellow",
     Action.REPLACE: "magenta",
     Action.DELETE: "red",
@@ -22,7 +23,7 @@ COLORS = {
 }
 _SECTIONS = (
     ("Deletes and replacements", (Action.DELETE, Action.REPLACE)),
-    ("Updates and creations", (Action.UPDATE, Action.CREATE)),
+    ("Updates and creations", (Action.UPDATE, Action.ADOPT, Action.CREATE)),
 )
 _EFFECT = {"add": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
 MOST_LINES = 12
@@ -47,6 +48,7 @@ def summary(plan: Plan, *, color: bool) -> str:
     """`Plan: 5 to create, 1 to update, 12 unchanged; touches 6 nodes; disrupts 2 nodes`."""
     verbs = (
         (Action.CREATE, "to create"),
+        (Action.ADOPT, "to adopt"),
         (Action.UPDATE, "to update"),
         (Action.REPLACE, "to replace"),
         (Action.DELETE, "to delete"),
@@ -85,7 +87,7 @@ def _groups(changes: Sequence[Change], nodes: set[str], color: bool, width: int)
 
 def _in_order(changes: list[Change]) -> list[Change]:
     """By action, then in the order in which the engine comes to each type of resource, then by address."""
-    actions = [Action.DELETE, Action.REPLACE, Action.UPDATE, Action.CREATE]
+    actions = [Action.DELETE, Action.REPLACE, Action.UPDATE, Action.ADOPT, Action.CREATE]
     types = list(dict.fromkeys(change.type for change in changes))
 
     def key(change: Change) -> tuple[int, int, list[tuple[int, str]]]:
@@ -123,7 +125,7 @@ def _change(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
 def _properties(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
     """Before → after per property. What a creation or removal lands on a host says the same in fewer words."""
     change = folded.first
-    if change.action in (Action.CREATE, Action.DELETE) and change.effects:
+    if change.action in (Action.CREATE, Action.ADOPT, Action.DELETE) and change.effects:
         return
     for diff, more in _alike(change.properties, lambda diff: likeness(diff, mask)):
         # Of values that are each node's own only what all of them gain and lose can be shown for all.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PAST = {
     Action.CREATE: "created",
+    Action.ADOPT: "adopted",
     Action.UPDATE: "updated",
     Action.REPLACE: "replaced",
     Action.DELETE: "deleted",

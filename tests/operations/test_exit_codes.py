@@ -38,7 +38,7 @@ def test_plan_in_json_prints_nothing_else_on_standard_output(world: World, capsy
     assert cli.run(["plan", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "swarmctl/plan/v1"
-    assert document["summary"] == {"create": 0, "update": 1, "replace": 0, "delete": 0, "same": 3}
+    assert document["summary"] == {"create": 0, "adopt": 0, "update": 1, "replace": 0, "delete": 0, "same": 3}
     assert document["changes"][0]["address"] == "mesh/backbone[workers-0/peers]"
     assert document["changes"][0]["action"] == "update"
 

@@ -161,7 +161,10 @@ def sealed(document: dict[str, Any]) -> str:
         ({"changes": None}, "changes: expected `array`, got `null`"),
         ({"changes": [{}]}, "changes[0]: object missing required field `address`"),
         ({"summary": {}}, "summary: object missing required field `create`"),
-        ({"summary": {"create": 9, "update": 1, "replace": 0, "delete": 0, "same": 3}}, "summary.create: 9"),
+        (
+            {"summary": {"create": 9, "adopt": 0, "update": 1, "replace": 0, "delete": 0, "same": 3}},
+            "summary.create: 9",
+        ),
         ({"nodes": ["elsewhere"]}, "nodes: not those of the changes"),
         ({"stack": ["lab"]}, "stack: expected `str`, got `array`"),
         ({"notes": [None]}, "notes[0]: expected `str`, got `null`"),
