@@ -53,6 +53,28 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long one step on a resource may take, in seconds."""
+
+    create: float = 600.0
+    update: float = 600.0
+    delete: float = 600.0
+    read: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How changes spread over the nodes of a pool; `graph.rollout.Gate` keeps to it."""
+
+    canary: int = 0
+    """Nodes that go first, all at once; 0: none."""
+    batch: int = 0
+    """Nodes at a time after the canaries; 0: all that are left."""
+    max_failures: int = 0
+    """Nodes that may fail without stopping the rest of the pool."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """One resource as it should be."""
 
@@ -68,6 +90,13 @@ class Resource:
     pool: str = ""
     origin: Range | None = None
     """Where in the files it was declared."""
+    protect: bool = False
+    """Whether deleting it and making it anew are refused."""
+    timeouts: Timeouts = Timeouts()
+
+    def needs(self) -> set[Address]:
+        """Every resource that must exist before this one."""
+        return {*self.depends_on, *(ref.address for ref in self.refs())}
 
     def refs(self) -> Iterator[Ref]:
         """Every reference in the inputs."""
@@ -127,6 +156,8 @@ class Graph:
     """The stack's identity: its name, and its uid where it has one."""
     resources: dict[Address, Resource] = field(default_factory=dict)
     exports: list[Any] = field(default_factory=list)
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+    """By pool; pools without one change everywhere at once."""
 
     def add(self, resource: Resource) -> None:
         """Add one resource. Raises ValueError when its address is taken: kinds must keep addresses apart."""

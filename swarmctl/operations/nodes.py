@@ -10,6 +10,7 @@ from pathlib import Path
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import UsageError
 from swarmctl.graph.model import Graph, Machine, MeshMember
+from swarmctl.graph.names import natural as natural
 from swarmctl.operations.stack import Emit, compile_stack, load, warn_of_damage
 
 
@@ -52,8 +53,3 @@ def find(machines: Sequence[Machine], name: str) -> Machine:
     known = ", ".join(sorted(by_name, key=natural)) or "none; the stack declares no machines"
     hint = (f"did you mean {near[0]!r}? " if near else "") + f"nodes: {known}"
     raise UsageError(f"no such node: {name!r}", hint)
-
-
-def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
-    """Sort key that puts `workers-2` before `workers-10`."""
-    return tuple((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in name.split("-"))
