@@ -77,6 +77,11 @@ def decode(content: bytes) -> dict[str, Json]:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise StateUnreadable(f"the recorded state is not readable: {error}") from None
+    return sound(document)
+
+
+def sound(document: Json) -> dict[str, Json]:
+    """The document, if it is a checkpoint as far as anything here reads it. Raises `StateUnreadable`."""
     if not isinstance(document, dict) or not isinstance(document.get("checkpoint"), dict):
         raise StateUnreadable("the recorded state is not readable: it is no checkpoint")
     if document.get("version") != VERSION:
@@ -106,6 +111,15 @@ def _sound(resources: Json) -> bool:
 def latest(document: Mapping[str, Json]) -> dict[str, Json]:
     """The deployment in a decoded checkpoint; empty before the first run."""
     return document["checkpoint"].get("latest") or {}
+
+
+def salt(document: Mapping[str, Json] | None) -> str:
+    """The salt of the passphrase that the secrets in a checkpoint are encrypted with, as the engine's settings have it
+    (`encryptionsalt` in `Pulumi.STACK.yaml`); empty when it has none yet."""
+    provider = (latest(document) if document else {}).get("secrets_providers") or {}
+    state = provider.get("state")
+    found = state.get("salt") if isinstance(state, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def snapshot(document: Mapping[str, Json]) -> Snapshot:

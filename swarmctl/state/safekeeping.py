@@ -6,43 +6,16 @@ On a full disk the engine cuts off its checkpoint, and in the same run its own c
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from swarmctl.errors import SwarmError
 from swarmctl.state.checkpoint import StateUnreadable, decode
-from swarmctl.state.files import write
+from swarmctl.state.files import SPARE, DiskFull, told, write
 
-SPARE = 1 << 20
-"""Bytes that are free before a run begins, besides what the state itself takes."""
+__all__ = ["SPARE", "DiskFull", "told"]
+
 TIMES = 3
 """How often the state has to fit into what is free: our copy, the engine's copy, and the one that it writes."""
-
-
-class DiskFull(SwarmError):
-    """The file system with the state has no room for it."""
-
-    @classmethod
-    def at(cls, folder: Path, free: int | None = None, needed: int | None = None) -> DiskFull:
-        """The error for the file system that `folder` is on; sizes in bytes, where they are known."""
-        room = "" if free is None or needed is None else f": {_kib(free)} are free, {_kib(needed)} are needed"
-        return cls(
-            f"the file system with the state in {folder} is full{room}",
-            "make room on it, then run the same command again",
-        )
-
-
-@contextlib.contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """Raises `DiskFull` for what the operating system says of a full file system or a used-up quota."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull.at(folder) from error
-        raise
 
 
 def require_room(folder: Path, checkpoint: Path, spare: int) -> None:
@@ -66,7 +39,3 @@ def release(checkpoint: Path, copy: Path) -> None:
     with contextlib.suppress(OSError, StateUnreadable):
         decode(checkpoint.read_bytes())
         copy.unlink(missing_ok=True)
-
-
-def _kib(size: int) -> str:
-    return f"{-(-size // 1024):,} KiB"

@@ -1,35 +1,44 @@
-"""The state store of one stack: a folder with the engine's state, its passphrase and the lock."""
+"""The state store of one stack: a folder with the published state, its backups, its keys, the lease and the runs.
+
+A run works on a private copy in a folder of its own; what came of it is published by compare-and-swap: the lease must
+still be the run's and the state the one that it began from. Whoever reads sees the last published state.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import os
-import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from swarmctl import paths
+from swarmctl import __version__, paths
 from swarmctl.errors import SwarmError
-from swarmctl.state import lock, safekeeping
-from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, latest, snapshot
-from swarmctl.state.files import write
-from swarmctl.state.recovery import adopted, put_back, readable, recovered, remove_locks, repair
+from swarmctl.state import backups, files, migration, published, runs
+from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
+from swarmctl.state.keys import Keys
+from swarmctl.state.migration import PROJECT, checkpoint_file
+from swarmctl.state.model import Applied, PlanMark, Published, ResourceHeader, RunHeader
+from swarmctl.state.old_store import OldStore
+from swarmctl.state.runs import RunFolder
+
+if TYPE_CHECKING:
+    from swarmctl.state.lease import Lease
 
 __all__ = ["PROJECT", "Recorded", "Snapshot", "Store", "checkpoint_file"]
 
 Json = Any
-PROJECT = "swarmctl"
-"""The Pulumi project that all stacks are in; the stack's name in it is the stack's identity."""
+_TIMES = 3
+"""How often the state has to fit into what is free: the engine's copy, what it makes of it, what is published."""
 
 
-class Store:
-    """Where the state of one stack is kept.
-
-    Everything is below `folder`: `state/` is what the engine reads and writes, `project/` what it is started in.
-    """
+class Store(OldStore):
+    """Where the state of one stack is kept."""
 
     def __init__(self, identity: str, url: str | None = None) -> None:
         """`url` is None for the user's data directory, or `file:///folder`, in which the stack gets a folder.
@@ -38,144 +47,304 @@ class Store:
         """
         self.identity = identity
         self.folder = paths.stack_dir(identity) if url is None else _folder(url) / identity
-        self._descriptor = -1
-        self._depth = 0
+        self.keys = Keys(self.folder / "keys", before=self.folder / "passphrase")
+        self._lease: Lease | None = None
+        self._entered = 0
 
     @property
-    def root(self) -> Path:
-        """The folder that the engine has as its state store."""
-        return self.folder / "state"
+    def file(self) -> Path:
+        """The published state."""
+        return self.folder / published.FILE
 
     @property
-    def project(self) -> Path:
-        """The folder that the engine is started in."""
-        return self.folder / "project"
+    def backups(self) -> Path:
+        """The folder with the published states before."""
+        return self.folder / "backups"
 
     @property
-    def checkpoint(self) -> Path:
-        """The engine's record of the resources."""
-        return checkpoint_file(self.root, self.identity)
+    def runs(self) -> Path:
+        """The folder with a folder per changing run."""
+        return self.folder / "runs"
 
-    @property
-    def copy(self) -> Path:
-        """Our copy of the checkpoint from before the run that is going on, or that was cut off."""
-        return self.folder / "checkpoint.before.json"
+    # Reading: writes nothing, needs no lease.
 
-    @property
-    def engine_locks(self) -> Path:
-        """The engine's own lock files: one per run, left behind by one that was killed."""
-        return self.root / ".pulumi" / "locks"
+    def load(self) -> Published | None:
+        """The published state; None when nothing was ever published. Generation 0 is one of the layout before.
 
-    @property
-    def lock_descriptor(self) -> int:
-        """The file descriptor of the lock, for the engine to inherit; -1 when the lock is not held."""
-        return self._descriptor
-
-    def read(self) -> dict[str, Json] | None:
-        """The checkpoint as the next run will have it, None before the first. Raises `StateUnreadable`.
-
-        What a run that was killed had begun to create is in it, and a broken one is passed over, see `recovery`.
+        Raises `StateUnreadable`, which names the last good one and how to go on with it, and `StateTooNew`.
         """
         try:
-            return recovered(readable(self.checkpoint, self.copy).document)
+            found = published.decode(self.file.read_bytes())
         except FileNotFoundError:
-            return None
+            if next(backups.found(self.backups), None) is None:
+                return migration.load(self.folder, self.identity)
+            raise self._unreadable("the recorded state is gone") from None
+        except StateUnreadable as error:
+            raise self._unreadable(error.message) from None
+        if found.stack != self.identity:
+            raise self._unreadable(f"the recorded state is that of another stack, {found.stack[:80]}")
+        return found
 
-    def damage(self) -> str:
-        """Why the checkpoint can't be read, so that the one before it is read in its place; empty when all is well.
+    def current(self) -> Published | None:
+        """The published state with what runs that were cut off, or go on, have done since; None for neither.
 
-        Raises `StateUnreadable` when no copy can be read either.
+        Raises `StateUnreadable`, `StateTooNew`.
         """
-        try:
-            return readable(self.checkpoint, self.copy).damage
-        except FileNotFoundError:
-            return ""
+        # The runs first: one that is published in between is then known by its generation.
+        found = runs.found(self.runs).runs
+        return _replayed(self.load(), found, self.identity)[0]
 
     def exists(self) -> bool:
         """Whether anything is recorded: the stack was applied, at least in part, and not destroyed since."""
-        document = self.read()
-        return document is not None and bool(latest(document).get("resources"))
+        found = self.current()
+        return found is not None and bool(latest(found.checkpoint).get("resources"))
 
     def snapshot(self) -> Snapshot:
-        """What is recorded. Raises `StateUnreadable`."""
-        document = self.read()
-        return Snapshot(digest=EMPTY) if document is None else snapshot(document)
+        """What is recorded, see `current`. Raises `StateUnreadable`, `StateTooNew`."""
+        found = self.current()
+        return Snapshot(digest=EMPTY) if found is None else snapshot(found.checkpoint)
 
-    def repair(self) -> list[str]:
-        """Make the store fit for a run of the engine, with the lock held. Returns what to tell the user.
+    # Changing: with the lease.
 
-        Raises `StateUnreadable`, `DiskFull`.
+    @contextlib.contextmanager
+    def lease(self, timeout: float = 0.0, on_wait: Callable[..., None] | None = None) -> Iterator[Lease]:
+        """Be the one who works on the stack; within one `Store` it may be taken again. See `lease.acquire`.
+
+        Raises `LockHeld` when another one does after `timeout` seconds.
         """
-        with safekeeping.told(self.folder):
-            return repair(self.checkpoint, self.copy, self.engine_locks)
+        from swarmctl.state import holder, lease
 
-    def require_room(self, spare: int = safekeeping.SPARE) -> None:
-        """Raise `DiskFull` when a run that changes things could not save them, with `spare` bytes left over."""
-        safekeeping.require_room(self.folder, self.checkpoint, spare)
-
-    @contextlib.contextmanager
-    def safe(self) -> Iterator[None]:
-        """For the block, in which the engine works, keep a copy of the state that it can't spoil; and afterwards, if it
-        is needed. Raises `DiskFull` before the block when it does not fit."""
-        safekeeping.keep(self.checkpoint, self.copy)
+        if self._lease is None:
+            files.make(self.folder)
+            self._lease = lease.acquire(self.folder, holder.me(), timeout=timeout, on_wait=on_wait)
+        self._entered += 1
         try:
-            yield
+            yield self._lease
         finally:
-            safekeeping.release(self.checkpoint, self.copy)
+            self._entered -= 1
+            if self._entered == 0:
+                held, self._lease = self._lease, None
+                held.release()
 
-    def remove_engine_locks(self) -> None:
-        """Remove what an engine that has ended left of its own locks; call it with the lock held."""
-        remove_locks(self.engine_locks)
+    def recover(self, lease: Lease) -> list[str]:
+        """Make the state whole before a run: take the last good one for one that can't be read, take over the layout
+        before, take into it what runs that were cut off have done. Returns what to tell the user.
 
-    def put_back(self, before: Mapping[str, Json], wanted: Collection[str], unsettled: Collection[str]) -> None:
-        """Record as applied what was applied `before`, see `recovery.put_back`; call it with the lock held."""
-        document = self.read()
-        if document is not None:
-            changed = put_back(document, before, wanted, unsettled)
-            if changed is not document:
-                write(self.checkpoint, json.dumps(changed).encode())
+        Raises `StateUnreadable` when there is no good one, `StateTooNew`, `LeaseLost`, `DiskFull`, `ReadOnly`.
+        """
+        with files.told(self.folder):
+            notes: list[str] = []
+            base = self._whole(lease, notes)
+            if migration.pending(self.folder):
+                base = self._take_over(lease, base)
+            found = runs.found(self.runs)
+            mine = [run for run in found.runs if run.header.token < lease.token]
+            mended, told = _replayed(base, mine, self.identity)
+            if told and mended is not None:
+                self._put(lease, mended)
+                notes += told
+            for path in (*(run.path for run in mine), *found.empty):
+                lease.check()
+                runs.remove(path)
+            for path in found.broken:
+                aside = runs.put_aside(path)
+                notes.append(
+                    f"what a run that was cut off did can't be read: it is kept in {aside}; `swarmctl doctor "
+                    f"--stack` finds what it made"
+                )
+            return notes
 
-    def adopt(self, resources: Sequence[Mapping[str, Json]]) -> None:
-        """Record what may exist although its creation failed, see `recovery.adopted`; call it with the lock held."""
-        document = self.read()
-        if document is not None:
-            write(self.checkpoint, json.dumps(adopted(document, resources)).encode())
+    def begin(
+        self,
+        lease: Lease,
+        *,
+        operation: str,
+        graph: str = "",
+        plan: str = "",
+        resources: Mapping[str, ResourceHeader] | None = None,
+    ) -> RunFolder:
+        """Make the folder of a run of this lease, with its header on the disk; see `RunHeader` for the words.
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the stack's lock; within one `Store` it may be taken again. Raises `LockHeld`."""
-        if self._depth == 0:
-            _make(self.folder)
-            with safekeeping.told(self.folder):
-                self._descriptor = lock.acquire(self.folder)
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                # Not unlocked but closed: an engine that has inherited it holds it on.
-                os.close(self._descriptor)
-                self._descriptor = -1
+        Raises `LeaseLost`, `DiskFull`, `ReadOnly` before anything has begun; so do `load`'s errors.
+        """
+        with files.told(self.folder):
+            self.require_room()
+            lease.check()
+            base = self.load()
+            header = RunHeader(
+                stack=self.identity,
+                token=lease.token,
+                generation=base.generation if base else 0,
+                operation=operation,
+                owner=lease.holder.owner,
+                graph=graph,
+                plan=plan,
+                resources=resources or {},
+            )
+            return runs.begin(self.runs, header)
+
+    def publish(
+        self,
+        lease: Lease,
+        based_on: int,
+        checkpoint: Mapping[str, Json],
+        *,
+        applied: Applied | None,
+        plans: Sequence[PlanMark] = (),
+    ) -> Published:
+        """Make `checkpoint` the state that everyone sees, if the lease is still ours and the state still that of
+        generation `based_on`, 0 for none. The one before is kept as a backup.
+
+        Raises `LeaseLost` (nothing is written then), `DiskFull`, `ReadOnly`.
+        """
+        made = Published(self.identity, based_on + 1, lease.token, __version__, dict(checkpoint), applied, tuple(plans))
+        with files.told(self.folder):
+            return self._put(lease, made)
+
+    def finish(self, run: RunFolder) -> None:
+        """Remove the folder of a run whose result is published, or that changed nothing."""
+        runs.finish(run)
+
+    def forget(self, lease: Lease) -> None:
+        """Remove everything of the stack that was destroyed; the lease's own files go when it is released.
+
+        Raises `LeaseLost`.
+        """
+        lease.check()
+        # The state goes last: until then a later destroy finds that there is something to finish.
+        for path in (self.runs, self.backups, self.keys.folder):
+            shutil.rmtree(path, ignore_errors=not path.exists())
+        migration.clear(self.folder)
+        for file in sorted(self.folder.glob(f"{published.FILE}.*")):
+            file.unlink()
+        self.file.unlink(missing_ok=True)
+        files.sync(self.folder)
+
+    # Keys.
+
+    def hmac(self, value: bytes) -> str:
+        """`hmac-sha256:` and the digest of a secret under the stack's own key, which is made when it is missing."""
+        with files.told(self.folder):
+            return self.keys.hmac(value)
 
     def passphrase_file(self) -> Path:
-        """The file with the random passphrase that the engine encrypts secrets with; made when it is missing."""
-        file = self.folder / "passphrase"
-        if not file.exists():
-            write(file, secrets.token_urlsafe(32).encode() + b"\n")
-        return file
+        """The file with the passphrase that the published state's secrets are encrypted with; made when missing."""
+        found = self.load()
+        with files.told(self.folder):
+            return self.keys.make_passphrase(salt(found.checkpoint if found else None))
+
+    def signing_key(self) -> Path:
+        """Where the key that plans are signed with is kept; may be missing."""
+        return self.keys.signing
+
+    def require_room(self, spare: int = files.SPARE) -> None:
+        """Raise `DiskFull` when a run that changes things could not save them, with `spare` bytes left over, and
+        `ReadOnly` when nothing can be written at all."""
+        size = max(file.stat().st_size if file.exists() else 0 for file in (self.file, self.checkpoint))
+        files.require_room(self.folder, _TIMES * size + spare)
+
+    # Inside.
+
+    def _whole(self, lease: Lease, notes: list[str]) -> Published | None:
+        try:
+            return self.load()
+        except StateUnreadable as error:
+            good = backups.newest(self.backups)
+            if good is None:
+                raise
+            backup, found = good
+            kept = ""
+            if self.file.exists():
+                aside = self.file.with_name(f"{self.file.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+                files.write(aside, self.file.read_bytes())
+                kept = f" and kept in {aside}"
+            # The broken one was the generation after its backup.
+            made = replace(found, generation=backup.generation + 2, token=lease.token, writer=__version__)
+            made = replace(made, applied=made.applied and replace(made.applied, complete=False))
+            self._put(lease, made, over_damage=True)
+            notes.append(f"{error.message}{kept}; generation {backup.generation}, the last good one, is used instead")
+            return made
+
+    def _take_over(self, lease: Lease, base: Published | None) -> Published | None:
+        with migration.alone(self.folder):
+            migration.take_keys(self.folder, self.keys)
+            if base is not None and base.generation == 0:
+                base = replace(base, generation=1, token=lease.token, writer=__version__)
+                self._put(lease, base)
+            migration.clear(self.folder)
+        return base
+
+    def _put(self, lease: Lease, made: Published, *, over_damage: bool = False) -> Published:
+        from swarmctl.state import lease as leases
+
+        with _locked(self.folder / "lease.lock"):
+            if not leases.holds(self.folder, lease.token):
+                raise leases.LeaseLost("another run has taken the stack over, and nothing of this one was published")
+            if not over_damage:
+                base = self.load()
+                generation = base.generation if base else 0
+                if generation != made.generation - 1:
+                    raise leases.LeaseLost(
+                        f"the state was changed meanwhile: it is generation {generation} now, and this run began from "
+                        f"{made.generation - 1}"
+                    )
+                if self.file.exists():
+                    backups.keep(self.backups, self.file, generation)
+            files.write(self.file, published.encode(made))
+        return made
+
+    def _unreadable(self, why: str) -> StateUnreadable:
+        good = backups.newest(self.backups)
+        if good is None:
+            return StateUnreadable(
+                f"{why} ({self.file}), and there is no earlier one",
+                "put it back from a backup with `swarmctl state restore FILE`; or move it away, then `swarmctl apply` "
+                "finds what is there and takes it over",
+            )
+        backup, _ = good
+        return StateUnreadable(
+            f"{why} ({self.file})",
+            f"`swarmctl apply` keeps it aside and goes on from the last good one, generation {backup.generation} of "
+            f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(backup.written))}; `swarmctl state restore "
+            f"{backup.generation}` does only that",
+        )
 
 
-def checkpoint_file(root: Path, identity: str) -> Path:
-    """Where the engine keeps its record of one stack in the state store `root`."""
-    return root / ".pulumi" / "stacks" / PROJECT / f"{identity}.json"
+def _replayed(base: Published | None, found: Sequence[RunFolder], identity: str) -> tuple[Published | None, list[str]]:
+    """The state with the journals of `found` in it, as the next generation, and what to tell of them."""
+    from swarmctl.state import journal, replay
+
+    generation = base.generation if base else 0
+    checkpoint: dict[str, Json] | None = base.checkpoint if base else None
+    applied = base.applied if base else None
+    plans = base.plans if base else ()
+    told: list[str] = []
+    for run in found:
+        # What an earlier generation led to is published already, only its folder was left.
+        if run.header.generation < generation:
+            continue
+        records = journal.read(run.journal)
+        if not records:
+            continue
+        checkpoint = replay.replay(checkpoint, run.header, records)
+        applied = replace(applied, complete=False) if applied else Applied(run.header.graph, complete=False)
+        if run.header.plan:
+            plans = published.marked(plans, run.header.plan, finished=False)
+        told.append(f"a run of {run.header.owner} was cut off: what it did was taken into the state from its journal")
+    if not told or checkpoint is None:
+        return base, []
+    token = found[-1].header.token
+    return Published(identity, generation + 1, token, __version__, checkpoint, applied, tuple(plans)), told
 
 
-def _make(folder: Path) -> None:
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SwarmError(f"the state store cannot be made in {folder}: {error.strerror}") from None
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _folder(url: str) -> Path:

@@ -259,7 +259,9 @@ class TestSafekeeping:
         needed = 3 * store.checkpoint.stat().st_size + 1024 * 1024
 
         def disk(free: int, blocks: int = 9) -> None:
-            monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_blocks=blocks, f_bavail=free, f_frsize=1))
+            monkeypatch.setattr(
+                os, "statvfs", lambda _: SimpleNamespace(f_flag=0, f_blocks=blocks, f_bavail=free, f_frsize=1)
+            )
 
         disk(needed - 1)
         with pytest.raises(DiskFull, match=f"in {store.folder} is full: 1,.* KiB are free, 1,.* KiB are needed"):
