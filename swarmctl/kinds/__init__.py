@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from swarmctl.kinds.base import Kind, ResourceType, load
 
@@ -24,17 +26,18 @@ def registry() -> dict[str, Kind]:
     return {kind.name: kind for kind in kinds}
 
 
-def register(kind: Kind) -> None:
+def register(kind: Kind, schema: Mapping[str, Any] | None = None) -> None:
     """Let this process know one more kind, such as one of the benchmarks; call it before anything is read.
 
-    Its schema is generated from its type: none is checked in.
+    `schema` is what `schema.kind_schema(kind)` says: none is checked in. The provider, which reads no declarations,
+    needs none.
     """
-    from swarmctl.declarations.schemas import supply
-    from swarmctl.kinds.schema import kind_schema
-
     registry()[kind.name] = kind
     resource_type.cache_clear()
-    supply(kind.name, kind_schema(kind))
+    if schema is not None:
+        from swarmctl.declarations.schemas import supply
+
+        supply(kind.name, schema)
 
 
 def expansion_order() -> list[Kind]:

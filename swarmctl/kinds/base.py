@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from swarmctl.backends.base import Host
     from swarmctl.declarations.declaration import Inventory
+    from swarmctl.declarations.secrets import SecretRef
+    from swarmctl.diagnostics import Range
     from swarmctl.graph.model import Address, Graph, Json
     from swarmctl.hosts.facts import Facts
 
@@ -53,6 +55,8 @@ class Expansion:
     """The inputs of a resource in the state, so that allocated addresses stay where they are; None when it is new."""
     on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None
     """The same by type and node, whatever the address: what kept its node while its pool or mesh got another name."""
+    secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()}
+    """What stands for a declared secret in inputs, see `kinds.secrets`; the secret itself must be in none."""
 
 
 def load(reference: str) -> Any:

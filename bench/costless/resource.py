@@ -1,0 +1,123 @@
+"""`swarm:costless:Thing`: how one is made, read, changed and removed; see `swarmctl.kinds.base.ResourceType`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from bench.costless.world import VARIABLE, Foreign, Marks, Overtaken, World
+from swarmctl.backends.base import HostUnreachable
+from swarmctl.errors import SwarmError
+from swarmctl.graph.model import Json
+from swarmctl.kinds import secrets
+from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
+
+BEHAVIOUR = ("slow", "fail")
+"""Inputs that say how a thing behaves in tests, and are no part of it."""
+PROOF = "proof"
+"""In the world's inputs: a digest of the secret, so that a test sees that the right one has arrived."""
+
+
+class ThingType:
+    """Things of the world that SWARMCTL_WORLD names."""
+
+    @cached_property
+    def world(self) -> World:
+        """Opened when it is first needed: the command line knows this type, too, and touches no world."""
+        return World(Path(os.environ[VARIABLE]))
+
+    def outputs(self) -> Sequence[str]:
+        """`token`: which thing it is; another one after it was made anew."""
+        return ("token",)
+
+    def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
+        """Property by property; another size makes it anew."""
+        if old == new:
+            return []
+        return differences(
+            _itself(old), _itself(new), replace={"size": "a thing cannot be resized", "name": "it moved"}
+        )
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Make it, or adopt it."""
+        marks = _marks(hosts)
+        self._behave("create", inputs, marks)
+        return {"token": self._speaking(lambda: self.world.create(inputs["name"], _kept(inputs), marks))}
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+        """As the world has it."""
+        there = self.world.get(inputs["name"])
+        if there is None:
+            return None
+        behaviour = {key: inputs[key] for key in BEHAVIOUR if key in inputs}
+        return Observed({**_itself(there.inputs), **behaviour}, {"token": there.thing})
+
+    def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Give it other inputs."""
+        marks = _marks(hosts)
+        self._behave("update", new, marks)
+        return {"token": self._speaking(lambda: self.world.update(new["name"], _kept(new), marks))}
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
+        """Take it away."""
+        marks = _marks(hosts)
+        self._behave("delete", inputs, marks)
+        self._speaking(lambda: self.world.delete(inputs["name"], marks))
+
+    def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
+        """One line when it comes, goes or changes."""
+        if old is not None and new is not None and not self.diff(old, new):
+            return []
+        action = ChangeKind.ADD if old is None else ChangeKind.DELETE if new is None else ChangeKind.UPDATE
+        return [Effect(action, f"thing {(new or old or {})['name']}")]
+
+    def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
+        """It disrupts nothing."""
+        return Impact()
+
+    def _behave(self, what: str, inputs: Mapping[str, Json], marks: Marks) -> None:
+        """Take the time and fail as the inputs ask for."""
+        if slow := inputs.get("slow"):
+            time.sleep(slow / 1000)
+        fail = inputs.get("fail")
+        if not fail or what not in fail["at"]:
+            return
+        address, times = inputs["name"], fail["times"]
+        if times and self.world.failures(address, what) >= times:
+            return
+        count = self._speaking(lambda: self.world.fail(address, what, marks))
+        error = HostUnreachable if fail["transient"] else SwarmError
+        quoted = f"; its secret is {secrets.reveal(inputs['secret'])}" if fail["quoting"] else ""
+        raise error(f"{address} does not want to {what}, for the {count}. time{quoted}", "Ask it nicely.")
+
+    @staticmethod
+    def _speaking(change: object) -> Json:
+        try:
+            return change()  # type: ignore[operator]
+        except Foreign as error:
+            raise SwarmError(f"{error}, another stack", "Give one of them another name.") from error
+        except Overtaken as error:
+            raise SwarmError(f"a later run has taken over: {error}", "Run the same command again.") from error
+
+
+def _itself(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in inputs.items() if key not in BEHAVIOUR and key != PROOF}
+
+
+def _kept(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    kept = _itself(inputs)
+    if "secret" in inputs:
+        kept[PROOF] = hashlib.sha256(secrets.reveal(inputs["secret"]).encode()).hexdigest()
+    return kept
+
+
+def _marks(hosts: Hosts) -> Marks:
+    fence = getattr(hosts, "fence", None)
+    return Marks("", "", 0) if fence is None else Marks(fence.stack, fence.owner, fence.token)
+
+
+THING = ThingType()
