@@ -23,6 +23,8 @@ PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
 """Tells the provider on which port of this machine the engine expects it."""
 STARTER_VARIABLE = "SWARMCTL_STARTER"
 """Tells the provider the process id of the swarmctl that the engine works for."""
+SECRETS_VARIABLE = "SWARMCTL_SECRETS"
+"""Names the inherited descriptor with the secrets of the declarations; see kinds/secrets.py."""
 
 
 def command(parent: int, provider: list[str], engine: list[str]) -> list[str]:
@@ -39,10 +41,14 @@ def main(parent: int, provider: list[str], engine: list[str]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     port = reserve_port()
     itself = os.getpid()
+    secrets = os.environ.pop(SECRETS_VARIABLE, "")
     if os.fork() == 0:
         # By now, not when the provider is ready to ask for it: whenever the engine ends, it ends.
         die_with(itself, signal.SIGKILL)
-        become(provider, {PORT_VARIABLE: str(port), STARTER_VARIABLE: str(parent)})
+        told = {PORT_VARIABLE: str(port), STARTER_VARIABLE: str(parent)}
+        become(provider, told | ({SECRETS_VARIABLE: secrets} if secrets else {}))
+    if secrets:  # for the provider alone
+        os.close(int(secrets))
     # What the engine writes holds the state; the provider makes files that others are to read, on nodes.
     os.umask(0o077)
     become(engine, {"PULUMI_DEBUG_PROVIDERS": f"swarm:{port}"})

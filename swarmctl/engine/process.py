@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from swarmctl.engine import launch
+from swarmctl.kinds.secrets import hand_over
 
 LINGER = 5.0
 """Seconds that an interrupted engine gets to end after its last event."""
@@ -31,25 +32,31 @@ class EngineProcess:
         folder: Path,
         lock: int,
         done: Callable[[], bool] = lambda: False,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """`engine` and `provider` are command lines beginning with a path; `lock` is the file descriptor of the
-        store's lock, held on by both of them, -1 for none; `done` tells whether its last event has come."""
+        store's lock, held on by both of them, -1 for none; `done` tells whether its last event has come; `secrets` (see
+        `kinds.secrets.Secrets.values`) are for the provider."""
         self._done = done
         # Not a pipe: with us gone the next line that the engine prints would kill it before it has saved the state.
         self._output: IO[bytes] = tempfile.TemporaryFile()
         self._interrupted = 0
+        handed = hand_over(secrets) if secrets else -1
+        told = {launch.SECRETS_VARIABLE: str(handed)} if secrets else {}
         self._process = subprocess.Popen(
             launch.command(os.getpid(), list(provider), list(engine)),
             stdin=subprocess.DEVNULL,
             # Its picture of the progress, of which the events tell us.
             stdout=subprocess.DEVNULL,
             stderr=self._output,
-            env=dict(environment),
+            env={name: value for name, value in environment.items() if name != launch.SECRETS_VARIABLE} | told,
             cwd=folder,
-            pass_fds=(lock,) if lock >= 0 else (),
+            pass_fds=tuple(descriptor for descriptor in (lock, handed) if descriptor >= 0),
             # Ctrl-C goes to the terminal's whole foreground group; the engine hears of it from us alone.
             start_new_session=True,
         )
+        if secrets:
+            os.close(handed)
 
     @property
     def pid(self) -> int:

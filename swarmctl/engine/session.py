@@ -86,9 +86,11 @@ class Session:
         *,
         provider: Sequence[str] = (),
         resolve: Callable[[str], ResourceType] = kinds.resource_type,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """`provider` starts the provider process (default: `engine.provider_command`), `resolve` finds the resource
-        types that it knows."""
+        types that it knows; `secrets` (`kinds.secrets.Secrets.values`) are for the provider alone."""
+        self._secrets = secrets
         self._store = store
         self._engine = engine
         self._emit = emit
@@ -298,7 +300,7 @@ class Session:
                 return 0, []
             engine = [str(self._engine.path), *command]
             lock = self._store.lock_descriptor
-            process = EngineProcess(engine, self._provider, environment, space.project, lock, done)
+            process = EngineProcess(engine, self._provider, environment, space.project, lock, done, self._secrets)
             self._process = process
             if self._interruptions:  # asked for by a signal while it was being started
                 process.interrupt()

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from swarmctl.kinds import secrets
 from swarmctl.provider.hosts import Connections
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
@@ -12,6 +13,8 @@ HOSTS_VARIABLE = "SWARMCTL_HOSTS"
 
 def main() -> None:
     """Read the hosts while gRPC is still being imported and the engine starts; then serve."""
+    if descriptor := os.environ.pop(secrets.VARIABLE, ""):
+        secrets.take(int(descriptor))
     connections = Connections()
     if path := os.environ.pop(HOSTS_VARIABLE, ""):
         connections.foresee(json.loads(Path(path).read_text("utf-8")))

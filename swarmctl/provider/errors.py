@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swarmctl.errors import SwarmError
+from swarmctl.kinds.secrets import redact
 
 LIMIT = 4000
 """Characters of one error; what hosts print may be long."""
@@ -12,13 +13,17 @@ def describe(error: Exception) -> str:
     """One error as text. Our own errors speak for themselves; of others only the type is known to be harmless.
 
     The message of a foreign exception may quote the values it stumbled over, and a value may be a secret; so of those
-    only errors of the operating system tell more than their type: their text is fixed.
+    only errors of the operating system tell more than their type: their text is fixed. Whatever is told, the secrets
+    that the provider knows are taken out of it, before it is cut: half a secret would be found by nobody.
     """
+    return redact(_text(error))[:LIMIT]
+
+
+def _text(error: Exception) -> str:
     if isinstance(error, SwarmError):
-        lines = [error.message, *error.details, *([f"help: {error.hint}"] if error.hint else [])]
-        return "\n".join(lines)[:LIMIT]
+        return "\n".join([error.message, *error.details, *([f"help: {error.hint}"] if error.hint else [])])
     if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}"[:LIMIT]
+        return f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}"
     place = _place(error)
     return f"this is a bug in swarmctl: {type(error).__name__}{f' at {place}' if place else ''}"
 
