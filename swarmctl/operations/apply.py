@@ -34,7 +34,7 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
     with store.lock():
         stacks.repair(store, emit)
         stack = stacks.compile_stack(loaded, store)
-        session = stacks.open_session(store, engine, stacks.only_looking(emit))
+        session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
         if reviewed:
             plan_file.check(reviewed, stack.identity, stacks.preconditions(stack, engine))
         plan = preview(stack, session, stopper)
@@ -46,7 +46,7 @@ def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved
         if not confirm(plan):
             raise Declined("nothing was changed")
         started = time.monotonic()
-        session = stacks.open_session(store, engine, _counting(plan, emit))
+        session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets)
         with stopper.watching(session):
             outcome = session.update(stack.graph)
         went_well = not outcome.failures and not outcome.interrupted

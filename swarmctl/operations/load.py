@@ -21,6 +21,7 @@ from swarmctl.operations.validate import validate
 class LoadedStack:
     """A stack without errors."""
 
+    folder: Path
     name: str
     identity: str
     """`NAME-UID`, or the name alone where the Stack has no uid."""
@@ -45,6 +46,7 @@ def load_stack(folder: Path) -> LoadedStack:
     stack = checked.inventory.of("Stack")[0]
     uid = stack.metadata.uid
     return LoadedStack(
+        folder=folder,
         name=stack.name,
         identity=f"{stack.name}-{uid}" if uid else stack.name,
         state_url=_state_url(stack.spec.state, folder),

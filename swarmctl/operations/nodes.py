@@ -40,7 +40,7 @@ def declared(folder: Path, emit: Emit) -> Declared:
     """
     loaded, store = load(folder)
     warn_of_damage(store, emit)
-    stack = compile_stack(loaded, store)
+    stack = compile_stack(loaded, store, reveal=False)
     return Declared.of(stack.loaded.name, stack.loaded.inventory, stack.graph, frozenset(stack.snapshot.resources))
 
 

@@ -32,7 +32,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
     stacks.warn_of_damage(store, emit)
     engine = stacks.obtain_engine(emit)
     stack = stacks.compile_stack(loaded, store)
-    session = stacks.open_session(store, engine, stacks.only_looking(emit))
+    session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
     return Planned(preview(stack, session, stopper), stacks.preconditions(stack, engine))
 
 

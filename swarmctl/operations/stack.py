@@ -6,7 +6,7 @@ Operations never print: they return values and emit typed events. What needs the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ class Stack:
     store: Store
     snapshot: Snapshot
     graph: Graph
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Values of the declared secrets by place, for the provider; see `kinds.secrets`."""
 
     @property
     def identity(self) -> str:
@@ -83,13 +85,22 @@ def repair(store: Store, emit: Emit) -> None:
         emit(Note(note, warning=True))
 
 
-def compile_stack(loaded: LoadedStack, store: Store) -> Stack:
-    """Read the state and compile the graph; what is allocated already stays as it is."""
+def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> Stack:
+    """Read the state and compile the graph; what is allocated already stays as it is.
+
+    Without `reveal` the declared secrets are not read. Raises InvalidDeclaration with those that can't be.
+    """
+    from swarmctl.errors import InvalidDeclaration
     from swarmctl.kinds.compile import compile_graph
+    from swarmctl.kinds.secrets import Secrets
 
     snapshot = store.snapshot()
-    graph = compile_graph(loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot))
-    return Stack(loaded, store, snapshot, graph)
+    secrets = Secrets(loaded.folder, store.hmac)
+    read = {"secret": secrets.secret} if reveal else {}
+    graph = compile_graph(loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), **read)
+    if secrets.problems:
+        raise InvalidDeclaration(secrets.problems, loaded.sources)
+    return Stack(loaded, store, snapshot, graph, secrets.values)
 
 
 def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | None]:
@@ -125,11 +136,11 @@ def only_looking(emit: Emit) -> Emit:
     return looking
 
 
-def open_session(store: Store, engine: Engine, emit: Emit) -> Session:
-    """The engine, ready to work on one stack."""
+def open_session(store: Store, engine: Engine, emit: Emit, secrets: Mapping[str, str] | None = None) -> Session:
+    """The engine, ready to work on one stack; `secrets` are `Stack.secrets`."""
     from swarmctl.engine.session import Session
 
-    return Session(store, engine, emit)
+    return Session(store, engine, emit, secrets=secrets)
 
 
 def preconditions(stack: Stack, engine: Engine) -> Preconditions:
