@@ -80,6 +80,12 @@ class LockHeld(SwarmError):
     exit_code = ExitCode.LOCK_HELD
 
 
+class LeaseLost(SwarmError):
+    """This run may change nothing any more: another one has taken its place, and its token is the newer one."""
+
+    exit_code = ExitCode.LOCK_HELD
+
+
 class PartlyDone(SwarmError):
     """Some resources failed; what was done is in the state and the next apply continues there."""
 

@@ -1,8 +1,7 @@
 """What a lab leaves on disk so that everything it made can be found again, also after a crash at any point.
 
 `paths.lab_dir(stack)` holds `fabric.json` and `nodes/NAME/node.json`; each is written before what it describes is
-made. A process is known by its id, its start time and this boot: an id alone may belong to somebody else by now.
-Every process of a lab carries the lab's tag in its environment, until a command of a node takes its place.
+made. Every process of a lab carries the lab's tag in its environment, until a command of a node takes its place.
 """
 
 from __future__ import annotations
@@ -11,18 +10,15 @@ import fcntl
 import hashlib
 import json
 import os
-import select
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from swarmctl import paths
 from swarmctl.errors import SwarmError
+from swarmctl.processes import Process, environments
 
 TAG = "SWARMCTL_LAB"
 NODE = "SWARMCTL_NODE"
@@ -30,92 +26,7 @@ NODE = "SWARMCTL_NODE"
 
 
 class LabStuck(SwarmError):
-    """A process of the lab does not end, or its folder can't be locked."""
-
-
-@cache
-def boot_id() -> str:
-    """Names this boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One process of this boot; `start` is its start time in clock ticks since boot (proc_pid_stat(5), field 22)."""
-
-    pid: int
-    start: int
-    boot: str
-
-    @classmethod
-    def of(cls, pid: int) -> Process | None:
-        """The process that has this id now; None when there is none, or only its remains."""
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
-            return None
-        fields = stat[stat.rindex(")") + 2 :].split()
-        return None if fields[0] in "ZX" else cls(pid, int(fields[19]), boot_id())
-
-    @classmethod
-    def load(cls, data: Any) -> Process | None:
-        """From a mark; None when the mark has none."""
-        match data:
-            case [int(pid), int(start), str(boot)]:
-                return cls(pid, start, boot)
-        return None
-
-    def dump(self) -> list[int | str]:
-        """For a mark."""
-        return [self.pid, self.start, self.boot]
-
-    def alive(self) -> bool:
-        """Whether it still runs, and isn't another one with the same id."""
-        return self.boot == boot_id() and Process.of(self.pid) == self
-
-    def kill(self, timeout: float = 10.0) -> None:
-        """End it and wait until it and everything in its process tree's namespace is gone. Raises `LabStuck`."""
-        if not self._ends_by(signal.SIGKILL, timeout):
-            raise LabStuck(f"process {self.pid} of the lab does not end", "try again")
-
-    def end(self, patience: float = 3.0) -> None:
-        """Ask it to end, then make it. Raises `LabStuck`."""
-        if not self._ends_by(signal.SIGTERM, patience):
-            self.kill()
-
-    def _ends_by(self, number: signal.Signals, timeout: float) -> bool:
-        """Send it a signal, never to another process that got its id; whether it is gone within `timeout` seconds."""
-        try:
-            descriptor = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return True
-        try:
-            if not self.alive():
-                return True
-            signal.pidfd_send_signal(descriptor, number)
-            return bool(select.select([descriptor], [], [], timeout)[0])
-        except ProcessLookupError:
-            return True
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def namespaces(self, *names: str) -> Iterator[dict[str, int]]:
-        """Open descriptors of its namespaces, surely its own. Raises ProcessLookupError when it is gone."""
-        opened: dict[str, int] = {}
-        try:
-            for name in names:
-                try:
-                    opened[name] = os.open(f"/proc/{self.pid}/ns/{name}", os.O_RDONLY)
-                except FileNotFoundError:
-                    if name != "cgroup":  # a kernel without them
-                        raise ProcessLookupError(self.pid) from None
-            if not self.alive():
-                raise ProcessLookupError(self.pid)
-            yield opened
-        finally:
-            for descriptor in opened.values():
-                os.close(descriptor)
+    """The folder of a lab can't be made, or locked."""
 
 
 class Lab:
@@ -244,13 +155,4 @@ def tagged_nodes(tag: str) -> list[str]:
 
 def _carrying(tag: str) -> Iterator[tuple[Process, list[bytes]]]:
     mark = f"{TAG}={tag}".encode()
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        process = Process.of(int(entry.name))
-        try:
-            environment = Path(f"/proc/{entry.name}/environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if process is not None and mark in environment and process.alive():
-            yield process, environment
+    return ((process, environment) for process, environment in environments() if mark in environment)

@@ -1,0 +1,129 @@
+"""Who we are, as others read it who find the lease held; and what is certain about a process that we read of."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from swarmctl.processes import Process, boot_id
+from swarmctl.state.model import Holder
+
+LONGEST = 200
+"""Characters of the command line that are kept."""
+
+ADDRESSES = (
+    "CI_JOB_URL",  # GitLab
+    "BUILD_URL",  # Jenkins
+    "BUILDKITE_BUILD_URL",
+    "CIRCLE_BUILD_URL",
+    "CI_PIPELINE_URL",  # Woodpecker
+    "DRONE_BUILD_LINK",
+    "TRAVIS_BUILD_WEB_URL",
+    "CODEBUILD_BUILD_URL",
+)
+"""Variables in which pipelines say where their run can be looked at. GitHub's, Azure's and Bitbucket's are put together
+from several, see `run_url`."""
+
+LOCAL = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs")
+)
+"""File systems that one kernel at a time can have mounted: what another boot wrote there, an earlier one wrote."""
+
+
+def me() -> Holder:
+    """This process."""
+    process = Process.of(os.getpid())
+    if process is None:  # a process always finds itself; without /proc nothing of this works
+        raise OSError("/proc does not show this process")
+    return Holder(
+        host=socket.gethostname(),
+        boot=process.boot,
+        namespace=namespace(),
+        pid=process.pid,
+        start=process.start,
+        user=_user(),
+        command=command_line(sys.argv[1:]),
+        since=int(time.time()),
+        run=run_url(os.environ),
+    )
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """What the user has typed, on one line and not too long."""
+    text = " ".join(["swarmctl", *arguments])
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:LONGEST]
+
+
+def run_url(environment: Mapping[str, str]) -> str:
+    """Address of the pipeline's run, empty outside one. Names and passwords in it are left out."""
+    get = environment.get
+    if get("GITHUB_RUN_ID") and get("GITHUB_SERVER_URL") and get("GITHUB_REPOSITORY"):  # also Gitea and Forgejo
+        return _bare(f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}")
+    if get("BUILD_BUILDID") and get("SYSTEM_COLLECTIONURI") and get("SYSTEM_TEAMPROJECT"):  # Azure Pipelines
+        project = f"{get('SYSTEM_COLLECTIONURI', '').rstrip('/')}/{get('SYSTEM_TEAMPROJECT')}"
+        return _bare(f"{project}/_build/results?buildId={get('BUILD_BUILDID')}")
+    if get("BITBUCKET_BUILD_NUMBER") and get("BITBUCKET_GIT_HTTP_ORIGIN"):
+        origin = get("BITBUCKET_GIT_HTTP_ORIGIN", "").rstrip("/")
+        return _bare(f"{origin}/pipelines/results/{get('BITBUCKET_BUILD_NUMBER')}")
+    return next((_bare(environment[name]) for name in ADDRESSES if environment.get(name)), "")
+
+
+def _bare(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return ""
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))[:LONGEST]
+
+
+def namespace() -> str:
+    """The process id namespace of this process."""
+    return os.readlink("/proc/self/ns/pid")
+
+
+def clock() -> str:
+    """Names the clock of `time.monotonic`: all processes of one boot share it, unless they have a time namespace."""
+    try:
+        return f"{boot_id()} {os.readlink('/proc/self/ns/time')}"
+    except FileNotFoundError:  # a kernel without them
+        return boot_id()
+
+
+def process_of(holder: Holder) -> Process | None:
+    """The holder's process, alive or not, when ids of processes mean the same here and there; None otherwise."""
+    if holder.boot != boot_id() or holder.namespace != namespace():
+        return None
+    return Process(holder.pid, holder.start, holder.boot)
+
+
+def one_machine(folder: Path) -> bool:
+    """Whether only one machine at a time can have the file system that `folder` is on."""
+    here = os.path.realpath(folder)
+    best, kind = "", ""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    for line in mounts:
+        fields = line.split()
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        covers = here == point or here.startswith(point.rstrip("/") + "/")
+        if covers and len(point) >= len(best):  # of two at the same place, the later one
+            best, kind = point, fields[fields.index("-") + 1]
+    return kind in LOCAL
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
