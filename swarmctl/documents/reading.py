@@ -21,7 +21,7 @@ MAX_FILE = 8 * 1024 * 1024
 MAX_STACK = 64 * 1024 * 1024
 MAX_FILES = 10_000
 SUFFIXES = (".yaml", ".yml")
-STORE = ("lock", "passphrase", "state/.pulumi", "project/Pulumi.yaml")
+STORE = ("state.json", "lease.json", "lease.lock", "keys/passphrase", "lock", "passphrase", "state/.pulumi")
 """What a stack's store holds; two of them in one folder are no accident."""
 
 

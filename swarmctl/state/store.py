@@ -7,8 +7,6 @@ still be the run's and the state the one that it began from. Whoever reads sees 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from swarmctl import __version__, paths
-from swarmctl.errors import SwarmError
+from swarmctl.errors import LeaseLost, SwarmError
 from swarmctl.state import backups, files, migration, published, runs
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
 from swarmctl.state.keys import Keys
@@ -132,11 +130,16 @@ class Store(OldStore):
 
         Raises `StateUnreadable` when there is no good one, `StateTooNew`, `LeaseLost`, `DiskFull`, `ReadOnly`.
         """
+        from swarmctl.state import rotation
+
         with files.told(self.folder):
             notes: list[str] = []
+            for torn in self.folder.glob("*.new"):
+                torn.unlink(missing_ok=True)
             base = self._whole(lease, notes)
             if migration.pending(self.folder):
                 base = self._take_over(lease, base)
+            rotation.settle(self)
             found = runs.found(self.runs)
             mine = [run for run in found.runs if run.header.token < lease.token]
             mended, told = _replayed(base, mine, self.identity)
@@ -275,22 +278,28 @@ class Store(OldStore):
         return base
 
     def _put(self, lease: Lease, made: Published, *, over_damage: bool = False) -> Published:
-        from swarmctl.state import lease as leases
+        from swarmctl.state import lease_files
 
-        with _locked(self.folder / "lease.lock"):
-            if not leases.holds(self.folder, lease.token):
-                raise leases.LeaseLost("another run has taken the stack over, and nothing of this one was published")
+        content = published.encode(made)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lease_files.locked(self.folder))
+                record = lease_files.read(self.folder)
+            except (FileNotFoundError, lease_files.Unreadable):
+                record = None
+            if record is None or record.token != lease.token or record.owner is None:
+                raise LeaseLost("another run has taken the stack over", "Nothing of this one was published.")
             if not over_damage:
                 base = self.load()
                 generation = base.generation if base else 0
                 if generation != made.generation - 1:
-                    raise leases.LeaseLost(
-                        f"the state was changed meanwhile: it is generation {generation} now, and this run began from "
-                        f"{made.generation - 1}"
+                    raise LeaseLost(
+                        f"the state is generation {generation} by now, and this run began from {made.generation - 1}",
+                        "Nothing of this one was published.",
                     )
                 if self.file.exists():
                     backups.keep(self.backups, self.file, generation)
-            files.write(self.file, published.encode(made))
+            files.write(self.file, content)
         return made
 
     def _unreadable(self, why: str) -> StateUnreadable:
@@ -335,16 +344,6 @@ def _replayed(base: Published | None, found: Sequence[RunFolder], identity: str)
         return base, []
     token = found[-1].header.token
     return Published(identity, generation + 1, token, __version__, checkpoint, applied, tuple(plans)), told
-
-
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _folder(url: str) -> Path:
