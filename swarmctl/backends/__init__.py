@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from swarmctl.backends.base import Backend, Host
+    from swarmctl.backends.base import Backend, Fence, Host
 
 
 def names() -> list[str]:
@@ -48,6 +48,6 @@ def load(name: str) -> Backend:
     return cast("Backend", importlib.import_module(f"{__name__}.{name}.backend").BACKEND)
 
 
-def open_host(host: Mapping[str, Any]) -> Host:
-    """The host that a machine's `host` input names."""
-    return load(host["backend"]).open_host(host)
+def open_host(host: Mapping[str, Any], fence: Fence | None = None) -> Host:
+    """The host that a machine's `host` input names; with a fence what changes it is compared there first."""
+    return load(host["backend"]).open_host(host, fence)

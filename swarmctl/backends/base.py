@@ -13,6 +13,27 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.hosts.fence import Fence, Fenced, ForeignStack, StillChanging
+
+__all__ = [
+    "OUTPUT_LIMIT",
+    "Backend",
+    "Check",
+    "CommandFailed",
+    "Completed",
+    "Fence",
+    "Fenced",
+    "ForeignStack",
+    "Host",
+    "HostGone",
+    "HostUnreachable",
+    "Json",
+    "Owner",
+    "Placement",
+    "PoolRequest",
+    "ServiceStatus",
+    "StillChanging",
+]
 
 Json = Any
 OUTPUT_LIMIT = 16 * 1024 * 1024
@@ -56,7 +77,12 @@ class ServiceStatus:
 
 
 class Host(Protocol):
-    """One machine that commands can be run on: the host protocol (run, put, get, service)."""
+    """One machine that commands can be run on: the host protocol (run, put, get, service).
+
+    Opened with a fence, every call that could change the machine (run, put, remove, start_service, stop_service)
+    compares it there, under a lock of the machine's and in the same call, and raises `Fenced`, `ForeignStack` or
+    `StillChanging` with nothing done.
+    """
 
     name: str
 
@@ -111,6 +137,8 @@ class PoolRequest:
     spec: Any
     """The backend's own spec type, as declared under its key."""
     resources: Mapping[str, Json] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Node names that machines were made with, by key: they stay, whatever the pool is called now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +168,30 @@ class Check:
     mend: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What a machine's mark says of whose it is."""
+
+    stack: str
+    """Identity."""
+    owner: str = ""
+    """Who changed it last, `user@host` or a pipeline's run; empty when no fenced run has been there."""
+    token: int = 0
+
+
 class Backend(Protocol):
-    """One hardware provider."""
+    """One hardware provider.
+
+    Where a method takes a fence, it compares it where the change happens, under a lock held until the change is done,
+    and raises `Fenced`, `ForeignStack` or `StillChanging` with nothing done. Without one nothing is compared.
+    """
 
     name: str
     """Its key under a NodePool."""
     spec: type[Any]
     """The frozen msgspec type under that key."""
+    fences: bool
+    """Whether it can compare fences; where it can't, a run that is stopped and goes on later may act once more."""
 
     def place(
         self, stack: str, pools: Sequence[PoolRequest], previous: Mapping[str, Mapping[str, Json]]
@@ -158,19 +203,24 @@ class Backend(Protocol):
         """
         ...
 
-    def create_machine(self, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+    def create_machine(self, inputs: Mapping[str, Json], fence: Fence | None = None) -> Mapping[str, Json]:
         """Make the machine, or adopt the one that is there; returns outputs. Converges after a crash at any point."""
         ...
 
-    def read_machine(self, inputs: Mapping[str, Json]) -> Mapping[str, Json] | None:
-        """The machine's inputs as the world has them, None when it is gone. Changes nothing."""
+    def read_machine(self, inputs: Mapping[str, Json], fence: Fence | None = None) -> Mapping[str, Json] | None:
+        """The machine's inputs as the world has them, None when it is gone. Changes nothing but the token.
+
+        With a fence nothing older can begin to change the machine after it was read.
+        """
         ...
 
-    def update_machine(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+    def update_machine(
+        self, old: Mapping[str, Json], new: Mapping[str, Json], fence: Fence | None = None
+    ) -> Mapping[str, Json]:
         """Change in place what can be; returns outputs."""
         ...
 
-    def delete_machine(self, inputs: Mapping[str, Json]) -> None:
+    def delete_machine(self, inputs: Mapping[str, Json], fence: Fence | None = None) -> None:
         """Remove the machine and everything that was made for it."""
         ...
 
@@ -183,7 +233,7 @@ class Backend(Protocol):
         """Inputs whose change needs a new machine, with the reason as a clause."""
         ...
 
-    def open_host(self, host: Mapping[str, Json]) -> Host:
+    def open_host(self, host: Mapping[str, Json], fence: Fence | None = None) -> Host:
         """The host for `host` (see `Placement.host`); doesn't connect yet."""
         ...
 
@@ -191,7 +241,22 @@ class Backend(Protocol):
         """Names of all nodes that exist for this stack, found by marks left with the things themselves."""
         ...
 
-    def sweep(self, stack: str) -> list[str]:
+    def owner(self, stack: str, node: str) -> Owner:
+        """What the mark of one of `machines(stack)` says; another stack's identity when it is not this one's."""
+        ...
+
+    def host_of(self, stack: str, node: str) -> Mapping[str, Json]:
+        """The `host` input of one of `machines(stack)`, from marks alone: what `open_host` needs."""
+        ...
+
+    def remains(self, stack: str) -> list[str]:
+        """What exists for this stack beside its machines: networks, folders, processes that no machine has; cheap.
+
+        One clause each, for people. `sweep` removes them.
+        """
+        ...
+
+    def sweep(self, stack: str, fence: Fence | None = None) -> list[str]:
         """Remove everything that exists for this stack, known to a state or not; returns what was removed."""
         ...
 

@@ -13,7 +13,7 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from swarmctl.backends.base import Host
+    from swarmctl.backends.base import Fence, Host
     from swarmctl.declarations.declaration import Inventory
     from swarmctl.declarations.secrets import SecretRef
     from swarmctl.diagnostics import Range
@@ -111,6 +111,17 @@ class Observed:
 
 class Hosts(Protocol):
     """The way from a resource to the machine it lands on; one per provider process, safe for threads."""
+
+    @property
+    def fence(self) -> Fence | None:
+        """Under which run's right things are changed: `open` has it compared on the host; what is made elsewhere, such
+        as by a backend, is given it. None in a preview, which changes nothing."""
+        ...
+
+    @property
+    def fence(self) -> Fence | None:
+        """Under which run's right machines are changed; hosts are opened with it. None where nothing is changed."""
+        ...
 
     def open(self, host: Mapping[str, Json]) -> Host:
         """The host that the input `host` names. Doesn't connect yet."""

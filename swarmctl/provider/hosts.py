@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarmctl import backends
-from swarmctl.backends.base import Host
+from swarmctl.backends.base import Fence, Host
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
@@ -41,9 +41,12 @@ class Connections:
 
     def __init__(
         self,
-        open_host: Callable[[Mapping[str, Json]], Host] = backends.open_host,
+        open_host: Callable[[Mapping[str, Json], Fence | None], Host] = backends.open_host,
         read: Callable[[Host], Facts] = read_facts,
+        fence: Fence | None = None,
     ) -> None:
+        """`fence` is the run's; None for one that only looks."""
+        self.fence = fence
         self._open = open_host
         self._read = read
         self._entries: dict[str, _Entry] = {}
@@ -94,5 +97,5 @@ class Connections:
         with self._guard:
             entry = self._entries.get(name)
             if entry is None:
-                entry = self._entries[name] = _Entry(self._open(host))
+                entry = self._entries[name] = _Entry(self._open(host, self.fence))
             return entry

@@ -63,13 +63,13 @@ class FakeBackend:
                 )
         return placements
 
-    def create_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def create_machine(self, inputs: Mapping[str, Any], fence: Any = None) -> Mapping[str, Any]:
         return {}
 
-    def update_machine(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+    def update_machine(self, old: Mapping[str, Any], new: Mapping[str, Any], fence: Any = None) -> Mapping[str, Any]:
         return {}
 
-    def read_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def read_machine(self, inputs: Mapping[str, Any], fence: Any = None) -> Mapping[str, Any]:
         return inputs
 
     def replaces(self) -> Mapping[str, str]:

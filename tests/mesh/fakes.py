@@ -83,6 +83,8 @@ class FakeHost:
 class FakeHosts:
     """One host with the facts given; None means that the machine is gone."""
 
+    fence = None
+
     def __init__(self, known: Facts | None, host: FakeHost | None = None) -> None:
         self.known = known
         self.host = host or FakeHost()

@@ -105,6 +105,8 @@ class Namespace:
 class Network:
     """Nodes on one switch: `172.30.0.N/24` and `fd30::N/64` on eth0. Implements `kinds.base.Hosts`."""
 
+    fence = None
+
     def __init__(self, names: Sequence[str]) -> None:
         self.nodes: dict[str, Namespace] = {}
         self._facts: dict[str, Facts] = {}

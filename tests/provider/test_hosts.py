@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from swarmctl.backends.base import Host, HostUnreachable
+from swarmctl.backends.base import Fence, Host, HostUnreachable
 from swarmctl.hosts.facts import Facts
 from swarmctl.provider.hosts import Connections
 
@@ -27,7 +27,7 @@ class Counter:
     def connections(self) -> Connections:
         return Connections(self._open, self._facts)
 
-    def _open(self, host: Mapping[str, Any]) -> Host:
+    def _open(self, host: Mapping[str, Any], fence: Fence | None) -> Host:
         self.opened.append(host["node"])
         return cast("Host", host["node"])
 
@@ -108,7 +108,7 @@ def test_hosts_that_will_be_asked_for_are_read_before_anyone_asks() -> None:
             raise HostUnreachable("dead does not answer")
         return f"facts of {host}"
 
-    connections = Connections(lambda host: cast(Host, host["node"]), reader)
+    connections = Connections(lambda host, fence: cast(Host, host["node"]), reader)
     connections.foresee([{"node": "a"}, {"node": "dead"}])
     assert read.wait(5)
 
@@ -116,3 +116,23 @@ def test_hosts_that_will_be_asked_for_are_read_before_anyone_asks() -> None:
     with pytest.raises(HostUnreachable):
         connections.facts({"node": "dead"})
     assert sorted(names) == ["a", "dead", "dead"], "what was read is not read again; what failed is, and tells why"
+
+
+def test_hosts_are_opened_with_the_fence_of_the_run() -> None:
+    fence, opened = Fence("core-1", 7, "me@here"), []
+    connections = Connections(lambda host, own: cast(Host, opened.append(own)), fence=fence)
+    connections.open(ONE)
+    assert opened == [fence]
+    assert connections.fence is fence
+
+
+def test_hosts_are_opened_with_the_fence_of_the_run() -> None:
+    fence = Fence("lab-1", 7, "me@here")
+    opened: list[Any] = []
+    hosts = Connections(lambda host, fence: cast(Host, opened.append((host, fence))), fence=fence)
+
+    hosts.open(ONE)
+
+    assert opened == [(ONE, fence)]
+    assert hosts.fence is fence
+    assert Connections().fence is None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from swarmctl.backends.base import Check, Host, Placement, PoolRequest
-from swarmctl.backends.lab import doctor, machine, modes, placement
+from swarmctl.backends.base import Check, Fence, Host, Owner, Placement, PoolRequest
+from swarmctl.backends.lab import doctor, fabric, fencing, machine, modes, placement
 from swarmctl.backends.lab.host import LabHost
+from swarmctl.backends.lab.marks import Lab
 from swarmctl.backends.lab.spec import LabSpec
 
 
@@ -16,6 +17,7 @@ class LabBackend:
 
     name = "lab"
     spec: type[Any] = LabSpec
+    fences = True
 
     def place(
         self, stack: str, pools: Sequence[PoolRequest], previous: Mapping[str, Mapping[str, Any]]
@@ -23,21 +25,23 @@ class LabBackend:
         """See `placement.place`."""
         return placement.place(stack, pools, previous)
 
-    def create_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def create_machine(self, inputs: Mapping[str, Any], fence: Fence | None = None) -> Mapping[str, Any]:
         """See `machine.create`."""
-        return machine.create(inputs)
+        return machine.create(inputs, fence)
 
-    def read_machine(self, inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def read_machine(self, inputs: Mapping[str, Any], fence: Fence | None = None) -> Mapping[str, Any] | None:
         """See `machine.read`."""
-        return machine.read(inputs)
+        return machine.read(inputs, fence)
 
-    def update_machine(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+    def update_machine(
+        self, old: Mapping[str, Any], new: Mapping[str, Any], fence: Fence | None = None
+    ) -> Mapping[str, Any]:
         """Set address, MTU, route and limits; a node that has ended in the meantime is made again."""
-        return machine.create(new)
+        return machine.create(new, fence)
 
-    def delete_machine(self, inputs: Mapping[str, Any]) -> None:
+    def delete_machine(self, inputs: Mapping[str, Any], fence: Fence | None = None) -> None:
         """See `machine.delete`."""
-        machine.delete(inputs["host"]["stack"], inputs["node"])
+        machine.delete(inputs["host"]["stack"], inputs["node"], fence)
 
     def require_mesh(self) -> None:
         """See `modes.require_wireguard`."""
@@ -52,17 +56,29 @@ class LabBackend:
             "region": "the region decides the subnet",
         }
 
-    def open_host(self, host: Mapping[str, Any]) -> Host:
+    def open_host(self, host: Mapping[str, Any], fence: Fence | None = None) -> Host:
         """The node that `host` names."""
-        return LabHost(host)
+        return LabHost(host, fence)
 
     def machines(self, stack: str) -> list[str]:
         """See `machine.names`."""
         return machine.names(stack)
 
-    def sweep(self, stack: str) -> list[str]:
+    def owner(self, stack: str, node: str) -> Owner:
+        """See `fencing.owner`."""
+        return fencing.owner(Lab(stack), node)
+
+    def host_of(self, stack: str, node: str) -> Mapping[str, Any]:
+        """A node is found by the stack's identity and its own name."""
+        return {"backend": self.name, "stack": stack, "node": node}
+
+    def remains(self, stack: str) -> list[str]:
+        """See `fabric.remains`."""
+        return fabric.remains(Lab(stack))
+
+    def sweep(self, stack: str, fence: Fence | None = None) -> list[str]:
         """See `machine.sweep`."""
-        return machine.sweep(stack)
+        return machine.sweep(stack, fence)
 
     def doctor(self) -> list[Check]:
         """See `doctor.checks`."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.backends.lab import cgroups, launch, marks, modes, network
-from swarmctl.backends.lab.marks import Lab, Process
+from swarmctl.backends.lab.marks import Lab
+from swarmctl.processes import Process
 
 REMOVAL_TIMEOUT = 600.0
 """Seconds for one tree: a node may have put millions of files into it."""
@@ -77,13 +78,32 @@ def end_unknown(lab: Lab) -> None:
     Marks that were lost leave these behind: a second lab would stand beside them and could never be taken away.
     The caller holds the lab's lock.
     """
-    records = [lab.record(name) for name in lab.names()]
-    known = {Process.load(record.get("process")) for record in (*records, lab.fabric())}
-    groups = set(cgroups.left(lab.tag)) - {path for record in records for path in record.get("cgroups", {}).values()}
-    while left := [process for process in marks.tagged(lab.tag) if process not in known]:
+    _, groups = _unknown(lab)
+    while left := _unknown(lab)[0]:
         for process in left:
             process.kill()
     cgroups.remove(groups)
+
+
+def _unknown(lab: Lab) -> tuple[list[Process], set[str]]:
+    """Processes and control groups of the lab that no mark knows."""
+    records = [lab.record(name) for name in lab.names()]
+    known = {Process.load(record.get("process")) for record in (*records, lab.fabric())}
+    groups = set(cgroups.left(lab.tag)) - {path for record in records for path in record.get("cgroups", {}).values()}
+    return [process for process in marks.tagged(lab.tag) if process not in known], groups
+
+
+def remains(lab: Lab) -> list[str]:
+    """What there is of the lab beside its nodes, a clause each; `end` takes it away. Changes nothing."""
+    found = []
+    if lab.folder.exists() and not lab.names():
+        found.append(f"the folder of a lab without nodes: {lab.folder}")
+    processes, groups = _unknown(lab)
+    if processes:
+        found.append(f"processes that no node of the lab has: {', '.join(str(it.pid) for it in processes)}")
+    if groups:
+        found.append(f"control groups that no node of the lab has: {', '.join(sorted(groups))}")
+    return found
 
 
 def end_when_empty(lab: Lab) -> None:

@@ -12,10 +12,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from swarmctl.backends.base import OUTPUT_LIMIT, CommandFailed, Completed, HostGone, HostUnreachable, ServiceStatus
-from swarmctl.backends.lab import launch, machine, marks, relay, terminal
+from swarmctl.backends.base import (
+    OUTPUT_LIMIT,
+    CommandFailed,
+    Completed,
+    Fence,
+    HostGone,
+    HostUnreachable,
+    ServiceStatus,
+)
+from swarmctl.backends.lab import fencing, launch, machine, marks, relay, terminal
+from swarmctl.backends.lab.inside.fence import GONE, OVERDUE
 from swarmctl.backends.lab.inside.files import MISSING
-from swarmctl.backends.lab.marks import Lab, Process
+from swarmctl.backends.lab.marks import Lab
+from swarmctl.hosts import fence as fences
+from swarmctl.processes import Process
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _LINE = 4096
@@ -23,11 +34,12 @@ ENVIRONMENT = {"PATH": launch.NODE_PATH, "LC_ALL": "C", "HOME": "/root", "USER":
 
 
 class LabHost:
-    """One node."""
+    """One node. With a fence, commands and files are compared in `inside/`, services under the same lock out here."""
 
-    def __init__(self, host: Mapping[str, Any]) -> None:
+    def __init__(self, host: Mapping[str, Any], fence: Fence | None = None) -> None:
         self.name: str = host["node"]
         self._host = dict(host)
+        self._fence = fence
 
     @contextmanager
     def _started(
@@ -56,13 +68,49 @@ class LabHost:
         return done
 
     def _converse(self, request: Mapping[str, Any], stdin: bytes, timeout: float, argv: Sequence[str]) -> Completed:
-        with self._started(request) as process:
+        if self._fence is None:
+            return self._exchange(request, stdin, timeout, argv)
+        with ExitStack() as stack:
+            try:
+                own = stack.enter_context(fencing.request(self._folder, self._fence, timeout))
+            except FileNotFoundError:
+                raise self._gone() from None
+            fenced = {**request, "fence": own}
+            # The command's time begins when the fence lets it begin; out here it is only made sure that it ends.
+            patience = timeout + fences.WAIT + 5
+            done = self._exchange(fenced, stdin, patience, argv, extra=[own["folder"]])
+        if done.returncode in (GONE, OVERDUE) and done.stderr.startswith(f"{fences.MARKER} {own['nonce']}".encode()):
+            raise self._gone() if done.returncode == GONE else self._overdue(argv, timeout)
+        if error := fences.refusal(self._fence, self.name, own["nonce"], done.returncode, done.stderr):
+            raise error
+        return done
+
+    def _exchange(
+        self,
+        request: Mapping[str, Any],
+        stdin: bytes,
+        timeout: float,
+        argv: Sequence[str],
+        *,
+        extra: Iterable[int] = (),
+    ) -> Completed:
+        with self._started(request, extra=extra) as process:
             try:
                 stdout, stderr = launch.converse(process, stdin, timeout=timeout)
             except subprocess.TimeoutExpired:
-                message = f"{self.name}: {argv[0]} did not end within {timeout:g} s"
-                raise HostUnreachable(message, "see whether the node is overloaded, and try again") from None
+                raise self._overdue(argv, timeout) from None
         return Completed(tuple(argv), process.returncode, stdout, stderr)
+
+    @property
+    def _folder(self) -> Path:
+        return Lab(self._host["stack"]).node(self.name)
+
+    def _gone(self) -> HostGone:
+        return HostGone(f"{self.name} does not exist", "run `swarmctl apply` to make it")
+
+    def _overdue(self, argv: Sequence[str], timeout: float) -> HostUnreachable:
+        message = f"{self.name}: {argv[0]} did not end within {timeout:g} s"
+        return HostUnreachable(message, "see whether the node is overloaded, and try again")
 
     def _failed(self, done: Completed) -> CommandFailed:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -98,9 +146,9 @@ class LabHost:
         """See `Host.start_service`. Raises `launch.LabBroken` when it can't be executed."""
         lab = Lab(self._host["stack"])
         folder = lab.node(self.name)
-        with marks.locked(folder) as there:
+        with marks.locked(folder) as there, fencing.held(folder, self._fence, self.name):
             if not there:
-                raise HostGone(f"{self.name} does not exist", "run `swarmctl apply` to make it")
+                raise self._gone()
             mark = self._mark(name)
             if self._service(mark) is not None and lab.read(mark).get("argv") == list(argv):
                 return
@@ -130,7 +178,7 @@ class LabHost:
 
     def stop_service(self, name: str) -> None:
         """See `Host.stop_service`."""
-        with marks.locked(Lab(self._host["stack"]).node(self.name)) as there:
+        with marks.locked(self._folder) as there, fencing.held(self._folder, self._fence, self.name):
             if there:
                 mark = self._mark(name)
                 self._stop(mark)
@@ -144,7 +192,7 @@ class LabHost:
     def services(self) -> list[ServiceStatus]:
         """See `Host.services`."""
         found: list[ServiceStatus] = []
-        for mark in sorted((Lab(self._host["stack"]).node(self.name) / "services").glob("[!.]*.json")):
+        for mark in sorted((self._folder / "services").glob("[!.]*.json")):
             process = self._service(mark)
             found.append(ServiceStatus(mark.stem, process is not None, None if process is None else process.pid))
         return found
@@ -152,7 +200,7 @@ class LabHost:
     def _mark(self, name: str) -> Path:
         if not _SERVICE.fullmatch(name):
             raise ValueError(f"not a service name: {name!r}")
-        return Lab(self._host["stack"]).node(self.name) / "services" / f"{name}.json"
+        return self._folder / "services" / f"{name}.json"
 
     def _service(self, mark: Path) -> Process | None:
         """The process of a service, None when it does not run."""
@@ -161,10 +209,11 @@ class LabHost:
 
     def logs(self, *, tail: int = 200) -> Iterable[tuple[str, str]]:
         """See `Host.logs`. Raises `HostGone` when the node has no folder."""
-        folder = Lab(self._host["stack"]).node(self.name)
-        if not folder.is_dir():
-            raise HostGone(f"{self.name} does not exist", "run `swarmctl apply` to make it")
-        return [(path.stem, line) for path in sorted((folder / "log").glob("*.log")) for line in _last(path, tail)]
+        if not self._folder.is_dir():
+            raise self._gone()
+        return [
+            (path.stem, line) for path in sorted((self._folder / "log").glob("*.log")) for line in _last(path, tail)
+        ]
 
     def exec(self, argv: Sequence[str]) -> int:
         """See `Host.exec`. With a terminal, the command gets one of its own: what runs in a node must not type here.

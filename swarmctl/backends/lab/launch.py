@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from swarmctl.backends.base import OUTPUT_LIMIT
-from swarmctl.backends.lab.marks import TAG, Process
+from swarmctl.backends.lab.marks import TAG
 from swarmctl.errors import SwarmError
+from swarmctl.processes import Process
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NODE_PATH = f"{SYSTEM_PATH}:/opt/swarmctl/bin"

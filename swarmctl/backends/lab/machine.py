@@ -11,19 +11,29 @@ from typing import Any
 
 import swarmctl
 from swarmctl import paths
-from swarmctl.backends.base import HostGone
-from swarmctl.backends.lab import cgroups, fabric, launch, layout, marks, modes, network
+from swarmctl.backends.base import Fence, HostGone
+from swarmctl.backends.lab import cgroups, fabric, fencing, launch, layout, marks, modes, network
 from swarmctl.backends.lab.fabric import Fabric
-from swarmctl.backends.lab.marks import Lab, Process
+from swarmctl.backends.lab.marks import Lab
+from swarmctl.processes import Process
 
 
-def create(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def create(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
     """Make the node or adopt the one that runs; there are no outputs.
 
     After a reboot it is made again over its old trees: what was installed in it, keys included, is still there.
+    Raises `Fenced`, `ForeignStack`, `StillChanging`.
     """
     lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
+    if fence is not None:
+        marks.make_folder(lab.folder)
+    with fencing.held(lab.folder, fence, f"the lab of {lab.stack}"):
+        return _make(lab, name, inputs, fence)
+
+
+def _make(lab: Lab, name: str, inputs: Mapping[str, Any], fence: Fence | None) -> dict[str, Any]:
     folder = lab.node(name)
+    fencing.require_own(lab, name)
     while True:
         with marks.locked(lab.folder, create=True):
             marks.make_folder(lab.nodes)
@@ -37,7 +47,9 @@ def create(inputs: Mapping[str, Any]) -> dict[str, Any]:
                 raise
         with marks.locked(folder) as mine:
             if mine:
-                return _create(lab, found, inputs)
+                # Here too, so that from the first moment on nothing older can be done in the node.
+                with fencing.held(folder, fence, name):
+                    return _create(lab, found, inputs)
 
 
 def _create(lab: Lab, found: Fabric, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,9 +182,18 @@ def _adjust(lab: Lab, found: Fabric, record: dict[str, Any], inputs: Mapping[str
             network.connect(found.process, process, lab.tag, dict(inputs), user=found.rootless)
 
 
-def read(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The inputs as the world has them; None when the node is gone or was never made to the end."""
+def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any] | None:
+    """The inputs as the world has them; None when the node is gone or was never made to the end.
+
+    Raises `ForeignStack`, and with a fence `Fenced` and `StillChanging`.
+    """
     lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
+    with fencing.held(lab.folder, fence, f"the lab of {lab.stack}"), fencing.held(lab.node(name), fence, name):
+        fencing.require_own(lab, name)
+        return _read(lab, name)
+
+
+def _read(lab: Lab, name: str) -> dict[str, Any] | None:
     record, found = lab.record(name), fabric.running(lab)
     process = _whole(record, found)
     if process is None or found is None:
@@ -192,11 +213,17 @@ def read(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**kept, **seen, **({"resources": resources} if resources else {})}
 
 
-def delete(stack: str, name: str) -> None:
-    """Take the node away, and the lab with the last one."""
+def delete(stack: str, name: str, fence: Fence | None = None) -> None:
+    """Take the node away, and the lab with the last one. Raises `Fenced`, `ForeignStack`, `StillChanging`."""
     lab = Lab(stack)
+    with fencing.held(lab.folder, fence, f"the lab of {stack}"):
+        _delete(lab, name, fence)
+
+
+def _delete(lab: Lab, name: str, fence: Fence | None) -> None:
     folder = lab.node(name)
-    with marks.locked(folder) as mine:
+    fencing.require_own(lab, name)
+    with marks.locked(folder) as mine, fencing.held(folder, fence, name):
         if mine:
             _take_apart(lab, fabric.running(lab), name, lab.record(name))
             for entry in sorted(os.scandir(folder), key=lambda entry: entry.name == "node.json"):
@@ -208,14 +235,18 @@ def delete(stack: str, name: str) -> None:
         if there:
             fabric.end_when_empty(lab)
     if not there and name in marks.tagged_nodes(lab.tag):
-        sweep(stack)  # one lab without a mark: none of its nodes can be reached any more
+        sweep(lab.stack)  # one lab without a mark: none of its nodes can be reached any more
 
 
-def sweep(stack: str) -> list[str]:
-    """Take everything away that the lab has, in whatever state; returns the names of its nodes."""
+def sweep(stack: str, fence: Fence | None = None) -> list[str]:
+    """Take everything away that the lab has, in whatever state; returns the names of its nodes.
+
+    Raises `Fenced`, `ForeignStack`, `StillChanging`.
+    """
     lab = Lab(stack)
+    fencing.require_own(lab)
     names_ = names(stack)
-    with marks.locked(lab.folder):
+    with fencing.held(lab.folder, fence, f"the lab of {stack}"), marks.locked(lab.folder):
         fabric.end(lab)
     return names_
 
@@ -227,8 +258,9 @@ def names(stack: str) -> list[str]:
 
 
 def running(host: Mapping[str, Any]) -> tuple[Lab, Fabric, Process, dict[str, Any]]:
-    """What it takes to enter a node. Raises `HostGone`."""
+    """What it takes to enter a node. Raises `HostGone`, `ForeignStack`."""
     lab, name = Lab(host["stack"]), host["node"]
+    fencing.require_own(lab, name)
     record, found = lab.record(name), fabric.running(lab)
     process = _whole(record, found)
     if process is None or found is None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from swarmctl.backends.lab import launch
 from swarmctl.backends.lab.launch import LabBroken
-from swarmctl.backends.lab.marks import Process
+from swarmctl.processes import Process
 
 PORT = "eth0"
 _OBSERVE = 'read -r name </proc/sys/kernel/hostname; echo "$name"; exec ip -j -4 -force -batch -'

@@ -36,14 +36,14 @@ class MachineType:
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Make the machine, or adopt the one that is there."""
         try:
-            return {**_backend(inputs).create_machine(inputs), **_identity(inputs)}
+            return {**_backend(inputs).create_machine(inputs, hosts.fence), **_identity(inputs)}
         finally:
             hosts.changed(inputs["host"])
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
         """As the backend has it; None when it is gone."""
         try:
-            found = _backend(inputs).read_machine(inputs)
+            found = _backend(inputs).read_machine(inputs, hosts.fence)
         except HostGone:
             return None
         return None if found is None else Observed(found, _identity(inputs))
@@ -51,14 +51,14 @@ class MachineType:
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
         """Change in place what can be."""
         try:
-            return {**_backend(new).update_machine(old, new), **_identity(new)}
+            return {**_backend(new).update_machine(old, new, hosts.fence), **_identity(new)}
         finally:
             hosts.changed(new["host"])
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Remove the machine with everything on it."""
         try:
-            _backend(inputs).delete_machine(inputs)
+            _backend(inputs).delete_machine(inputs, hosts.fence)
         except HostGone:
             return
         finally:

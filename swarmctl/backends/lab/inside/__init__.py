@@ -11,7 +11,7 @@ import marshal
 import os
 import sys
 
-from . import enter, fabric, files, kernel, node, probe
+from . import enter, fabric, fence, files, kernel, node, probe
 
 TYPE_CHECKING = False  # `typing` would cost a quarter of the start-up time
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main() -> None:
         # From here on nothing can be imported: it could be a file of the node.
         sys.path.clear()
         sys.meta_path.clear()
-        status = OPERATIONS[request["op"]](request)
+        status = fence.guard(request) or OPERATIONS[request["op"]](request)
     except (OSError, KeyError, ValueError, EOFError) as error:
         try:
             os.write(2, f"{error}\n".encode(errors="replace"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import _socket
 import fcntl
 import os
+import select
 import struct
 
-from . import daemon, kernel
+from . import daemon, fence, kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _TIOCSCTTY = 0x540E
+_SIGKILL = 9
 _ORDER = (
     ("ipc", kernel.CLONE_NEWIPC),
     ("uts", kernel.CLONE_NEWUTS),
@@ -47,26 +49,59 @@ def join(request: dict[str, Any], *keep: int) -> None:
 def run(request: dict[str, Any]) -> int:
     """Run one command with this process's standard streams; its status is the result, 128 + N after signal N."""
     prepare(request)
+    life = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     child = os.fork()
     if not child:
-        _command(request)
+        os.close(life[1])
+        _command(request, life[0])
+    # This process holds the fence as long as the command may run, and longer than it may, it does not.
+    if request["held"] >= 0 and not _ends_within(child, request["fence"]["limit"]):
+        os.waitpid(child, 0)
+        return fence.tell(request["fence"]["nonce"], fence.OVERDUE)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
-def _command(request: dict[str, Any]) -> NoReturn:
+def _ends_within(child: int, seconds: float) -> bool:
+    """Wait for a child, and kill it and its group when it takes too long."""
+    ended = os.pidfd_open(child)
+    try:
+        watched = select.poll()
+        watched.register(ended, select.POLLIN)
+        if watched.poll(seconds * 1000):
+            return True
+        try:
+            os.killpg(child, _SIGKILL)
+        except ProcessLookupError:  # it has not got so far as to have a group
+            os.kill(child, _SIGKILL)
+        return False
+    finally:
+        os.close(ended)
+
+
+def _command(request: dict[str, Any], life: int) -> NoReturn:
+    """`life` reads as ended when the parent is gone, which holds the fence: from then on nothing may be begun."""
     os.setsid()
     if request.get("tty"):
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     argv = request["argv"]
     try:
-        join(request)
+        join(request, life)
         kernel.die_with_parent()
+        if _ended(life):
+            os._exit(NOT_EXECUTABLE)
         daemon.execute(argv, request["env"])
     except OSError as error:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode(errors="replace"))
         os._exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE)
+
+
+def _ended(life: int) -> bool:
+    try:
+        return not os.read(life, 1)
+    except BlockingIOError:
+        return False
 
 
 def service(request: dict[str, Any]) -> int:

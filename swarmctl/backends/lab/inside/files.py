@@ -20,7 +20,7 @@ def _step_inside(request: dict[str, Any]) -> None:
     for name, kind in (("mnt", kernel.CLONE_NEWNS), ("user", kernel.CLONE_NEWUSER)):
         if name in request["ns"]:
             kernel.setns(request["ns"][name], kind)
-    daemon.close_others()
+    daemon.close_others(*((request["held"],) if request["held"] >= 0 else ()))
     kernel.drop_rights()
     os.umask(0o022)
 
