@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from bench.costless.world import VARIABLE, Foreign, Marks, Overtaken, World
-from swarmctl.backends.base import HostUnreachable
+from swarmctl.backends.base import Fenced, ForeignStack, HostUnreachable
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.kinds import secrets
@@ -50,6 +50,9 @@ class ThingType:
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
         """As the world has it."""
+        if hosts.fence is not None:
+            # What was read stays so: from here on no earlier run changes anything.
+            self._speaking(lambda: self.world.fence(_marks(hosts)))
         there = self.world.get(inputs["name"])
         if there is None:
             return None
@@ -95,13 +98,13 @@ class ThingType:
         raise error(f"{address} does not want to {what}, for the {count}. time{quoted}", "Ask it nicely.")
 
     @staticmethod
-    def _speaking(change: object) -> Json:
+    def _speaking(change: Callable[[], Json]) -> Json:
         try:
-            return change()  # type: ignore[operator]
+            return change()
         except Foreign as error:
-            raise SwarmError(f"{error}, another stack", "Give one of them another name.") from error
+            raise ForeignStack(f"{error}, another stack", "Give one of them another name.") from error
         except Overtaken as error:
-            raise SwarmError(f"a later run has taken over: {error}", "Run the same command again.") from error
+            raise Fenced(f"a later run has taken over: {error}", "Run the same command again.") from error
 
 
 def _itself(inputs: Mapping[str, Json]) -> dict[str, Json]:
@@ -116,8 +119,10 @@ def _kept(inputs: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _marks(hosts: Hosts) -> Marks:
-    fence = getattr(hosts, "fence", None)
-    return Marks("", "", 0) if fence is None else Marks(fence.stack, fence.owner, fence.token)
+    fence = hosts.fence
+    if fence is None:
+        raise SwarmError("nothing may be changed without a fence")
+    return Marks(fence.stack, fence.owner, fence.token)
 
 
 THING = ThingType()

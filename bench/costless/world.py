@@ -4,8 +4,9 @@ One line of JSON per change, appended by a single write under the world's lock, 
 fencing tokens: a process killed at any moment has made a change as a whole or not at all, and nothing that happened is
 missing from the log. So a test can count creations, duplicates, orphans and writers, also those of killed runs.
 
-A line has `op` (create, adopt, update, delete; fail for a failure that was asked for), `address`, `stack` and `owner`
-(the marks), `token` (of the run), `pid`, and for what lives `thing` (which one: random, of its creation) and `inputs`.
+A line has `op` (create, adopt, update, delete; fail for a failure that was asked for, fence for a run that has come),
+`address`, `stack` and `owner` (the marks), `token` (of the run), `pid`, and for what lives `thing` (which one: random,
+of its creation) and `inputs`.
 """
 
 from __future__ import annotations
@@ -95,6 +96,16 @@ class World:
             if there is not None:
                 self._append("delete", address, marks, there.thing, {})
 
+    def fence(self, marks: Marks) -> None:
+        """Let nothing change any more under an earlier run's token. Raises Overtaken."""
+        with self._guard:
+            self._catch_up()
+            if self._tokens.get(marks.stack) == marks.token:
+                return
+        with self._changing("", marks):
+            if self._tokens.get(marks.stack, 0) < marks.token:
+                self._append("fence", "", marks, "", {})
+
     def fail(self, address: str, what: str, marks: Marks) -> int:
         """Note that it fails once more; returns how often it has by now."""
         with self._changing(address, marks):
@@ -179,6 +190,8 @@ class World:
     def _take(self, line: Mapping[str, Json]) -> None:
         stack, address, op = line["stack"], line["address"], line["op"]
         self._tokens[stack] = max(self._tokens.get(stack, 0), line["token"])
+        if op == "fence":
+            return
         if op == "fail":
             key = (address, line["thing"])
             self._failures[key] = self._failures.get(key, 0) + 1
