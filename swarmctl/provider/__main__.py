@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from swarmctl.kinds import secrets
+from swarmctl.provider import run as runs
 from swarmctl.provider.hosts import Connections
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
@@ -15,7 +16,8 @@ def main() -> None:
     """Read the hosts while gRPC is still being imported and the engine starts; then serve."""
     if descriptor := os.environ.pop(secrets.VARIABLE, ""):
         secrets.take(int(descriptor))
-    connections = Connections()
+    run = runs.of()
+    connections = Connections(fence=run.fence if run else None)
     if path := os.environ.pop(HOSTS_VARIABLE, ""):
         connections.foresee(json.loads(Path(path).read_text("utf-8")))
 
