@@ -14,11 +14,25 @@ from pathlib import Path
 
 from swarmctl.errors import LeaseLost, LockHeld
 from swarmctl.state import lease_files, lease_rules, lease_words
+from swarmctl.state.lease_admin import LeaseStatus, Released, release, status
 from swarmctl.state.lease_files import Unreadable, locked
 from swarmctl.state.lease_queue import Contender, OnWait, Timing, Waiting
 from swarmctl.state.model import Holder
 
-__all__ = ["Lease", "LeaseLost", "LockHeld", "OnWait", "Timing", "Waiting", "acquire", "holds"]
+__all__ = [
+    "Lease",
+    "LeaseLost",
+    "LeaseStatus",
+    "LockHeld",
+    "OnWait",
+    "Released",
+    "Timing",
+    "Waiting",
+    "acquire",
+    "holds",
+    "release",
+    "status",
+]
 
 
 class Lease:

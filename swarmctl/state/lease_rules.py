@@ -153,6 +153,11 @@ def freed(record: Record | None, token: int) -> Record | None:
     return replace(record, owner=None)
 
 
+def revoked(record: Record, *, milliseconds: int) -> Record:
+    """The lease taken from its owner and given to nobody: under a new token, which the owner does not have."""
+    return replace(record, owner=None, token=next_token(record.token, milliseconds))
+
+
 def queued(record: Record, party: Party, lives: Mapping[str, Life]) -> Record:
     """`party` waits: a sign of life at its place in the queue, or a place at its end."""
     queue = waiting(record, lives)

@@ -1,0 +1,35 @@
+"""Who works on a stack, and releasing its lease by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarmctl.operations import stack
+from swarmctl.plans.events import Note
+
+if TYPE_CHECKING:
+    from swarmctl.state.lease import LeaseStatus, Released
+
+WATCH = 4.0
+"""Seconds that a holder on another machine gets to give a sign of life: it beats every three."""
+
+
+def show(folder: Path) -> LeaseStatus | None:
+    """The lease of the stack declared in `folder`; None when no run has ever taken it.
+
+    Raises InvalidDeclaration, NoDocuments.
+    """
+    from swarmctl.state import lease
+
+    _, store = stack.load(folder)
+    return lease.status(store.folder, watch=WATCH)
+
+
+def release(folder: Path, emit: stack.Emit, *, force: bool) -> Released:
+    """Free the lease of a run that is gone, with `force` of any run. Raises InvalidDeclaration, NoDocuments, LockHeld,
+    DiskFull, ReadOnly."""
+    from swarmctl.state import lease
+
+    _, store = stack.load(folder)
+    return lease.release(store.folder, force=force, tell=lambda text: emit(Note(text)))
