@@ -72,7 +72,8 @@ def remains(folder: Path) -> list[Process]:
 def any_run(folder: Path) -> bool:
     """Whether any run has left something: only then are there processes to look for."""
     try:
-        return any(os.scandir(folder / RUNS))
+        with os.scandir(folder / RUNS) as found:
+            return any(found)
     except FileNotFoundError:
         return False
 

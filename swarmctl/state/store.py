@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from swarmctl.state.old_store import OldStore
 from swarmctl.state.runs import RunFolder
 
 if TYPE_CHECKING:
-    from swarmctl.state.lease import Lease
+    from swarmctl.state.lease import Lease, OnWait
 
 __all__ = ["PROJECT", "Recorded", "Snapshot", "Store", "checkpoint_file"]
 
@@ -105,7 +105,7 @@ class Store(OldStore):
     # Changing: with the lease.
 
     @contextlib.contextmanager
-    def lease(self, timeout: float = 0.0, on_wait: Callable[..., None] | None = None) -> Iterator[Lease]:
+    def lease(self, timeout: float = 0.0, on_wait: OnWait | None = None) -> Iterator[Lease]:
         """Be the one who works on the stack; within one `Store` it may be taken again. See `lease.acquire`.
 
         Raises `LockHeld` when another one does after `timeout` seconds.
@@ -114,7 +114,7 @@ class Store(OldStore):
 
         if self._lease is None:
             files.make(self.folder)
-            self._lease = lease.acquire(self.folder, holder.me(), timeout=timeout, on_wait=on_wait)
+            self._lease = lease.acquire(self.folder, holder.me(), timeout=timeout, on_wait=on_wait, floor=self._floor())
         self._entered += 1
         try:
             yield self._lease
@@ -209,19 +209,22 @@ class Store(OldStore):
         runs.finish(run)
 
     def forget(self, lease: Lease) -> None:
-        """Remove everything of the stack that was destroyed; the lease's own files go when it is released.
-
-        Raises `LeaseLost`.
-        """
-        lease.check()
-        # The state goes last: until then a later destroy finds that there is something to finish.
-        for path in (self.runs, self.backups, self.keys.folder):
-            shutil.rmtree(path, ignore_errors=not path.exists())
-        migration.clear(self.folder)
-        for file in sorted(self.folder.glob(f"{published.FILE}.*")):
-            file.unlink()
-        self.file.unlink(missing_ok=True)
-        files.sync(self.folder)
+        """Remove everything of the stack that was destroyed, the lease with it. Raises `LeaseLost`."""
+        try:
+            # The state goes last: until then a later destroy finds that there is something to finish.
+            for path in (self.runs, self.backups, self.keys.folder):
+                lease.check()
+                if path.exists():
+                    shutil.rmtree(path)
+            migration.clear(self.folder)
+            with lease.guard():
+                self.file.unlink(missing_ok=True)
+                shutil.rmtree(self.folder)
+        except OSError as error:
+            raise SwarmError(
+                f"everything is destroyed, and {error.filename} cannot be removed: {error.strerror}",
+                "remove it by hand",
+            ) from error
 
     # Keys.
 
@@ -278,17 +281,8 @@ class Store(OldStore):
         return base
 
     def _put(self, lease: Lease, made: Published, *, over_damage: bool = False) -> Published:
-        from swarmctl.state import lease_files
-
         content = published.encode(made)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(lease_files.locked(self.folder))
-                record = lease_files.read(self.folder)
-            except (FileNotFoundError, lease_files.Unreadable):
-                record = None
-            if record is None or record.token != lease.token or record.owner is None:
-                raise LeaseLost("another run has taken the stack over", "Nothing of this one was published.")
+        with lease.guard():
             if not over_damage:
                 base = self.load()
                 generation = base.generation if base else 0
@@ -301,6 +295,13 @@ class Store(OldStore):
                     backups.keep(self.backups, self.file, generation)
             files.write(self.file, content)
         return made
+
+    def _floor(self) -> int:
+        """The greatest token that is known of from elsewhere than the lease, whose record may have been lost."""
+        tokens = [int(path.stem) for path in self.runs.glob("[0-9]*") if path.stem.isdecimal()]
+        with contextlib.suppress(StateUnreadable, published.StateTooNew):
+            tokens.append(found.token if (found := self.load()) else 0)
+        return max(tokens, default=0)
 
     def _unreadable(self, why: str) -> StateUnreadable:
         good = backups.newest(self.backups)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,20 @@ class Lease:
             lease_files.write(self.folder, Record(self.token, Party(str(self.token), self.holder)), sync=True)
         return self
 
+    def give_back(self) -> None:
+        with lease_files.locked(self.folder):
+            lease_files.write(self.folder, Record(self.token), sync=True)
+
     def check(self) -> None:
         record = lease_files.read(self.folder)
         if record is None or record.token != self.token:
             raise LeaseLost("another run has taken the stack over")
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        with lease_files.locked(self.folder):
+            self.check()
+            yield
 
 
 def leased(store: Store, token: int) -> Any:

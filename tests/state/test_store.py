@@ -484,16 +484,28 @@ class TestKeys:
         assert files.create(file, b"ours") == b"the other's"
 
 
-def test_nothing_is_left_of_a_stack_that_was_destroyed_but_the_lease(store: Store) -> None:
+def test_nothing_is_left_of_a_stack_that_was_destroyed(store: Store) -> None:
     apply(store, 7, "a")
     store.passphrase_file()
     store.hmac(b"")
-    run = cut_off(store, 8, "b")
-    lease = leased(store, 9)
-    store.recover(lease)
-    assert not run.path.exists()
+    leased(store, 8).give_back()
+    with store.lease() as lease, store.lease() as again:
+        assert again is lease
+        assert lease.token > 7
+        store.forget(lease)
 
-    store.forget(lease)
+    assert not store.folder.exists()
+    with store.lease():  # and it can be begun anew
+        pass
 
-    assert {path.name for path in store.folder.iterdir()} <= {"lease.json", "lease.lock"}
-    assert not store.exists()
+
+def test_a_token_is_greater_than_all_that_the_store_knows_of(store: Store) -> None:
+    ahead = 10**15  # of a machine whose clock was wrong
+    apply(store, ahead, "a")
+    cut_off(store, ahead + 5, "b")
+    (store.folder / "lease.json").unlink()
+
+    with store.lease() as lease:
+        assert lease.token == ahead + 6
+        store.recover(lease)
+    assert names(store) == {"a", "b"}
