@@ -118,11 +118,6 @@ class Hosts(Protocol):
         as by a backend, is given it. None in a preview, which changes nothing."""
         ...
 
-    @property
-    def fence(self) -> Fence | None:
-        """Under which run's right machines are changed; hosts are opened with it. None where nothing is changed."""
-        ...
-
     def open(self, host: Mapping[str, Json]) -> Host:
         """The host that the input `host` names. Doesn't connect yet."""
         ...

@@ -119,14 +119,6 @@ def test_hosts_that_will_be_asked_for_are_read_before_anyone_asks() -> None:
 
 
 def test_hosts_are_opened_with_the_fence_of_the_run() -> None:
-    fence, opened = Fence("core-1", 7, "me@here"), []
-    connections = Connections(lambda host, own: cast(Host, opened.append(own)), fence=fence)
-    connections.open(ONE)
-    assert opened == [fence]
-    assert connections.fence is fence
-
-
-def test_hosts_are_opened_with_the_fence_of_the_run() -> None:
     fence = Fence("lab-1", 7, "me@here")
     opened: list[Any] = []
     hosts = Connections(lambda host, fence: cast(Host, opened.append((host, fence))), fence=fence)
