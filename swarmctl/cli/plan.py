@@ -1,25 +1,66 @@
-"""`swarmctl plan`."""
+"""`swarmctl plan`, and `swarmctl plan show` for a saved one."""
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from swarmctl.cli.context import Context, at_work, format_option, pass_context, print_out, show_plan
 from swarmctl.errors import ExitCode
 
+if TYPE_CHECKING:
+    from swarmctl.operations.plan import Planned
 
-@click.command(name="plan")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(ctx: click.Context, param: click.Parameter, text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no duration; write `90m`, `24h` or `7d`")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.group(name="plan", invoke_without_command=True, subcommand_metavar="[show FILE]")
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save the plan for `apply --plan`."
+)
+@click.option(
+    "--expires",
+    metavar="DURATION",
+    default="24h",
+    show_default=True,
+    callback=_duration,
+    help="How long the saved plan is good for: `90m`, `24h`, `7d`.",
+)
+@click.option(
+    "--sign-with",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="KEY",
+    envvar="SWARMCTL_SIGNING_KEY",
+    show_envvar=True,
+    help="File of the Ed25519 key (OpenSSH) that signs the saved plan; of a key in ssh-agent the public one. Default: "
+    "a key kept with the state.",
 )
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 20 when something would change, with 0 when nothing would."
 )
 @format_option()
 @pass_context
-def command(context: Context, out: Path | None, detailed_exitcode: bool, format_: str) -> int:
+@click.pass_context
+def command(
+    ctx: click.Context,
+    context: Context,
+    out: Path | None,
+    expires: timedelta,
+    sign_with: Path | None,
+    detailed_exitcode: bool,
+    format_: str,
+) -> int:
     """Show what apply would change, down to what lands on each host; changes nothing.
 
     The state and the world are read: what has moved away from what was applied is shown too, since apply heals it.
@@ -28,22 +69,77 @@ def command(context: Context, out: Path | None, detailed_exitcode: bool, format_
     Examples:
       swarmctl plan                         what would change
       swarmctl plan --out plan.json         save it, review it, `apply --plan plan.json`
+      swarmctl plan show plan.json          look at a saved plan again
       swarmctl plan --detailed-exitcode     20 when changes are pending, for pipelines
       swarmctl plan --format json | jq .summary
     """
+    if ctx.invoked_subcommand:
+        _require_no_options(ctx)
+        return ExitCode.OK
+    if not out:
+        _require_no_options(ctx, "expires", "sign_with", why="is for --out")
     from swarmctl.operations.plan import plan
-    from swarmctl.plans.file import save
 
     with at_work() as (progress, stopper):
         planned = plan(context.folder, emit=progress.emit, stopper=stopper)
-    if out:
-        save(out, planned.plan, planned.preconditions)
+    # Saved first: a plan on the screen that could not be saved would be reviewed for nothing.
+    saved = _save(out, planned, expires, sign_with) if out else ""
     if format_ == "json":
         from swarmctl.reports import json_v1
 
         print_out(json_v1.text(json_v1.plan(planned.plan)))
     else:
         show_plan(planned.plan, to_stderr=False)
-    if out:
-        click.echo(f"Saved: {out}; `swarmctl apply --plan {out}` applies exactly this", err=True)
+    if saved:
+        click.echo(saved, err=True)
     return ExitCode.CHANGES_PENDING if detailed_exitcode and not planned.plan.empty else ExitCode.OK
+
+
+def _require_no_options(ctx: click.Context, *names: str, why: str = "goes after `show`, or without it") -> None:
+    """Raise click.UsageError for an option on the command line that would do nothing."""
+    for param in ctx.command.params:
+        given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and (not names or param.name in names):
+            raise click.UsageError(f"{param.opts[0]} {why}", ctx)
+
+
+def _save(out: Path, planned: Planned, expires: timedelta, key: Path | None) -> str:
+    """Save the plan; returns what to say of it."""
+    from swarmctl.operations.saved_plans import save
+
+    signed, refusal = save(out, planned, expires=expires, key=key)
+    if refusal:
+        return f"Saved: {out}; but `swarmctl apply --plan {out}` will refuse it as it is: {refusal}"
+    return f"Saved: {out}, {signed}\n`swarmctl apply --plan {out}` applies exactly this"
+
+
+@command.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@format_option()
+@pass_context
+def show(context: Context, file: Path, format_: str) -> None:
+    """Show a saved plan again: what it changes, who signed it, when it expires.
+
+    Needs no engine, no state and no declarations, and says what it could not look at without them.
+
+    \b
+    Examples:
+      swarmctl plan show plan.json
+      swarmctl plan show plan.json --format json | jq .verified.problems
+    """
+    from swarmctl.operations.plan_show import show as look
+
+    shown = look(file, context.folder)
+    if format_ == "json":
+        from swarmctl.reports import json_v1
+
+        print_out(json_v1.text(json_v1.saved_plan(shown)))
+        return
+    import sys
+
+    from swarmctl.reports.console import look as console_of
+    from swarmctl.reports.console import wrapped
+    from swarmctl.reports.saved_plan import render
+
+    console = console_of(sys.stdout)
+    print_out(wrapped(render(shown, color=console.color, width=console.width), console), color=console.color)

@@ -10,9 +10,11 @@ from swarmctl.operations import stack as stacks
 from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Emit, Stack
 from swarmctl.plans.model import Plan, Preconditions
+from swarmctl.plans.signing import Signer
 
 if TYPE_CHECKING:
     from swarmctl.engine.session import Session
+    from swarmctl.operations.load import LoadedStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,15 @@ class Planned:
 
     plan: Plan
     preconditions: Preconditions
+    signers: tuple[Signer, ...] = ()
+    """Whose saved plans the stack accepts; empty when it declares none."""
+    signing_key: Path = Path()
+    """The key kept with the state; may be missing."""
+
+
+def signers(loaded: LoadedStack) -> tuple[Signer, ...]:
+    """Those whose saved plans the stack accepts."""
+    return tuple(Signer(one.name, one.key) for one in loaded.inventory.of("Stack")[0].spec.signers)
 
 
 def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
@@ -33,7 +44,8 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
     engine = stacks.obtain_engine(emit)
     stack = stacks.compile_stack(loaded, store)
     session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-    return Planned(preview(stack, session, stopper), stacks.preconditions(stack, engine))
+    made = preview(stack, session, stopper)
+    return Planned(made, stacks.preconditions(stack, engine), signers(loaded), store.signing_key())
 
 
 def preview(stack: Stack, session: Session, stopper: Stopper) -> Plan:

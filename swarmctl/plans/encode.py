@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from swarmctl.plans.model import Change, DriftedProperty, HostEffect, Plan, PropertyDiff
+from swarmctl.plans.values import hidden
 
 SCHEMA = "swarmctl/plan/v1"
 
@@ -43,7 +44,7 @@ def change(change: Change) -> dict[str, Any]:
 
 
 def _property(diff: PropertyDiff) -> dict[str, Any]:
-    values = {"before": diff.before, "after": diff.after}
+    values = {"before": hidden(diff.before), "after": hidden(diff.after)}
     if diff.action == "add":
         del values["before"]
     elif diff.action == "delete":
@@ -62,6 +63,6 @@ def drifted(item: DriftedProperty) -> dict[str, Any]:
         "type": item.type,
         "node": item.node,
         "path": item.path,
-        "expected": item.expected,
-        "actual": item.actual,
+        "expected": hidden(item.expected),
+        "actual": hidden(item.actual),
     }

@@ -1,59 +1,79 @@
 """A saved plan: what was reviewed, and what it was made from. It is applied exactly so, or refused.
 
 The file is a `swarmctl/plan/v1` document with `preconditions` in it. Its body is the same, byte for byte, whenever and
-wherever it is made from the same things; `createdAt` and `digest` (SHA-256 over the body) stand outside the body.
+wherever it is made from the same things. When it was made, when it expires, its id and its signature stand outside.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from swarmctl.errors import PlanRefused, SwarmError
-from swarmctl.plans import encode
-from swarmctl.plans.model import Plan, Preconditions
-from swarmctl.plans.shape import mistake
+import msgspec
 
-_OUTSIDE = ("createdAt", "digest")
+from swarmctl.errors import PlanRefused, SwarmError
+from swarmctl.plans import encode, sshsig
+from swarmctl.plans.checks import AGAIN, Trust, check, compare, verify
+from swarmctl.plans.model import Plan, Preconditions
+from swarmctl.plans.resume import compare_resumed
+from swarmctl.plans.saved import OUTSIDE, SavedPlan, body_digest, message, moment, plan_id, timestamp
+from swarmctl.plans.shape import mistake
+from swarmctl.plans.signing import Sign, Signer
+
+__all__ = ["SavedPlan", "Signer", "Trust", "check", "compare", "compare_resumed", "load", "save", "verify"]
+
+EXPIRES = timedelta(hours=24)
+"""How long a plan is good for unless something else is asked for."""
 _LARGEST = 128 * 1024 * 1024
 """Bytes; a plan of 10,000 resources has about 20 million."""
-_AGAIN = "run `swarmctl plan --out FILE` again and review what it says now"
-_NAMED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class SavedPlan:
-    """A plan file that was read and is intact."""
+def save(
+    path: Path,
+    plan: Plan,
+    preconditions: Preconditions,
+    signer: Sign,
+    *,
+    expires: timedelta = EXPIRES,
+    now: datetime | None = None,
+) -> SavedPlan:
+    """Write a plan file, whole or not at all, and return it as `load` would.
 
-    stack: str
-    body: Mapping[str, Any]
-    preconditions: Preconditions
-
-
-def save(path: Path, plan: Plan, preconditions: Preconditions, *, now: datetime | None = None) -> None:
-    """Write a plan file, whole or not at all. Raises SwarmError when it can't be written."""
+    Raises SwarmError when it can't be signed or written.
+    """
     body = {**encode.plan(plan), "preconditions": asdict(preconditions)}
-    created = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document = {**body, "createdAt": created, "digest": _digest(body)}
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    made = now or datetime.now(UTC)
+    created, until = timestamp(made), timestamp(made + expires)
+    digest = body_digest(body)
+    signed = message(digest, created, until)
+    outside = {"createdAt": created, "expiresAt": until, "id": plan_id(signed), "digest": digest}
+    document = {**body, **outside, "signature": signer(signed)}
+    if wrong := mistake(document):
+        raise SwarmError(f"this plan can't be saved: {wrong}", "apply it without --plan, and report this")
     try:
-        _write(path, text)
+        _write(path, _text(document))
     except OSError as error:
         raise SwarmError(f"cannot write the plan to {path}: {error.strerror}", "choose another --out") from error
+    return _saved(document)
 
 
-def _write(path: Path, text: str) -> None:
+def _text(document: Mapping[str, Any]) -> bytes:
+    """The one way in which a plan is laid out."""
+    compact = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return msgspec.json.format(compact.encode("utf-8", "surrogatepass"), indent=2) + b"\n"
+
+
+def _write(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -66,23 +86,53 @@ def _write(path: Path, text: str) -> None:
 def load(path: Path) -> SavedPlan:
     """Read a plan file back. Raises PlanRefused when it is none, has another schema, or was changed by hand."""
     try:
-        return _intact(path, _parsed(path, _read(path)))
+        content = _read(path)
+        document = _parsed(path, content)
+        _require_intact(path, document, content)
+        return _saved(document)
     except RecursionError as error:
-        raise PlanRefused(f"{path} is not a saved plan: it is nested too deeply", _AGAIN) from error
+        raise PlanRefused(f"{path} is not a saved plan: it is nested too deeply", AGAIN) from error
 
 
-def _intact(path: Path, document: dict[str, Any]) -> SavedPlan:
+def _require_intact(path: Path, document: dict[str, Any], content: bytes) -> None:
     schema = document.get("schema")
     if schema != encode.SCHEMA:
-        raise PlanRefused(f"{path} has the schema {_brief(schema)}, not {encode.SCHEMA!r}", _AGAIN)
-    body = {key: value for key, value in document.items() if key not in _OUTSIDE}
-    if "digest" not in document or "preconditions" not in document:
-        raise PlanRefused(f"{path} was not saved by `plan --out`: it has no digest and no preconditions", _AGAIN)
-    if document["digest"] != _digest(body):
-        raise PlanRefused(f"{path} was changed after it was saved: its digest does not fit its content", _AGAIN)
+        raise PlanRefused(f"{path} has the schema {_brief(schema)}, not {encode.SCHEMA!r}", AGAIN)
+    if missing := [key for key in (*OUTSIDE, "preconditions") if key not in document]:
+        raise PlanRefused(f"{path} was not saved by `plan --out`: it has no {' and no '.join(missing)}", AGAIN)
+    if document["digest"] != body_digest(_body(document)):
+        raise PlanRefused(f"{path} was changed after it was saved: its digest does not fit its content", AGAIN)
     if wrong := mistake(document):
-        raise PlanRefused(f"{path} was not saved by `plan --out`: {wrong}", _AGAIN)
-    return SavedPlan(body["stack"], body, Preconditions(**body["preconditions"]))
+        raise PlanRefused(f"{path} was not saved by `plan --out`: {wrong}", AGAIN)
+    signed = message(document["digest"], document["createdAt"], document["expiresAt"])
+    if document["id"] != plan_id(signed):
+        raise PlanRefused(f"{path} was changed after it was saved: its id does not fit its digest and times", AGAIN)
+    try:
+        sshsig.verify(document["signature"], signed)
+    except sshsig.Unusable as error:
+        raise PlanRefused(
+            f"{path} was changed after it was signed, or never signed: its signature: {error}", AGAIN
+        ) from error
+    if content != _text(document):
+        raise PlanRefused(f"{path} was changed after it was saved: it is not laid out as `plan --out` does it", AGAIN)
+
+
+def _body(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in OUTSIDE}
+
+
+def _saved(document: Mapping[str, Any]) -> SavedPlan:
+    body = _body(document)
+    return SavedPlan(
+        stack=body["stack"],
+        body=body,
+        preconditions=Preconditions(**body["preconditions"]),
+        digest=document["digest"],
+        created=moment(document["createdAt"]),
+        expires=moment(document["expiresAt"]),
+        id=document["id"],
+        signature=document["signature"],
+    )
 
 
 def _brief(value: Any) -> str:
@@ -98,17 +148,17 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise PlanRefused(f"cannot read the plan {path}: {error.strerror}", "name the file that --out wrote") from error
     if len(content) > _LARGEST:
-        raise PlanRefused(f"{path} is too large for a plan", _AGAIN)
+        raise PlanRefused(f"{path} is too large for a plan", AGAIN)
     return content
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_no_json)
+        document = json.loads(content, parse_constant=_no_json, object_pairs_hook=_once)
     except ValueError as error:
-        raise PlanRefused(f"{path} is not a saved plan: it is not JSON", _AGAIN) from error
+        raise PlanRefused(f"{path} is not a saved plan: it is not JSON", AGAIN) from error
     if not isinstance(document, dict):
-        raise PlanRefused(f"{path} is not a saved plan", _AGAIN)
+        raise PlanRefused(f"{path} is not a saved plan", AGAIN)
     return document
 
 
@@ -116,61 +166,9 @@ def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def check(saved: SavedPlan, stack: str, now: Preconditions) -> None:
-    """Before anything is asked of the engine: is the plan for this stack, and made from what is there now?
-
-    Raises PlanRefused with every precondition that has moved.
-    """
-    if saved.stack != stack:
-        raise PlanRefused(f"the plan is for the stack {saved.stack}, not for {stack}", "choose the stack with -C")
-    if moved := list(_moved(saved.preconditions, now)):
-        raise PlanRefused("the plan is stale; nothing was touched", _AGAIN, details=moved)
-
-
-def _moved(then: Preconditions, now: Preconditions) -> Iterator[str]:
-    for tool in sorted({*then.versions, *now.versions}):
-        before, after = then.versions.get(tool), now.versions.get(tool)
-        if before != after:
-            yield f"versions: it was made with {tool} {before or '(none)'}, this is {after or '(none)'}"
-    if then.declarations != now.declarations:
-        yield "declarations: the files say something else than when the plan was made"
-    elif then.graph != now.graph:
-        yield "graph: the same files now stand for other resources"
-    if then.state != now.state:
-        yield "state: something was applied or destroyed since the plan was made"
-
-
-def compare(saved: SavedPlan, fresh: Plan) -> None:
-    """Before the first change: would the engine do now what was reviewed? Raises PlanRefused naming what differs."""
-    body = json.loads(_canonical(encode.plan(fresh)))
-    reviewed = {change["address"]: change for change in saved.body["changes"]}
-    would = {change["address"]: change for change in body["changes"]}
-    different = [
-        f"{address}: {_told(reviewed.get(address))} in the plan, {_told(would.get(address))} now"
-        for address in sorted({*reviewed, *would})
-        if reviewed.get(address) != would.get(address)
-    ]
-    if saved.body["summary"] != body["summary"] and not different:
-        different = ["the number of unchanged resources is another"]
-    if different:
-        more = [f"and {len(different) - _NAMED} more"] if len(different) > _NAMED else []
-        raise PlanRefused(
-            "the world has moved since the plan was made; nothing was touched",
-            _AGAIN,
-            details=[*different[:_NAMED], *more],
-        )
-
-
-def _told(change: Mapping[str, Any] | None) -> str:
-    if change is None:
-        return "unchanged"
-    count = len(change["properties"])
-    return f"{change['action']} of {count} propert{'y' if count == 1 else 'ies'}"
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_canonical(body)).hexdigest()
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping that names nothing twice: whoever reviews the file might be shown the other one."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field is there twice")
+    return found

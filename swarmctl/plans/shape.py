@@ -9,6 +9,10 @@ import msgspec
 import msgspec.structs
 from msgspec import UNSET, UnsetType
 
+from swarmctl.graph.model import Address
+from swarmctl.plans.saved import moment
+from swarmctl.plans.values import unknowns
+
 _Action = Literal["create", "adopt", "update", "replace", "delete", "same"]
 
 
@@ -82,7 +86,10 @@ class _File(_Strict):
     unfenced: list[str]
     preconditions: _Preconditions
     created_at: str
+    expires_at: str
+    id: str
     digest: str
+    signature: str
 
 
 def mistake(document: dict[str, Any]) -> str:
@@ -107,4 +114,30 @@ def _contradiction(file: _File) -> str:
             return f"summary.{action}: {told}, and the changes have {counted[action]}"
     if sorted({change.node for change in file.changes if change.node}) != file.nodes:
         return "nodes: not those of the changes"
+    return _unnamed(file) or _times(file)
+
+
+def _unnamed(file: _File) -> str:
+    """An unknown value is filled at apply, by the output that it names and by no other."""
+    for change in file.changes:
+        for diff in change.properties:
+            if not all(map(_is_source, unknowns(diff.after))):
+                return f"changes: {change.address} waits for a value and does not say whose it is ({diff.path})"
     return ""
+
+
+def _is_source(text: str) -> bool:
+    address, _, name = text.rpartition(".")
+    try:
+        Address.parse(address)
+    except ValueError:
+        return False
+    return bool(name)
+
+
+def _times(file: _File) -> str:
+    try:
+        created, expires = moment(file.created_at), moment(file.expires_at)
+    except ValueError as error:
+        return f"createdAt, expiresAt: {error}"
+    return "" if created < expires else "expiresAt: not after createdAt"

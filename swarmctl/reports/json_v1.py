@@ -12,6 +12,7 @@ from swarmctl.plans import encode
 from swarmctl.plans.model import Action, Plan
 
 if TYPE_CHECKING:
+    from swarmctl.operations.plan_show import Shown
     from swarmctl.operations.running import Run
 
 
@@ -23,6 +24,17 @@ def text(document: dict[str, Any]) -> str:
 def plan(plan: Plan) -> dict[str, Any]:
     """`swarmctl/plan/v1`."""
     return encode.plan(plan)
+
+
+def saved_plan(shown: Shown) -> dict[str, Any]:
+    """`swarmctl/plan/v1`, all of the file, and in `verified` what can be said of it here."""
+    verified = {
+        "signedBy": shown.signer or None,
+        "fingerprint": shown.fingerprint,
+        "problems": list(shown.problems),
+        "unverified": list(shown.unverified),
+    }
+    return {**shown.saved.document(), "verified": verified}
 
 
 def drift(plan: Plan) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import random
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ import pytest
 from swarmctl import cli
 from swarmctl.errors import PlanRefused
 from swarmctl.plans import file as plan_file
+from swarmctl.plans import signing
 from swarmctl.plans.model import Action, Preconditions
 from tests.operations.world import Engine, Recorded, Snapshot, World, change
+from tests.plans.sealing import laid_out, sealed
 from tests.reports.plans import EVERYTHING
 
 Out = pytest.CaptureFixture[str]
@@ -58,8 +59,8 @@ def test_equal_plans_are_equal_files_but_for_the_time(saved: Path) -> None:
     first = json.loads(saved.read_text())
     cli.run(["plan", "--out", "other.json"])
     second = json.loads(Path("other.json").read_text())
-    assert first.pop("createdAt")
-    assert second.pop("createdAt")
+    for field in ("createdAt", "expiresAt", "id", "signature"):
+        assert first.pop(field) != second.pop(field)
     assert first == second
     assert str(saved.parent) not in saved.read_text()
 
@@ -124,7 +125,7 @@ def test_a_plan_changed_by_hand_is_refused(saved: Path, world: World, capsys: Ou
     [
         (b"", "it is not JSON"),
         (b"\xff\xfe\x00", "it is not JSON"),
-        (b"[" * 100_000, "nested too deeply"),
+        pytest.param(b"[" * 100_000, "nested too deeply", id="deep"),
         (b'{"schema": NaN}', "it is not JSON"),
         (b"[]", "is not a saved plan"),
         (b"{}", "has the schema None"),
@@ -145,13 +146,6 @@ def test_the_json_that_plan_prints_is_no_saved_plan(world: World, capsys: Out) -
 def test_a_plan_that_cannot_be_written_is_a_clear_error(world: World, capsys: Out) -> None:
     assert cli.run(["plan", "--out", "nowhere/plan.json"]) == 1
     assert "cannot write the plan to nowhere/plan.json: No such file or directory" in capsys.readouterr().err
-
-
-def sealed(document: dict[str, Any]) -> str:
-    """A plan file with this content and the digest that fits it."""
-    body = {key: value for key, value in document.items() if key not in ("createdAt", "digest")}
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-    return json.dumps({**document, "digest": hashlib.sha256(canonical).hexdigest()})
 
 
 @pytest.mark.parametrize(
@@ -179,32 +173,35 @@ def sealed(document: dict[str, Any]) -> str:
 def test_a_file_of_another_shape_is_refused_even_with_a_digest_that_fits(
     saved: Path, world: World, capsys: Out, change_: dict[str, Any], reason: str
 ) -> None:
-    saved.write_text(sealed({**json.loads(saved.read_text()), **change_}))
+    saved.write_text(sealed({**json.loads(saved.read_text()), **change_}, world.signing_key()))
     assert reason in refused(capsys, world)
 
 
 def test_a_change_named_twice_or_with_holes_is_refused(saved: Path, world: World, capsys: Out) -> None:
     document = json.loads(saved.read_text())
     document["changes"][0]["properties"] = None
-    saved.write_text(sealed(document))
+    saved.write_text(sealed(document, world.signing_key()))
     assert "changes[0].properties: expected `array`, got `null`" in refused(capsys, world)
     document["changes"][0]["properties"] = []
     document["changes"] *= 2
-    saved.write_text(sealed(document))
+    saved.write_text(sealed(document, world.signing_key()))
     assert "is there twice" in refused(capsys, world)
 
 
 def test_a_file_without_a_field_is_refused(saved: Path, world: World, capsys: Out) -> None:
     whole = json.loads(saved.read_text())
-    for field in set(whole) - {"digest"}:
-        saved.write_text(sealed({key: value for key, value in whole.items() if key != field}))
+    for field in set(whole) - {"digest", "id", "signature"}:
+        saved.write_text(sealed({key: value for key, value in whole.items() if key != field}, world.signing_key()))
         assert field in refused(capsys, world) or field == "schema"
+    for field in ("digest", "id", "signature"):
+        saved.write_text(laid_out({key: value for key, value in whole.items() if key != field}))
+        assert f"it has no {field}" in refused(capsys, world)
 
 
 @pytest.mark.parametrize("depth", [300, 900, 1100, 5000, 50_000])
 def test_deep_nesting_is_refused_and_harms_nothing(saved: Path, world: World, capsys: Out, depth: int) -> None:
     document = json.loads(saved.read_text())
-    text = json.dumps({**document, "notes": "HERE"}).replace('"HERE"', "[" * depth + "]" * depth)
+    text = laid_out({**document, "notes": "HERE"}).replace('"HERE"', "[" * depth + "]" * depth)
     saved.write_text(text)
     assert "bug" not in refused(capsys, world)
 
@@ -244,8 +241,8 @@ ODD: tuple[Any, ...] = (
 
 def test_whatever_a_sealed_file_says_it_is_refused_or_a_plan(tmp_path: Path) -> None:
     now = Preconditions("d0", "g0", "s0", {"swarmctl": "0.1.0"})
-    file = tmp_path / "plan.json"
-    plan_file.save(file, EVERYTHING, now)
+    file, private = tmp_path / "plan.json", tmp_path / "signing"
+    plan_file.save(file, EVERYTHING, now, signing.with_local_key(private))
     whole, dice = json.loads(file.read_text()), random.Random(20)
     refusals = 0
     for _ in range(400):
@@ -259,7 +256,7 @@ def test_whatever_a_sealed_file_says_it_is_refused_or_a_plan(tmp_path: Path) -> 
                 container[dice.choice(["extra", "address", "versions", "\ud800"])] = container.pop(key)
             else:
                 container[key] = dice.choice(ODD)
-        file.write_text(sealed(document))
+        file.write_text(sealed(document, private), errors="surrogatepass")
         try:
             saved = plan_file.load(file)
             plan_file.check(saved, "lab-5b2a9a52", now)

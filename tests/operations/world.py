@@ -46,7 +46,23 @@ class Outcome:
 
 
 @dataclass
+class Declared:
+    """The one Stack of an inventory."""
+
+    signers: list[Any] = field(default_factory=list)
+
+    @property
+    def spec(self) -> Any:
+        return self
+
+    def of(self, kind: str) -> list[Any]:
+        assert kind == "Stack"
+        return [self]
+
+
+@dataclass
 class Loaded:
+    inventory: Declared = field(default_factory=Declared)
     name: str = "lab"
     identity: str = IDENTITY
     digest: str = "d0"
@@ -107,6 +123,9 @@ class World:
 
     def snapshot(self) -> Snapshot:
         return self.state
+
+    def signing_key(self) -> Path:
+        return self.folder.with_name("keys") / "signing"
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -15,10 +15,12 @@ from swarmctl import cli, kinds
 from swarmctl.backends.base import Check
 from swarmctl.operations.doctor import Area
 from swarmctl.operations.graph import picture
+from swarmctl.operations.plan_show import Shown
 from swarmctl.operations.running import Run
 from swarmctl.operations.validate import validate
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.model import Preconditions
+from swarmctl.plans.signing import with_local_key
 from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock
 from swarmctl.reports.status_json import to_json as status_json
 from swarmctl.state.lease_admin import LeaseStatus, Queued, Released
@@ -106,10 +108,13 @@ def test_plan() -> None:
     compare("swarmctl/plan/v1", *saved_and_printed())
 
 
-def saved_and_printed() -> tuple[Any, Any]:
-    path = Path("plan.json")
-    plan_file.save(path, EVERYTHING, Preconditions("d", "g", "s", {"swarmctl": "1"}))
-    return path.read_text(), json_v1.plan(NOTHING)
+def saved_and_printed() -> tuple[Any, ...]:
+    key = with_local_key(Path("key"))
+    saved = plan_file.save(Path("plan.json"), EVERYTHING, Preconditions("d", "g", "s", {"swarmctl": "1"}), key)
+    by, nobody = (
+        Shown(saved, EVERYTHING, "signed", signer, "SHA256:x", ("it expired",), ("the state",)) for signer in ("ci", "")
+    )
+    return Path("plan.json").read_text(), json_v1.plan(NOTHING), json_v1.saved_plan(by), json_v1.saved_plan(nobody)
 
 
 @pytest.fixture(autouse=True)
