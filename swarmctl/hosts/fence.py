@@ -72,6 +72,7 @@ look() {
 }
 stack_='' token_=0 owner_=''
 trap : HUP INT TERM
+command -v flock >/dev/null || refuse 74
 (umask 022 && mkdir -p "$folder") && command exec 9>>"$folder/owner.lock" || refuse 74
 while :; do
   flock -s -w "$wait" 9 || { look; refuse 75; }
@@ -108,11 +109,11 @@ def argv(
 
 def refusal(fence: Fence, machine: str, nonce: str, returncode: int, stderr: bytes) -> SwarmError | None:
     """The error that the fence's answer means; None when the command itself has answered."""
-    start = f"{MARKER} {nonce} {returncode}\n".encode()
-    if returncode not in (FENCED, FOREIGN, BUSY, BROKEN) or not stderr.startswith(start):
+    # The shell may have said before what is wrong with a file.
+    before, marker, rest = stderr.rpartition(f"{MARKER} {nonce} {returncode}\n".encode())
+    if returncode not in (FENCED, FOREIGN, BUSY, BROKEN) or not marker or not (before == b"" or before[-1:] == b"\n"):
         return None
-    lines = stderr[len(start) :].decode("utf-8", "replace").split("\n")[:3]
-    stack, token, owner = (*lines, "", "", "")[:3]
+    stack, token, owner = (*rest.decode("utf-8", "replace").split("\n"), "", "", "")[:3]
     return refused(fence, machine, returncode, stack, int(token) if re.fullmatch("[0-9]{1,18}", token) else 0, owner)
 
 
