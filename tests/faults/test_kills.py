@@ -7,6 +7,7 @@ any more, and there is nothing to do. In between the declarations may change, an
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -126,7 +127,8 @@ def try_to_kill(run: Watched, victim: str) -> bool:
     except (AssertionError, ProcessLookupError):
         return False
     run.process.wait(60)
-    return run.process.returncode != 0 or run.killed == ""
+    # One that had done its work already, so that the run ended well all the same, does not count.
+    return run.process.returncode != 0
 
 
 def change(stack: Stack, chance: random.Random, *, growing: bool = False) -> None:
@@ -223,8 +225,6 @@ def test_the_harness_sees_a_thing_that_was_made_twice_and_one_that_nobody_declar
     log = stack.root / "world" / "effects.log"
     healthy = log.read_bytes()
     for wrong in ({"address": "web[0]"}, {"address": "web[9]"}, {"token": 1, "op": "update"}):
-        import json
-
         log.write_bytes(healthy + json.dumps(line | wrong).encode() + b"\n")
         with pytest.raises(AssertionError):
             stack.assert_converged()
