@@ -1,10 +1,12 @@
 """`python bench/costless/cli.py ARGS`: swarmctl with the kind Costless, on the real engine.
 
-The world is the folder that SWARMCTL_WORLD names.
+The world is the folder that SWARMCTL_WORLD names. COSTLESS_PROVIDER names another script to be the provider, for tests
+of one that misbehaves.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +23,7 @@ PROVIDER = Path(__file__).with_name("provider.py")
 def main() -> None:
     """Make the kind known, and become swarmctl."""
     kinds.register(KIND, kind_schema(KIND))
-    engine.provider_command = (sys.executable, "-I", str(PROVIDER))
+    engine.provider_command = (sys.executable, "-I", os.environ.get("COSTLESS_PROVIDER") or str(PROVIDER))
     cli.main()
 
 

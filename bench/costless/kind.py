@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from swarmctl.declarations.secrets import SecretRef
-from swarmctl.graph.model import Address, Json, Ref, Resource
+from swarmctl.graph.model import Address, Json, Ref, Resource, Timeouts
 from swarmctl.kinds.base import Expansion, Kind
 
 THING = "swarm:costless:Thing"
@@ -34,6 +34,7 @@ class CostlessSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     secret: SecretRef | None = None
     fail: Failing | None = None
     slow: Annotated[int, msgspec.Meta(ge=0, description="Milliseconds that every change takes.")] = 0
+    timeout: Annotated[float, msgspec.Meta(gt=0, description="Seconds that a step may take.")] = 60.0
     after: Annotated[
         str | None,
         msgspec.Meta(
@@ -85,6 +86,7 @@ def expand(context: Expansion) -> None:
                     inputs=inputs,
                     node=node,
                     pool=name,
+                    timeouts=Timeouts(spec.timeout, spec.timeout, spec.timeout, spec.timeout),
                     origin=declaration.value("metadata", "name"),
                 )
             )

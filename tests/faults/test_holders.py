@@ -1,0 +1,87 @@
+"""A holder that is gone, or stopped for longer than its lease: healed, and never two writers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from bench.costless.world import overtaken_writers
+from swarmctl.state.lease_rules import TTL
+from tests.faults.stack import HEAL, Stack
+from tests.faults.test_kills import changed
+from tests.integration.watching import alive
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("stopped", [("cli",), ("cli", "engine", "provider")], ids=["cli", "all three"])
+def test_a_holder_stopped_for_longer_than_its_lease_is_ended(stack: Stack, stopped: tuple[str, ...]) -> None:
+    stack.declare(web={"count": 40, "slow": 1000})
+    run = stack.watch("apply", "--yes")
+    run.until(changed(1))
+    pids = {victim: run.find(victim) for victim in ("cli", "engine", "provider")}
+    for victim in stopped:
+        os.kill(pids[victim], signal.SIGSTOP)
+
+    stack.declare(web={"count": 40})
+    assert str(pids["cli"]) in stack("apply", "--yes", code=6).err
+    started = time.monotonic()
+    stack("apply", "--yes", "--lock-timeout", "60s")
+    assert time.monotonic() - started < TTL + HEAL
+    assert [victim for victim, pid in pids.items() if alive(pid)] == []
+    assert run.end() != 0
+    stack.assert_converged()
+    stack("destroy", "--yes")
+    stack.assert_gone()
+
+
+def test_a_holder_that_is_killed_keeps_nobody_waiting(stack: Stack) -> None:
+    """What it has left is given a few seconds to end; nobody has to wait for a lease to run out."""
+    stack.declare(web={"count": 20, "slow": 200})
+    run = stack.watch("apply", "--yes")
+    run.until(changed(3))
+    run.kill("cli")
+    run.end()
+    started = time.monotonic()
+    stack("apply", "--yes")
+    assert time.monotonic() - started < TTL
+    stack.assert_converged()
+
+
+def test_one_that_waits_is_told_for_whom_and_gets_its_turn(stack: Stack) -> None:
+    stack.declare(web={"count": 10, "slow": 150})
+    first = stack.watch("apply", "--yes")
+    first.until(changed(1))
+    second = stack.watch("apply", "--yes", "--lock-timeout", "60s")
+    second.until(lambda run: str(first.process.pid) in run.err)
+    assert first.process.poll() is None, "it is told while it waits"
+    assert first.end() == 0, first.out + first.err
+    assert second.end() == 0, second.out + second.err
+    stack.assert_converged()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_two_writers_never(stack: Stack) -> None:
+    """Two runs at a time, over and over, one of them stopped at any moment for longer than its lease at times."""
+    stack.declare(web={"count": 4, "slow": 50})
+    for version in range(1, 61):
+        stack.declare(web={"count": 4, "slow": 50, "version": version})
+        runs = [stack.watch("apply", "--yes", "--lock-timeout", "120s") for _ in range(3)]
+        if version % 3 == 0:
+            time.sleep(0.3 + version / 60)
+            victim = runs[version % 3].find(("cli", "engine", "provider")[version // 3 % 3])
+            if victim:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGSTOP)
+                    time.sleep(TTL + 5 if version % 2 else 2)
+                    os.kill(victim, signal.SIGCONT)
+        for run in runs:
+            run.end(180)
+        assert overtaken_writers(stack.world.effects()) == []
+        stack("apply", "--yes")
+        stack.assert_converged()
