@@ -33,6 +33,8 @@ class SwarmError(Exception):
     """A run cannot go on. `message` is one sentence without a full stop, `hint` says how to mend it."""
 
     exit_code: ExitCode = ExitCode.FAILED
+    transient: bool = False
+    """It may pass by itself: trying again soon makes sense, and harms nothing."""
 
     def __init__(self, message: str, hint: str = "", *, details: Sequence[str] = ()) -> None:
         super().__init__(message)

@@ -47,6 +47,8 @@ class HostGone(SwarmError):
 class HostUnreachable(WorldUnreadable):
     """The machine exists and does not answer."""
 
+    transient = True
+
 
 class CommandFailed(SwarmError):
     """A command on a host ended with a status other than 0; `message` names the host, never secrets."""
