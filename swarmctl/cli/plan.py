@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from swarmctl.cli.context import Context, at_work, format_option, pass_context, print_out, show_plan
+from swarmctl.cli.context import (
+    Context,
+    Seconds,
+    at_work,
+    format_option,
+    pass_context,
+    print_out,
+    scope_options,
+    show_plan,
+)
 from swarmctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from swarmctl.operations.plan import Planned
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-
-def _duration(ctx: click.Context, param: click.Parameter, text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
-    if not found:
-        raise click.BadParameter(f"{text!r} is no duration; write `90m`, `24h` or `7d`")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def _expires(ctx: click.Context, param: click.Parameter, seconds: float) -> timedelta:
+    if not seconds:
+        raise click.BadParameter("a plan that is good for no time can't be applied")
+    return timedelta(seconds=seconds)
 
 
 @click.group(name="plan", invoke_without_command=True, subcommand_metavar="[show FILE]")
@@ -31,15 +36,15 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str) -> timedelt
 )
 @click.option(
     "--expires",
-    metavar="DURATION",
+    type=Seconds(),
     default="24h",
     show_default=True,
-    callback=_duration,
+    callback=_expires,
     help="How long the saved plan is good for: `90m`, `24h`, `7d`.",
 )
 @click.option(
     "--sign-with",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="KEY",
     envvar="SWARMCTL_SIGNING_KEY",
     show_envvar=True,
@@ -49,6 +54,7 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str) -> timedelt
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 20 when something would change, with 0 when nothing would."
 )
+@scope_options
 @format_option()
 @pass_context
 @click.pass_context
@@ -59,17 +65,21 @@ def command(
     expires: timedelta,
     sign_with: Path | None,
     detailed_exitcode: bool,
+    refresh: bool,
+    targets: tuple[str, ...],
     format_: str,
 ) -> int:
     """Show what apply would change, down to what lands on each host; changes nothing.
 
-    The state and the world are read: what has moved away from what was applied is shown too, since apply heals it.
+    The state and the world are read: what has moved away from what was applied is shown too, since apply heals it. A
+    saved plan is signed; `apply --plan` takes it while it is good, once, and only if nothing has moved since.
 
     \b
     Examples:
       swarmctl plan                         what would change
       swarmctl plan --out plan.json         save it, review it, `apply --plan plan.json`
       swarmctl plan show plan.json          look at a saved plan again
+      swarmctl plan --no-refresh            by what is recorded, without asking the machines
       swarmctl plan --detailed-exitcode     20 when changes are pending, for pipelines
       swarmctl plan --format json | jq .summary
     """
@@ -79,9 +89,10 @@ def command(
     if not out:
         _require_no_options(ctx, "expires", "sign_with", why="is for --out")
     from swarmctl.operations.plan import plan
+    from swarmctl.operations.stack import Options
 
     with at_work() as (progress, stopper):
-        planned = plan(context.folder, emit=progress.emit, stopper=stopper)
+        planned = plan(context.folder, emit=progress.emit, stopper=stopper, options=Options(refresh, targets))
     # Saved first: a plan on the screen that could not be saved would be reviewed for nothing.
     saved = _save(out, planned, expires, sign_with) if out else ""
     if format_ == "json":
@@ -95,7 +106,7 @@ def command(
     return ExitCode.CHANGES_PENDING if detailed_exitcode and not planned.plan.empty else ExitCode.OK
 
 
-def _require_no_options(ctx: click.Context, *names: str, why: str = "goes after `show`, or without it") -> None:
+def _require_no_options(ctx: click.Context, *names: str, why: str = "is for making a plan; `show` takes its own options after it") -> None:
     """Raise click.UsageError for an option on the command line that would do nothing."""
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE

@@ -92,7 +92,7 @@ def check(
 ) -> None:
     """Before anything is asked of the engine: is the plan for this stack and still good, and made from what is there?
 
-    `now` is what the clock says. `resumed`: the plan was begun and interrupted, so that it has itself changed the state.
+    `now` is what the clock says. `resumed`: it was begun and interrupted, so that it has itself changed the state.
     `finished`: it was carried out.
     Raises PlanRefused with everything that has moved.
     """
@@ -100,7 +100,10 @@ def check(
         raise PlanRefused(f"the plan is for the stack {saved.stack}, not for {stack}", "choose the stack with -C")
     if finished:
         raise PlanRefused(f"the plan {saved.id[:12]} was carried out already; nothing was touched", AGAIN)
-    moved = [*untimely(saved, now or datetime.now(UTC)), *_moved(saved.preconditions, now_preconditions, resumed=resumed)]
+    moved = [
+        *untimely(saved, now or datetime.now(UTC)),
+        *_moved(saved.preconditions, now_preconditions, resumed=resumed),
+    ]
     if moved:
         raise PlanRefused("the plan is stale; nothing was touched", AGAIN, details=moved)
 

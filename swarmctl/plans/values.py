@@ -14,8 +14,15 @@ def is_unknown(value: Json) -> bool:
 
 
 def is_secret(value: Json) -> bool:
-    """Whether it is a secret as inputs have it: `{"secret": {"env": NAME}, "hmac": "hmac-sha256:…"}`."""
-    return isinstance(value, Mapping) and set(value) == {"secret", "hmac"} and isinstance(value["secret"], Mapping)
+    """Whether it is a secret as inputs have it: `{"secret": {"env": NAME}, "hmac": "hmac-sha256:…"}`.
+
+    Without `hmac` it is one whose value was not read.
+    """
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("secret"), Mapping)
+        and value.keys() in ({"secret", "hmac"}, {"secret"})
+    )
 
 
 def hidden(value: Json) -> Json:
@@ -24,7 +31,7 @@ def hidden(value: Json) -> Json:
     Where a secret comes from is left out, too.
     """
     if is_secret(value):
-        return {"secret": value["hmac"]}
+        return {"secret": value.get("hmac", True)}
     if isinstance(value, Mapping):
         return {key: hidden(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -69,7 +69,7 @@ class Mask:
 
 def _likeness(change: Change, mask: Mask) -> Any:
     common = (change.action, change.type, mask(change.impact), change.drifted, change.timeout)
-    if change.action in (Action.UPDATE, Action.REPLACE):
+    if change.action in (Action.UPDATE, Action.ADOPT, Action.REPLACE):
         properties = frozenset(likeness(diff, mask, effects=bool(change.effects)) for diff in change.properties)
         effects = frozenset((effect.action, mask(effect.text)) for effect in change.effects)
         return (*common, properties, effects)

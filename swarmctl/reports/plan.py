@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from swarmctl.plans.model import Action, Change, HostEffect, Plan, PropertyDiff
 from swarmctl.reports import drift
-from swarmctl.reports.console import amount, names, paint, safe
+from swarmctl.reports.console import amount, names, paint, safe, span
 from swarmctl.reports.folding import Fold, Mask, fold, likeness
 from swarmctl.reports.values import delta, show
 
@@ -35,13 +35,36 @@ def render(plan: Plan, *, color: bool, width: int) -> str:
     lines: list[str] = []
     if plan.drift:
         lines += [*drift.lines(plan.drift, color=color, width=width), ""]
+    common = _common_timeout(plan.changes)
     for title, actions in _SECTIONS:
         chosen = [change for change in plan.changes if change.action in actions]
         if chosen:
-            lines += [paint(title, "bold", color=color), *_groups(chosen, set(plan.nodes), color, width), ""]
-    lines += [f"{paint('note:', 'cyan', color=color)} {safe(note)}" for note in plan.notes]
+            lines += [paint(title, "bold", color=color), *_groups(chosen, set(plan.nodes), common, color, width), ""]
+    lines += [f"{paint('note:', 'cyan', color=color)} {safe(note)}" for note in (*_limits(plan, common), *plan.notes)]
     lines.append(summary(plan, color=color))
     return "\n".join(lines) + "\n"
+
+
+def _common_timeout(changes: Sequence[Change]) -> int:
+    """Seconds, when there are several steps and all have the same declared timeout; else 0."""
+    timeouts = {change.timeout for change in changes}
+    return timeouts.pop() if len(timeouts) == 1 < len(changes) else 0
+
+
+def _limits(plan: Plan, common: int) -> Iterator[str]:
+    """What the plan does not cover, or can't promise."""
+    if plan.partial:
+        yield f"only {', '.join(plan.partial)} and what that needs: everything else is left as it is"
+    if not plan.world_read:
+        yield "the world was not read: what has moved away from what was applied is not seen here"
+    if common:
+        yield f"each step may take {span(common)}"
+    if plan.unfenced:
+        backends = f"{'backend' if len(plan.unfenced) == 1 else 'backends'} {', '.join(plan.unfenced)}"
+        yield (
+            f"the {backends} can't compare tokens where a change happens: of a run that lost its lease a change that "
+            "is on its way may still arrive"
+        )
 
 
 def summary(plan: Plan, *, color: bool) -> str:
@@ -74,7 +97,7 @@ def _disruption(changes: Iterable[Change]) -> str:
     return f"disrupts {amount(len(nodes), 'node')}" if nodes else f"disrupts {amount(len(hit), 'resource')}"
 
 
-def _groups(changes: Sequence[Change], nodes: set[str], color: bool, width: int) -> Iterator[str]:
+def _groups(changes: Sequence[Change], nodes: set[str], common: int, color: bool, width: int) -> Iterator[str]:
     def place(change: Change) -> tuple[str, str]:
         return (change.cluster, change.pool)
 
@@ -82,7 +105,7 @@ def _groups(changes: Sequence[Change], nodes: set[str], color: bool, width: int)
         if heading := " / ".join(part for part in (cluster, pool) if part):
             yield f"  {paint(safe(heading), 'cyan', color=color)}"
         for folded in fold(_in_order(list(members)), nodes):
-            yield from _change(folded, Mask(nodes), color, width)
+            yield from _change(folded, Mask(nodes), common, color, width)
 
 
 def _in_order(changes: list[Change]) -> list[Change]:
@@ -98,12 +121,13 @@ def _in_order(changes: list[Change]) -> list[Change]:
     return sorted(changes, key=key)
 
 
-def _change(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
+def _change(folded: Fold, mask: Mask, common: int, color: bool, width: int) -> Iterator[str]:
     change = folded.first
     sign = f"{change.action.glyph} {change.action.value}"
     sign = paint(f"{sign:<9}", COLORS[change.action], "bold", color=color)
     heals = paint("  heals drift", "dim", color=color) if change.drifted else ""
-    yield f"    {sign} {safe(change.address)}{heals}"
+    limit = paint(f"  within {span(change.timeout)}", "dim", color=color) if change.timeout not in (0, common) else ""
+    yield f"    {sign} {safe(change.address)}{heals}{limit}"
     if len(folded.changes) > 1:
         nodes = names(other.node for other in folded.changes)
         count = amount(len(folded.changes), "node")
@@ -113,7 +137,9 @@ def _change(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
             else (f"      alike on {count}, with names and addresses of their own: {safe(nodes)}")
         )
     details = [*_properties(folded, mask, color, width), *_effects(change, mask, color)]
-    whole = change.action in (Action.UPDATE, Action.REPLACE) or len(details) <= MOST_LINES
+    if change.action is Action.ADOPT:
+        details.append(f"      it is there already{'' if details else ', as it is declared'}, and is taken over")
+    whole = change.action in (Action.UPDATE, Action.ADOPT, Action.REPLACE) or len(details) <= MOST_LINES
     yield from details if whole else details[: MOST_LINES - 1]
     if not whole:
         rest = len(details) - MOST_LINES + 1
@@ -125,7 +151,7 @@ def _change(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
 def _properties(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:
     """Before → after per property. What a creation or removal lands on a host says the same in fewer words."""
     change = folded.first
-    if change.action in (Action.CREATE, Action.ADOPT, Action.DELETE) and change.effects:
+    if change.action in (Action.CREATE, Action.DELETE) and change.effects:
         return
     for diff, more in _alike(change.properties, lambda diff: likeness(diff, mask)):
         # Of values that are each node's own only what all of them gain and lose can be shown for all.
@@ -172,7 +198,7 @@ def _property(diff: PropertyDiff, common: str, color: bool, width: int) -> Itera
 
 
 def _effects(change: Change, mask: Mask, color: bool) -> Iterator[str]:
-    told = change.properties if change.action is Action.UPDATE else ()
+    told = change.properties if change.action in (Action.UPDATE, Action.ADOPT) else ()
     effects = [effect for effect in change.effects if not any(_repeats(effect, diff) for diff in told)]
     if not effects:
         return
