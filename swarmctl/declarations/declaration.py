@@ -109,6 +109,13 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             examples=["5b2a9a52-7d0c-4c6e-9a0e-6f1f4f0a9c11"],
         ),
     ] = ""
+    protect: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether to refuse every plan that would delete what this declares or make it anew. On a "
+            "Cluster it holds for everything on the cluster's machines, on a Stack for everything in the stack."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)

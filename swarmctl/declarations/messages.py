@@ -75,6 +75,8 @@ def _type_hint(document: Document, path: Path, value: Any, types: list[str], nod
         if "boolean" in types:
             return "write `true` or `false`, without quotes"
     if types == ["string"] and isinstance(value, (bool, int, float)):
+        if "pattern" in node and not re.search(node["pattern"], written or str(value)):
+            return f"write {node.get('patternErrorMessage', 'text that matches ' + node['pattern'])}"
         return f'put it in quotes: `"{written or value}"`'
     if "array" in types and not isinstance(value, Mapping):
         return f"write it as a list: `[{written or value}]`"

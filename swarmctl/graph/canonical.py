@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import astuple
 from hashlib import sha256
 from typing import Any
 
@@ -21,12 +22,15 @@ def canonical_bytes(value: Json) -> bytes:
 
 
 def digest(graph: Graph) -> str:
-    """SHA-256, in hex, over everything that a graph wants: types, inputs, dependencies and where things land.
+    """SHA-256, in hex, over everything that a graph wants: types, inputs, dependencies, where things
+    land, what is protected, how long steps may take and how changes spread.
 
     Where a resource was declared does not count: moving a document to another file changes nothing.
     """
     hashes = _Hashes()
     whole = sha256(graph.stack.encode())
+    rollouts = {pool: astuple(rollout) for pool, rollout in graph.rollouts.items()}
+    whole.update(sha256(canonical_bytes(rollouts)).digest())
     for address, resource in sorted(graph.resources.items()):
         facts = [
             str(address),
@@ -35,6 +39,8 @@ def digest(graph: Graph) -> str:
             resource.node,
             resource.cluster,
             resource.pool,
+            resource.protect,
+            astuple(resource.timeouts),
         ]
         whole.update(sha256(canonical_bytes(facts)).digest())
         whole.update(hashes.of(resource.inputs))

@@ -112,6 +112,14 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """A declared move: what was at `source` is at `target` now. Without keys both mean all that begins so."""
+
+    source: Address
+    target: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What a node pool tells the other kinds about one machine."""
 
@@ -127,6 +135,8 @@ class Machine:
     """Addresses on the underlay, IPv4 first, without prefix length."""
     host: Mapping[str, Json]
     """What `swarmctl.backends.open_host` needs to reach it; goes into inputs as `host`."""
+    timeouts: Timeouts = Timeouts()
+    """Of every resource that lands on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,8 @@ class Graph:
     exports: list[Any] = field(default_factory=list)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
     """By pool; pools without one change everywhere at once."""
+    moved: tuple[Move, ...] = ()
+    """Declared moves, in the order of the file."""
 
     def add(self, resource: Resource) -> None:
         """Add one resource. Raises ValueError when its address is taken: kinds must keep addresses apart."""

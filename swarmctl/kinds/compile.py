@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from swarmctl.declarations.declaration import Inventory
+from swarmctl.declarations.names import STACK
 from swarmctl.declarations.secrets import SecretRef
 from swarmctl.diagnostics import Range
-from swarmctl.graph.model import Address, Graph, Json
+from swarmctl.errors import InvalidDeclaration
+from swarmctl.graph import declared
+from swarmctl.graph.model import Address, Graph, Json, Machine
 from swarmctl.kinds import expansion_order
 from swarmctl.kinds.base import Expansion, load
 
@@ -23,11 +27,34 @@ def compile_graph(
 
     `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new, and
     `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret.
-    Raises SwarmError for what only shows now, such as a network with too few addresses.
+    Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
+    what is wrong with the declarations given what was applied.
     """
-    graph = Graph(stack)
-    context = Expansion(inventory=inventory, graph=graph, previous=previous, on_node=on_node, secret=secret)
+    graph = Graph(stack, moved=declared.moves(inventory))
+    context = Expansion(
+        inventory=inventory,
+        graph=graph,
+        previous=declared.following(previous, graph.moved),
+        on_node=on_node,
+        secret=secret,
+    )
     for kind in expansion_order():
         if kind.expand:
             load(kind.expand)(context)
+    if found := list(declared.problems(inventory, graph, previous)):
+        raise InvalidDeclaration(found, {one.document.source.display: one.document.source.text for one in inventory})
+    _complete(graph, inventory)
     return graph
+
+
+def _complete(graph: Graph, inventory: Inventory) -> None:
+    """What holds for resources of every kind: whether they are protected, and how long steps on them may take."""
+    protected = {(one.kind.lower(), one.name) for one in inventory if one.metadata.protect}
+    everything = any(kind == STACK.lower() for kind, _ in protected)
+    timeouts = {machine.name: machine.timeouts for machine in graph.exported(Machine)}
+    for address, resource in graph.resources.items():
+        of_cluster = bool(resource.cluster) and ("cluster", resource.cluster) in protected
+        protect = everything or of_cluster or (address.kind, address.name) in protected
+        limits = timeouts.get(resource.node, resource.timeouts)
+        if protect or limits != resource.timeouts:
+            graph.resources[address] = replace(resource, protect=protect, timeouts=limits)

@@ -19,7 +19,7 @@ from swarmctl.diagnostics import Code
 from swarmctl.errors import UsageError
 from swarmctl.operations.schema import resolve_kind
 
-ROOMS = ("documents", "declarations", "kinds", "mesh", "hosts", "backends")
+ROOMS = ("documents", "declarations", "graph", "kinds", "mesh", "hosts", "backends")
 """Where codes are declared. Rooms that import the engine's libraries raise errors, not diagnostics."""
 
 _CODE = re.compile(r"[Ss][Ww][0-9]+")

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +15,9 @@ from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.diagnostics import Diagnostic, Severity
 from swarmctl.errors import InvalidDeclaration, SwarmError
 from swarmctl.operations.validate import validate
+
+if TYPE_CHECKING:
+    from swarmctl.plans.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class LoadedStack:
     diagnostics: tuple[Diagnostic, ...]
     """Warnings."""
     sources: Mapping[str, str]
+    signers: tuple[Signer, ...]
+    """Whose plans are accepted, as declared."""
     digest: str
     """SHA-256 over what is declared: comments, layout, order, and how documents are spread over files don't count."""
 
@@ -53,8 +58,18 @@ def load_stack(folder: Path) -> LoadedStack:
         inventory=checked.inventory,
         diagnostics=tuple(one for one in checked.diagnostics if one.severity is Severity.WARNING),
         sources=checked.sources,
+        signers=_signers(stack),
         digest=digest(checked.inventory),
     )
+
+
+def _signers(stack: Declaration) -> tuple[Signer, ...]:
+    """Without the comments after the keys."""
+    if not stack.spec.signers:
+        return ()
+    from swarmctl.plans.signing import Signer
+
+    return tuple(Signer(one.name, " ".join(one.key.split()[:2])) for one in stack.spec.signers)
 
 
 def digest(inventory: Inventory) -> str:
@@ -74,6 +89,7 @@ def _plain(declaration: Declaration) -> dict[str, Any]:
             "labels": metadata.labels,
             "annotations": metadata.annotations,
             "uid": metadata.uid,
+            "protect": metadata.protect,
         },
         "spec": msgspec.to_builtins(declaration.spec),
         "variant": declaration.variant,

@@ -53,9 +53,10 @@ def _members(pool: PoolRequest) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Key, node name and labels of each machine of a pool."""
     spec: LabSpec = pool.spec
     for ordinal in range(spec.count or 0):
-        yield str(ordinal), f"{pool.pool}-{ordinal}", pool.labels
+        key = str(ordinal)
+        yield key, pool.names.get(key, f"{pool.pool}-{ordinal}"), pool.labels
     for host in spec.hosts or ():
-        yield host.name, host.name, {**pool.labels, **host.labels}
+        yield host.name, pool.names.get(host.name, host.name), {**pool.labels, **host.labels}
 
 
 def _subnets(regions: set[str], previous: Mapping[str, Mapping[str, Any]]) -> dict[str, IPv4Network]:

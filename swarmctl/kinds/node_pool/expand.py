@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,24 +11,43 @@ import msgspec
 from swarmctl import backends
 from swarmctl.backends.base import Placement, PoolRequest
 from swarmctl.declarations.declaration import Declaration
-from swarmctl.graph.model import Address, Json, Machine, Resource
+from swarmctl.declarations.duration import seconds
+from swarmctl.errors import InvalidDeclaration
+from swarmctl.graph.model import Address, Json, Machine, Resource, Rollout, Timeouts
 from swarmctl.kinds.base import Expansion
+from swarmctl.kinds.node_pool import rules, spec
 
 MACHINE = "swarm:nodepool:Machine"
 
 
 def expand(context: Expansion) -> None:
-    """Add one `swarm:nodepool:Machine` per machine of every pool, and export a `Machine` for each."""
+    """Add one `swarm:nodepool:Machine` per machine of every pool, and export a `Machine` for each.
+
+    Raises InvalidDeclaration when a machine would be called as another one is that keeps its name.
+    """
     pools = {pool.name: pool for pool in context.inventory.of("NodePool")}
     stacks = context.inventory.of("Stack")
     defaults = stacks[0].spec.defaults if stacks else None
-    requests: dict[str, list[PoolRequest]] = {}
+    requests = {pool.name: _request(pool, defaults) for pool in pools.values()}
+    by_backend: dict[str, list[PoolRequest]] = {}
     for pool in pools.values():
-        requests.setdefault(pool.variant, []).append(_request(pool, defaults))
-    for backend, wanted in sorted(requests.items()):
-        by_pool = {request.pool: request for request in wanted}
-        for placement in _place(context, backend, wanted):
-            _add(context, by_pool[placement.pool], placement, pools[placement.pool])
+        by_backend.setdefault(pool.variant, []).append(requests[pool.name])
+    # Names come first: only they tell which machines of the state are asked for.
+    first = [one for backend, asked in sorted(by_backend.items()) for one in _place(context, backend, asked, {})]
+    names = {_address(one): _name(context, one) for one in first}
+    _keep_apart(context, pools, names)
+    by_pool: dict[str, dict[str, str]] = {}
+    for address, name in names.items():
+        by_pool.setdefault(address.name, {})[address.key] = name
+    previous = {name: inputs for address, name in names.items() if (inputs := _before(context, address, name))}
+    for backend, asked in sorted(by_backend.items()):
+        named = [replace(request, names=by_pool.get(request.pool, {})) for request in asked]
+        for placement in _place(context, backend, named, previous):
+            _add(context, requests[placement.pool], placement, pools[placement.pool])
+    for pool in pools.values():
+        if pool.spec.rollout:
+            size = len(by_pool.get(pool.name, {}))
+            context.graph.rollouts[pool.name] = _rollout(pool.spec.rollout, size)
 
 
 def _request(pool: Declaration, defaults: Any) -> PoolRequest:
@@ -43,19 +63,55 @@ def _request(pool: Declaration, defaults: Any) -> PoolRequest:
     )
 
 
-def _place(context: Expansion, backend: str, requests: list[PoolRequest]) -> list[Placement]:
-    """The backend's placements. Names come first: only they tell which machines of the state are asked for."""
-    place = backends.load(backend).place
-    previous: dict[str, Mapping[str, Json]] = {}
-    for placement in place(context.graph.stack, requests, {}):
-        inputs = context.previous(_address(placement)) or context.on_node(MACHINE, placement.name)
-        if inputs is not None:
-            previous[placement.name] = inputs
-    return place(context.graph.stack, requests, previous)
+def _place(
+    context: Expansion, backend: str, requests: list[PoolRequest], previous: Mapping[str, Mapping[str, Json]]
+) -> list[Placement]:
+    return backends.load(backend).place(context.graph.stack, requests, previous)
 
 
 def _address(placement: Placement) -> Address:
     return Address("nodepool", placement.pool, placement.key)
+
+
+def _name(context: Expansion, placement: Placement) -> str:
+    """The machine's node name: the one it was made with, as long as it lives, or else the declared one."""
+    recorded = context.previous(_address(placement))
+    return str(recorded["node"]) if recorded and recorded.get("node") else placement.name
+
+
+def _before(context: Expansion, address: Address, name: str) -> Mapping[str, Json] | None:
+    """What was applied for the machine, also under the address of another pool."""
+    return context.previous(address) or context.on_node(MACHINE, name)
+
+
+def _keep_apart(context: Expansion, pools: Mapping[str, Declaration], names: Mapping[Address, str]) -> None:
+    """Machines that keep a name take it from those that are new. Raises InvalidDeclaration."""
+    taken = {name: address for address, name in names.items() if context.previous(address) is not None}
+    found = [
+        rules.name_is_kept(pools[address.name], name, str(holder))
+        for address, name in names.items()
+        if (holder := taken.get(name, address)) != address
+    ]
+    if found:
+        sources = {pool.document.source.display: pool.document.source.text for pool in pools.values()}
+        raise InvalidDeclaration(found, sources)
+
+
+def _rollout(declared: spec.Rollout, size: int) -> Rollout:
+    """With the share of a pool of `size` machines as a number of them."""
+    batch = declared.batch
+    if isinstance(batch, str):
+        batch = max(1, size * int(batch[:-1]) // 100)
+    return Rollout(declared.canary, batch, declared.max_failures)
+
+
+def _timeouts(declared: spec.Timeouts) -> Timeouts:
+    return Timeouts(
+        create=seconds(declared.create),
+        update=seconds(declared.update),
+        delete=seconds(declared.delete),
+        read=seconds(declared.read),
+    )
 
 
 def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: Declaration) -> None:
@@ -81,5 +137,6 @@ def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: D
             labels=placement.labels,
             underlay=placement.underlay,
             host=placement.host,
+            timeouts=_timeouts(pool.spec.timeouts),
         )
     )

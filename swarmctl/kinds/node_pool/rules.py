@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from swarmctl import backends
 from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
+from swarmctl.declarations.duration import seconds
 from swarmctl.declarations.words import listing, sentences
-from swarmctl.diagnostics import Code, Diagnostic, Related
+from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
 
 HOSTNAME_LIMIT = 63
 """Characters in one DNS label (RFC 1035, 2.3.4); Linux takes 64 for a whole host name."""
@@ -68,7 +69,52 @@ Wrong: `resources: {memory: 512Ki}`, `resources: {memory: 512000Ti}`
 Right: `resources: {memory: 512Mi}`
 """,
 )
+TIMEOUT = Code(
+    "SW3206",
+    "timeout of more than a day",
+    """A step that takes longer than its timeout has failed. A timeout is there so that nobody waits for what hangs; one
+of more than 24 hours would never do that, so it is a slip of the unit.
+
+Wrong: `timeouts: {create: 10d}`
+
+Right: `timeouts: {create: 10m}`
+""",
+)
+ALL_CANARIES = Code(
+    "SW3207",
+    "as many canaries as machines",
+    """Canaries change before the other machines, to find out on few of them what is wrong. With as many canaries as
+machines everything changes at once. A warning: the pool may grow.
+
+Wrong: `lab: {count: 3}` and `rollout: {canary: 5}`
+
+Right: `rollout: {canary: 1}`
+""",
+)
+NEVER_STOPS = Code(
+    "SW3208",
+    "rollout that never stops",
+    """A rollout stops when more than `maxFailures` machines have failed. With a limit that all machines together can't
+exceed it goes on whatever happens. A warning: the pool may grow.
+
+Wrong: `lab: {count: 3}` and `rollout: {maxFailures: 3}`
+
+Right: `rollout: {maxFailures: 1}`
+""",
+)
+NAME_KEPT = Code(
+    "SW3209",
+    "machine name that another machine keeps",
+    """A machine keeps the name it was made with for as long as it lives, also when its pool gets another name by
+`moved:` of the Stack. A new machine can't have that name, too. Known when the stack is planned.
+
+Wrong: the pool `workers` renamed to `gpu` with `moved:`, and a new pool `workers`: its `workers-0` is taken
+
+Right: the new pool called otherwise, or its machines by `hosts` with names of their own
+""",
+)
 MOST_MEMORY = 64 << 40
+MOST_SECONDS = 24 * 60 * 60
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
@@ -84,7 +130,71 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
                 yield _missing(inventory, pool, "region", NO_REGION, _regions(inventory))
     for pool in inventory.of(fleet.POOL):
         yield from _memory(pool)
+        yield from _timeouts(pool)
+        yield from _rollout(pool)
     yield from _names(inventory)
+
+
+def name_is_kept(pool: Declaration, name: str, holder: str) -> Diagnostic:
+    """A new machine of `pool` would be called like the machine at `holder` (an address), which has kept that name."""
+    return Diagnostic(
+        NAME_KEPT,
+        f"a new machine of the NodePool `{pool.name}` would be called `{name}`, and {holder} is called so",
+        pool.value("metadata", "name"),
+        label=f"`{name}` is taken",
+        help="give the pool another name, or its machines names of their own by `hosts`: "
+        f"{holder} keeps its name for as long as it lives",
+    )
+
+
+def _timeouts(pool: Declaration) -> Iterator[Diagnostic]:
+    for step in ("create", "update", "delete", "read"):
+        written = getattr(pool.spec.timeouts, step)
+        if isinstance(written, Unknown) or seconds(written) <= MOST_SECONDS:
+            continue
+        yield Diagnostic(
+            TIMEOUT,
+            f"`{written}` is too long for a step on a machine of the NodePool `{pool.name}`",
+            pool.value("spec", "timeouts", step),
+            label="expected at most 24h",
+            help="write at most `24h`; the default is " + ("`1m`" if step == "read" else "`10m`"),
+        )
+
+
+def _rollout(pool: Declaration) -> Iterator[Diagnostic]:
+    rollout = pool.spec.rollout
+    size = _size(pool)
+    if rollout is None or not size:
+        return
+    if rollout.canary >= size and rollout.canary > 1:
+        yield Diagnostic(
+            ALL_CANARIES,
+            f"the NodePool `{pool.name}` has {_machines(size)}, and {rollout.canary} canaries: all change at once",
+            pool.value("spec", "rollout", "canary"),
+            label=f"of {_machines(size)}",
+            help="write a smaller number, such as 1",
+            severity=Severity.WARNING,
+        )
+    if rollout.max_failures >= size:
+        yield Diagnostic(
+            NEVER_STOPS,
+            f"the NodePool `{pool.name}` has {_machines(size)}, and {rollout.max_failures} may fail: "
+            "its rollout never stops",
+            pool.value("spec", "rollout", "maxFailures"),
+            label=f"of {_machines(size)}",
+            help=f"write less than {size}, such as 0",
+            severity=Severity.WARNING,
+        )
+
+
+def _size(pool: Declaration) -> int:
+    """How many machines the pool declares; 0 also when that is not known."""
+    count = getattr(pool.variant_spec, "count", None)
+    return len(getattr(pool.variant_spec, "hosts", None) or ()) + (count if isinstance(count, int) else 0)
+
+
+def _machines(size: int) -> str:
+    return "one machine" if size == 1 else f"{size} machines"
 
 
 def _memory(pool: Declaration) -> Iterator[Diagnostic]:

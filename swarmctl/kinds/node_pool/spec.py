@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from swarmctl.declarations.declaration import Name
+from swarmctl.declarations.duration import Duration
 
 Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
 Memory = Annotated[
@@ -35,6 +36,64 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     ] = None
 
 
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How long one step may take; a step that takes longer has failed."""
+
+    create: Annotated[Duration, msgspec.Meta(description="Making one thing, at most 24h.", examples=["90s", "20m"])] = (
+        "10m"
+    )
+    update: Annotated[
+        Duration, msgspec.Meta(description="Changing one thing in place, at most 24h.", examples=["90s", "20m"])
+    ] = "10m"
+    delete: Annotated[
+        Duration, msgspec.Meta(description="Removing one thing, at most 24h.", examples=["90s", "20m"])
+    ] = "10m"
+    read: Annotated[
+        Duration, msgspec.Meta(description="Looking at one thing, at most 24h.", examples=["30s", "2m"])
+    ] = "1m"
+
+
+Share = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^([1-9][0-9]?|100)%$",
+        extra_json_schema={"patternErrorMessage": "a whole number of machines, or a share from `1%` to `100%`"},
+    ),
+]
+
+
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Canaries first, then batches; each begins when the one before has ended. Removals are not held back."""
+
+    canary: Annotated[
+        int,
+        msgspec.Meta(
+            description="Machines that change before all others, the first ones by name; 0 for none.",
+            ge=0,
+            le=100000,
+            examples=[1],
+        ),
+    ] = 1
+    batch: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=100000)] | Share,
+        msgspec.Meta(
+            description="Machines that change at a time after the canaries: a number, or a share of the pool, rounded "
+            "down to whole machines and at least 1.",
+            examples=[5, "10%"],
+        ),
+    ] = "25%"
+    max_failures: Annotated[
+        int,
+        msgspec.Meta(
+            description="Machines that may fail, canaries included. When one more fails, what has not begun in the "
+            "pool is left as it is; other pools go on.",
+            ge=0,
+            le=100000,
+            examples=[0, 2],
+        ),
+    ] = 0
+
+
 class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Where the machines belong and what they may use; exactly one backend key says what they are."""
 
@@ -55,3 +114,19 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
         ),
     ] = None
     resources: Annotated[Resources, msgspec.Meta(description="Limits of each machine. Left out: none.")] = Resources()
+    timeouts: Annotated[
+        Timeouts,
+        msgspec.Meta(
+            description="How long one step on these machines may take: on the machine itself and on everything that "
+            "is on it.",
+            examples=[{"create": "20m", "read": "30s"}],
+        ),
+    ] = Timeouts()
+    rollout: Annotated[
+        Rollout | None,
+        msgspec.Meta(
+            description="How changes spread over the machines: some first, then the rest in batches, stopping when too "
+            "many fail. Left out: all at once, and a failure stops no other machine.",
+            examples=[{"canary": 1, "batch": "10%", "maxFailures": 1}],
+        ),
+    ] = None

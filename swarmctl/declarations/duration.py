@@ -1,0 +1,25 @@
+"""Durations as they are declared: a whole number and a unit, read exactly."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Duration = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[1-9][0-9]{0,5}[smhd]$",
+        extra_json_schema={
+            "patternErrorMessage": "a whole number and `s`, `m`, `h` or `d`, such as `90s`, `10m` or `12h`"
+        },
+    ),
+]
+"""`90s`, `10m`, `12h`, `30d`; never nothing."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(duration: str) -> int:
+    """The length of a `Duration` in seconds."""
+    return int(duration[:-1]) * _UNITS[duration[-1]]
