@@ -8,7 +8,7 @@ from pathlib import Path
 from swarmctl import paths
 from swarmctl.errors import SwarmError
 from swarmctl.operations.load import LoadedStack
-from swarmctl.state.store import checkpoint_file
+from swarmctl.state.store import recorded
 
 
 class Renamed(SwarmError):
@@ -39,7 +39,5 @@ def _others(homes: tuple[Path, ...], identity: str, uid: str) -> Iterator[Path]:
     """Folders of stacks with this uid and another name. Uids have a fixed length, so a name can't end in one."""
     for home in dict.fromkeys(homes):
         for folder in sorted(home.glob(f"*-{uid}")):
-            # A folder with nothing but a lock is left by an apply that was declined.
-            recorded = checkpoint_file(folder / "state", folder.name).exists() or home == paths.lab_dir(identity).parent
-            if folder.name != identity and recorded:
+            if folder.name != identity and (recorded(folder, folder.name) or home == paths.lab_dir(identity).parent):
                 yield folder

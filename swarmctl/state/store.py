@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from swarmctl import __version__, paths
 from swarmctl.errors import LeaseLost, SwarmError
-from swarmctl.state import backups, files, migration, published, runs
+from swarmctl.state import backups, files, migration, moving, published, runs
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
 from swarmctl.state.keys import Keys
 from swarmctl.state.migration import PROJECT, checkpoint_file
@@ -60,17 +60,22 @@ class Store(OldStore):
         return self.folder / "backups"
 
     @property
-    def runs(self) -> Path:
+    def runs_folder(self) -> Path:
         """The folder with a folder per changing run."""
         return self.folder / "runs"
+
+    def runs(self) -> tuple[RunFolder, ...]:
+        """Runs that go on, or were cut off and not taken into the state yet; by token. Raises `StateTooNew`."""
+        return runs.found(self.runs_folder).runs
 
     # Reading: writes nothing, needs no lease.
 
     def load(self) -> Published | None:
         """The published state; None when nothing was ever published. Generation 0 is one of the layout before.
 
-        Raises `StateUnreadable`, which names the last good one and how to go on with it, and `StateTooNew`.
+        Raises `StateUnreadable`, which names the last good one and how to go on with it, `StateTooNew`, `StateMoved`.
         """
+        moving.check(self.folder)
         try:
             found = published.decode(self.file.read_bytes())
         except FileNotFoundError:
@@ -89,7 +94,7 @@ class Store(OldStore):
         Raises `StateUnreadable`, `StateTooNew`.
         """
         # The runs first: one that is published in between is then known by its generation.
-        found = runs.found(self.runs).runs
+        found = self.runs()
         return _replayed(self.load(), found, self.identity)[0]
 
     def exists(self) -> bool:
@@ -140,7 +145,7 @@ class Store(OldStore):
             if migration.pending(self.folder):
                 base = self._take_over(lease, base)
             rotation.settle(self)
-            found = runs.found(self.runs)
+            found = runs.found(self.runs_folder)
             mine = [run for run in found.runs if run.header.token < lease.token]
             mended, told = _replayed(base, mine, self.identity)
             if told and mended is not None:
@@ -184,7 +189,7 @@ class Store(OldStore):
                 plan=plan,
                 resources=resources or {},
             )
-            return runs.begin(self.runs, header)
+            return runs.begin(self.runs_folder, header)
 
     def publish(
         self,
@@ -212,7 +217,7 @@ class Store(OldStore):
         """Remove everything of the stack that was destroyed, the lease with it. Raises `LeaseLost`."""
         try:
             # The state goes last: until then a later destroy finds that there is something to finish.
-            for path in (self.runs, self.backups, self.keys.folder):
+            for path in (self.runs_folder, self.backups, self.keys.folder):
                 lease.check()
                 if path.exists():
                     shutil.rmtree(path)
@@ -298,7 +303,7 @@ class Store(OldStore):
 
     def _floor(self) -> int:
         """The greatest token that is known of from elsewhere than the lease, whose record may have been lost."""
-        tokens = [int(path.stem) for path in self.runs.glob("[0-9]*") if path.stem.isdecimal()]
+        tokens = [int(path.stem) for path in self.runs_folder.glob("[0-9]*") if path.stem.isdecimal()]
         with contextlib.suppress(StateUnreadable, published.StateTooNew):
             tokens.append(found.token if (found := self.load()) else 0)
         return max(tokens, default=0)
@@ -345,6 +350,16 @@ def _replayed(base: Published | None, found: Sequence[RunFolder], identity: str)
         return base, []
     token = found[-1].header.token
     return Published(identity, generation + 1, token, __version__, checkpoint, applied, tuple(plans)), told
+
+
+def recorded(folder: Path, identity: str) -> bool:
+    """Whether a folder holds a stack's state; one with nothing but a lease is left by an apply that was declined."""
+    runs_ = folder / "runs"
+    return (
+        (folder / published.FILE).exists()
+        or (runs_.is_dir() and any(runs_.iterdir()))
+        or checkpoint_file(folder / "state", identity).exists()
+    )
 
 
 def _folder(url: str) -> Path:

@@ -178,7 +178,7 @@ def test_a_run_begins_only_with_room_for_what_it_writes(store: Store, monkeypatc
     disk(needed, flags=os.ST_RDONLY)
     with pytest.raises(ReadOnly):
         store.begin(lease, operation="update")
-    assert not store.runs.exists()
+    assert not store.runs_folder.exists()
     disk(0, blocks=0)  # a file system without a limit
     store.begin(lease, operation="update")
 
@@ -293,18 +293,16 @@ class TestRuns:
     """What runs that were cut off have left."""
 
     def test_a_header_is_read_back_as_it_was_written(self, store: Store) -> None:
-        from swarmctl.state import runs
-
         wanted = {
             "mesh/a": ResourceHeader("swarm:mesh:Peers", ("mesh/b",), {"n": ("mesh/b",)}, formerly="x/y", protect=True)
         }
         run = store.begin(leased(store, 7), operation="update", graph="g", plan="p", resources=wanted)
 
-        (found,) = runs.found(store.runs).runs
+        (found,) = store.runs()
         assert found == run
         assert run.header.resources == wanted
         assert (run.header.token, run.header.generation, run.header.plan) == (7, 0, "p")
-        assert run.environment == {"SWARMCTL_RUN": str(store.runs / "7")}
+        assert run.environment == {"SWARMCTL_RUN": str(store.runs_folder / "7")}
         assert run.path.stat().st_mode & 0o077 == 0
 
     def test_who_looks_sees_what_they_have_done_and_writes_nothing(self, store: Store) -> None:
@@ -352,7 +350,7 @@ class TestRuns:
     @pytest.mark.parametrize("header", [None, b"", b'{"schema": "swarmctl/run/v1", "tok'])
     def test_one_that_was_cut_off_before_it_began_changed_nothing(self, store: Store, header: bytes | None) -> None:
         apply(store, 7, "a")
-        path = store.runs / "8"
+        path = store.runs_folder / "8"
         path.mkdir(parents=True)
         if header is not None:
             (path / "run.json").write_bytes(header)
@@ -366,7 +364,7 @@ class TestRuns:
 
         (note,) = store.recover(leased(store, 9))
 
-        assert (store.runs / "8.broken" / "journal").exists()
+        assert (store.runs_folder / "8.broken" / "journal").exists()
         assert "doctor --stack" in note
 
     def test_a_newer_swarmctls_run_is_not_touched(self, store: Store) -> None:
