@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -69,6 +70,8 @@ class Secrets:
             message = f"the secret from {_words(ref)} cannot be read: {label}"
             self.problems.append(Diagnostic(NOT_FOUND, message, where, label=label, help=help_))
             return {"secret": ref.plain()}
+        # From here on our memory holds what must not get onto a disk.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         self.values[_place(ref.plain())] = value
         return {"secret": ref.plain(), "hmac": self._hmac(value.encode())}
 

@@ -38,6 +38,8 @@ class Stack:
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     declared: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    prefix: list[str] = field(default_factory=list)
+    """Command that every run is started through, such as one that enters a mount namespace."""
 
     @property
     def identity(self) -> str:
@@ -78,7 +80,7 @@ class Stack:
     def start(self, *args: str, stdin: int = subprocess.DEVNULL, env: Mapping[str, str] | None = None) -> Any:
         """Start the command line in a session of its own, outputs captured."""
         return subprocess.Popen(
-            [sys.executable, str(CLI), "-C", str(self.folder), *args],
+            [*self.prefix, sys.executable, str(CLI), "-C", str(self.folder), *args],
             env=self.env | dict(env or {}),
             stdin=stdin,
             stdout=subprocess.PIPE,

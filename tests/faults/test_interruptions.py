@@ -105,7 +105,8 @@ def test_an_engine_that_talks_nonsense_does_no_harm(stack: Stack, tmp_path: Path
     real = stack.env["SWARMCTL_ENGINE"]
     (tmp_path / "babble.py").write_text(BABBLE)
     engine = tmp_path / "pulumi"
-    words = {"real": shlex.quote(real), "python": sys.executable, "babble": tmp_path / "babble.py"}
+    noise = "head -c 200000 /dev/urandom; head -c 200000 /dev/urandom >&2"
+    words = {"bytes": noise, "real": shlex.quote(real), "python": sys.executable, "babble": tmp_path / "babble.py"}
     engine.write_text(f'#!/bin/sh\n[ "$1" = version ] && exec {real} version\n{script.format(**words)} 2>/dev/null\n')
     engine.chmod(0o755)
     run = stack("apply", "--yes", env={"SWARMCTL_ENGINE": str(engine)}, code=None)
