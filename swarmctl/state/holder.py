@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -36,6 +37,9 @@ LOCAL = frozenset(
 )
 """File systems that one kernel at a time can have mounted: what another boot wrote there, an earlier one wrote."""
 
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_CONTAINER = "container "
+
 
 def me() -> Holder:
     """This process."""
@@ -44,7 +48,7 @@ def me() -> Holder:
         raise OSError("/proc does not show this process")
     return Holder(
         host=socket.gethostname(),
-        boot=process.boot,
+        boot=boot(),
         namespace=namespace(),
         pid=process.pid,
         start=process.start,
@@ -98,28 +102,47 @@ def clock() -> str:
         return boot_id()
 
 
+@cache
+def boot() -> str:
+    """Names this boot of this machine, or this start of a container that was given a boot id of its own."""
+    given = any(point == _BOOT_ID for point, _ in _mounts())
+    return f"{_CONTAINER}{boot_id()}" if given else boot_id()
+
+
 def process_of(holder: Holder) -> Process | None:
     """The holder's process, alive or not, when ids of processes mean the same here and there; None otherwise."""
-    if holder.boot != boot_id() or holder.namespace != namespace():
+    if holder.boot != boot() or holder.namespace != namespace():
         return None
-    return Process(holder.pid, holder.start, holder.boot)
+    return Process(holder.pid, holder.start, boot_id())
+
+
+def of_former_boot(holder: Holder, folder: Path) -> bool:
+    """Whether the machine was started anew since: on a file system that one kernel at a time can have, another boot's
+    record is an earlier boot's. Containers with boot ids of their own are no boots (systemd-nspawn gives them)."""
+    boots = (holder.boot, boot())
+    return boots[0] != boots[1] and all(it and not it.startswith(_CONTAINER) for it in boots) and one_machine(folder)
 
 
 def one_machine(folder: Path) -> bool:
     """Whether only one machine at a time can have the file system that `folder` is on."""
     here = os.path.realpath(folder)
     best, kind = "", ""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return False
-    for line in mounts:
-        fields = line.split()
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+    for point, type_ in _mounts():
         covers = here == point or here.startswith(point.rstrip("/") + "/")
         if covers and len(point) >= len(best):  # of two at the same place, the later one
-            best, kind = point, fields[fields.index("-") + 1]
+            best, kind = point, type_
     return kind in LOCAL
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """Place and type of every file system, see proc_pid_mountinfo(5); none where they can't be read."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    split = [line.split() for line in lines]
+    octal = re.compile(r"\\([0-7]{3})")
+    return [(octal.sub(lambda it: chr(int(it[1], 8)), fields[4]), fields[fields.index("-") + 1]) for fields in split]
 
 
 def _user() -> str:

@@ -131,7 +131,7 @@ class Lease:
             self._lose(record, "")
 
     def _lose(self, record: lease_rules.Record | None, why: str) -> None:
-        if self._why is None and not self._released.is_set():
+        if self._why is None:
             self._why = lease_words.lost(self.token, record, why)
             self.lost.set()
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from swarmctl.processes import Process, boot_id, environments
-from swarmctl.state.holder import clock, one_machine, process_of
+from swarmctl.processes import Process, environments
+from swarmctl.state.holder import clock, of_former_boot, process_of
 from swarmctl.state.lease_rules import Life, Party, Record, Sight, life
 from swarmctl.state.runs import VARIABLE
 
@@ -24,7 +24,6 @@ class Watch:
         self._clock = clock()
         self._seen: dict[str, tuple[int, float, bool]] = {}
         """By party id: its beat, since when, and whether it has changed while we looked."""
-        self._one_machine: bool | None = None
 
     def lives(self, record: Record, now: float) -> dict[str, Life]:
         """What is known of each party by its id.
@@ -47,14 +46,8 @@ class Watch:
         if process is not None and process.pid == os.getpid():
             quiet = 0.0  # another thread of this process, which is not stopped: we run
         alive = process is not None and process.alive()
-        return Sight(process is not None, alive, quiet, shared or moved, self._former(party))
-
-    def _former(self, party: Party) -> bool:
-        if party.holder.boot in ("", boot_id()):
-            return False
-        if self._one_machine is None:
-            self._one_machine = one_machine(self._folder)
-        return self._one_machine
+        former = of_former_boot(party.holder, self._folder)
+        return Sight(process is not None, alive, quiet, shared or moved, former)
 
 
 def remains(folder: Path) -> list[Process]:

@@ -64,7 +64,7 @@ def lost(token: int, record: Record | None, why: str = "") -> LeaseLost:
     elif record is None:
         cause = "its record is gone"
     elif record.owner is None:
-        cause = "it was released by force (`swarmctl lock release`)"
+        cause = "it was given back, or released by force (`swarmctl lock release --force`)"
     else:
         cause = f"{who(record.owner.holder)} has taken it (token {record.token})"
     return LeaseLost(
