@@ -24,7 +24,7 @@ def main() -> None:
     from swarmctl.provider.process import serve
     from swarmctl.provider.server import Provider
 
-    serve(Provider(connections))
+    serve(Provider(connections, journal=run.journal if run else None))
 
 
 if __name__ == "__main__":

@@ -11,42 +11,34 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 PATIENCE = 20.0
 """Seconds that an engine on its own may ask nothing of us: saving the state takes it less than one."""
 
 
-class Calls(ThreadPoolExecutor):
-    """Where the engine's calls are answered; knows for how long there has been none."""
+class Calls:
+    """The engine's calls: how many are being answered, and for how long there has been none.
 
-    def __init__(self, workers: int) -> None:
-        super().__init__(max_workers=workers)
-        self._guard = Lock()
+    Kept by one thread, looked at by others.
+    """
+
+    def __init__(self) -> None:
         self._running = 0
         self._last = time.monotonic()
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As of every executor; the call counts from now on until it is answered."""
-        with self._guard:
-            self._running += 1
-        future = super().submit(fn, *args, **kwargs)
-        future.add_done_callback(self._done)
-        return future
+    def __enter__(self) -> None:
+        """A call has come."""
+        self._running += 1
 
-    def _done(self, _future: Future[Any]) -> None:
-        with self._guard:
-            self._running -= 1
-            self._last = time.monotonic()
+    def __exit__(self, *exception: object) -> None:
+        """It is answered."""
+        self._last = time.monotonic()
+        self._running -= 1
 
     def idle(self) -> float:
         """Seconds since the last answer; 0 while a call is being answered."""
-        with self._guard:
-            return 0.0 if self._running else time.monotonic() - self._last
+        return 0.0 if self._running else time.monotonic() - self._last
 
 
 def watch(engine: int, starter: int, calls: Calls, *, patience: float = PATIENCE, tick: float = 1.0) -> None:

@@ -3,11 +3,13 @@ that it dumps no core and dies with the engine."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import threading
 
-from swarmctl.provider.orphans import Calls, watch
+from swarmctl.provider.orphans import watch
 from swarmctl.provider.protocol import OPTIONS, grpc, provider_pb2_grpc
 from swarmctl.provider.server import Provider
 
@@ -15,8 +17,6 @@ PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
 """Set by engine/launch.py, which imports nothing and cannot be imported here."""
 STARTER_VARIABLE = "SWARMCTL_STARTER"
 """The process id of the swarmctl that the engine works for; set there, too."""
-WORKERS = 64
-"""Threads, started as they are needed: more than the engine ever has calls in flight."""
 
 
 def serve(provider: Provider) -> None:
@@ -24,17 +24,19 @@ def serve(provider: Provider) -> None:
     # Ctrl-C is the engine's to handle: it lets us finish what was begun.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_descriptors_from_children()
-    port = os.environ.pop(PORT_VARIABLE)
+    # What was imported stays: no need to look through it again and again for what may go.
+    gc.freeze()
+    asyncio.run(_serve(provider, int(os.environ.pop(PORT_VARIABLE)), int(os.environ.pop(STARTER_VARIABLE))))
+
+
+async def _serve(provider: Provider, port: int, starter: int) -> None:
     # The launcher's socket holds the port without listening; it can only be shared.
-    options = (*OPTIONS, ("grpc.so_reuseport", 1))
-    calls = Calls(WORKERS)
-    server = grpc.server(calls, options=options)
+    server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", 1)))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    starter = int(os.environ.pop(STARTER_VARIABLE))
-    threading.Thread(target=watch, args=(os.getppid(), starter, calls), daemon=True).start()
-    server.wait_for_termination()
+    await server.start()
+    threading.Thread(target=watch, args=(os.getppid(), starter, provider.calls), daemon=True).start()
+    await server.wait_for_termination()
 
 
 def _keep_descriptors_from_children() -> None:

@@ -41,6 +41,8 @@ def _bare_packages() -> Iterator[None]:
 
 with _bare_packages():
     from pulumi.runtime.proto import (
+        engine_pb2,
+        engine_pb2_grpc,
         events_pb2,
         events_pb2_grpc,
         language_pb2,
@@ -66,6 +68,8 @@ logging.getLogger("grpc").addHandler(logging.NullHandler())
 __all__ = [
     "OPTIONS",
     "empty_pb2",
+    "engine_pb2",
+    "engine_pb2_grpc",
     "events_pb2",
     "events_pb2_grpc",
     "grpc",

@@ -7,22 +7,28 @@ Pulumi; what isn't implemented here answers "unimplemented", which the engine ta
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from swarmctl import __version__, kinds
 from swarmctl.backends.base import HostGone
 from swarmctl.kinds.base import UNKNOWN, ChangeKind, Hosts, PropertyChange, ResourceType
+from swarmctl.provider.adoption import Adoption
 from swarmctl.provider.errors import describe
+from swarmctl.provider.notes import Notes
+from swarmctl.provider.orphans import Calls
 from swarmctl.provider.protocol import empty_pb2, grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 from swarmctl.provider.status import partial
-from swarmctl.provider.values import from_struct, to_struct
+from swarmctl.provider.steps import NOTHING_LEFT, READ, Cancelled, Step, Steps
+from swarmctl.provider.values import from_struct, journaled, known, to_struct
 from swarmctl.state.checkpoint import address_of
+from swarmctl.state.journal import CREATE, DELETE, UPDATE, Journal
 
 Json = Any
-Context = grpc.ServicerContext
+Context = Any
+"""`grpc.aio.ServicerContext`, for which there are no types."""
+Method = Callable[["Provider", Any, Context], Awaitable[Any]]
 
 _KINDS = {
     (ChangeKind.ADD, False): provider_pb2.PropertyDiff.ADD,
@@ -34,137 +40,210 @@ _KINDS = {
 }
 
 
-class Provider(provider_pb2_grpc.ResourceProviderServicer):
-    """The provider of all `swarm:` resources."""
+def _counted(method: Method) -> Method:
+    """A call of the engine's, from its beginning to its answer."""
 
-    def __init__(self, hosts: Hosts, resolve: Callable[[str], ResourceType] = kinds.resource_type) -> None:
-        """`resolve` finds the resource type behind a type token and raises KeyError when there is none."""
+    @functools.wraps(method)
+    async def answer(self: Provider, request: Any, context: Context) -> Any:
+        with self.calls:
+            return await method(self, request, context)
+
+    return answer
+
+
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
+    """The provider of all `swarm:` resources, for `grpc.aio`.
+
+    What only computes is answered on the event loop; what may wait for a host, in a thread.
+    """
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        resolve: Callable[[str], ResourceType] = kinds.resource_type,
+        journal: Journal | None = None,
+        *,
+        adoption: Adoption | None = None,
+    ) -> None:
+        """`resolve` finds the resource type behind a type token and raises KeyError when there is none; `journal` is
+        that of the run, where there is one."""
+        self.calls = Calls()
         self._hosts = hosts
         self._resolve = resolve
-        self._cancelled = threading.Event()
+        self._journal = journal
+        self._notes = Notes()
+        self._steps = Steps(journal, self._notes.tell)
+        self._adoption = adoption or Adoption()
+        self._recorded: set[str] = set()
+        """URNs that the engine has in its state: what is there under them is their own, and none to adopt."""
 
-    def Handshake(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Handshake(self, request: Any, context: Context) -> Any:
         """Tell the engine which kinds of values it may send; another stage of the run begins."""
         # Every stage ends with a cancellation, also when nobody asked for one.
-        self._cancelled.clear()
+        self._steps.begin()
+        self._notes.connect(request.engine_address)
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True, accept_resources=True, accept_outputs=True, supports_autonaming_configuration=False
         )
 
-    def Attach(self, request: Any, context: Context) -> Any:
-        """The engine's address, which is not needed: what there is to say is in the answers."""
+    @_counted
+    async def Attach(self, request: Any, context: Context) -> Any:
+        """Where the engine takes notes for the user."""
+        self._notes.connect(request.address)
         return empty_pb2.Empty()
 
-    def GetPluginInfo(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def GetPluginInfo(self, request: Any, context: Context) -> Any:
         """The provider's version is swarmctl's."""
         return plugin_pb2.PluginInfo(version=__version__)
 
-    def GetSchema(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def GetSchema(self, request: Any, context: Context) -> Any:
         """The engine wants one; nothing is generated from it."""
         return provider_pb2.GetSchemaResponse(schema=f'{{"name":"swarm","version":"{__version__}"}}')
 
-    def CheckConfig(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def CheckConfig(self, request: Any, context: Context) -> Any:
         """There is no configuration."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    def DiffConfig(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def DiffConfig(self, request: Any, context: Context) -> Any:
         """A new version of swarmctl never makes resources anew."""
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    def Configure(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Configure(self, request: Any, context: Context) -> Any:
         """Previews are answered by this process, too."""
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=True, acceptOutputs=True
         )
 
-    def Check(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Check(self, request: Any, context: Context) -> Any:
         """Inputs were checked before the engine was started; the engine prints values of properties named here."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    def Diff(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Diff(self, request: Any, context: Context) -> Any:
         """Compare the inputs as last applied, or as just read back, with those declared."""
-        with self._speaking(context):
+        self._recorded.add(request.urn)
+        if request.old_inputs == request.news and known(request.news):
+            return _SAME
+        try:
             changes = self._type(request.urn).diff(from_struct(request.old_inputs), from_struct(request.news))
             return diff_response(changes)
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: everything becomes a status
+            await _abort(context, error)
 
-    def Create(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Create(self, request: Any, context: Context) -> Any:
         """Make or adopt it. What fails half-way is recorded all the same, so that it is found again and removed."""
-        kind, inputs = self._type_for(request, context), from_struct(request.properties)
-        if request.preview:
-            return provider_pb2.CreateResponse(properties=to_struct(dict.fromkeys(kind.outputs(), UNKNOWN)))
-        self._refuse_when_cancelled(context)
-        identity = address_of(request.urn)
-        with self._speaking(context, on_failure=partial(identity, request.properties)):
-            return provider_pb2.CreateResponse(id=identity, properties=to_struct(kind.create(self._hosts, inputs)))
+        urn, kind = request.urn, await self._type_for(request, context)
+        try:
+            inputs = from_struct(request.properties)
+            if request.preview:
+                outputs: Mapping[str, Json] | None = None
+                if urn not in self._recorded:
+                    outputs = await self._adoption.look(self._steps, self._hosts, kind, urn, inputs)
+                outputs = dict.fromkeys(kind.outputs(), UNKNOWN) if outputs is None else outputs
+                return provider_pb2.CreateResponse(properties=to_struct(outputs))
+            step = Step(CREATE, urn, self._kept(request.properties, inputs), limit=request.timeout)
+            outputs = await self._steps.run(step, lambda: kind.create(self._hosts, inputs))
+            return provider_pb2.CreateResponse(id=address_of(urn), properties=to_struct(outputs))
+        except Exception as error:  # noqa: BLE001
+            left = not request.preview and not isinstance(error, (*NOTHING_LEFT, Cancelled))
+            await _abort(context, error, partial(address_of(urn), request.properties) if left else None)
 
-    def Read(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Read(self, request: Any, context: Context) -> Any:
         """Read it back. A resource on a machine that is gone is gone with it."""
-        with self._speaking(context):
-            kind = self._type(request.urn)
+        self._recorded.add(request.urn)
+        try:
+            kind, inputs = self._type(request.urn), from_struct(request.inputs)
+            step = Step(READ, request.urn, limit=request.timeout)
             try:
-                observed = kind.read(self._hosts, from_struct(request.inputs))
+                observed = await self._steps.run(step, lambda: kind.read(self._hosts, inputs))
             except HostGone:
                 observed = None
             if observed is None:
                 return provider_pb2.ReadResponse()
+            same = observed.inputs == inputs
             return provider_pb2.ReadResponse(
-                id=request.id, inputs=to_struct(observed.inputs), properties=to_struct(observed.outputs)
+                id=request.id,
+                inputs=request.inputs if same else to_struct(observed.inputs),
+                properties=to_struct(observed.outputs),
             )
+        except Exception as error:  # noqa: BLE001
+            await _abort(context, error)
 
-    def Update(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Update(self, request: Any, context: Context) -> Any:
         """Change it in place. In a preview the outputs stay what they are: a change that makes others replaces."""
-        kind = self._type_for(request, context)
-        old, new = from_struct(request.old_inputs), from_struct(request.news)
-        if request.preview:
-            known = from_struct(request.olds)
-            outputs = {name: known.get(name, UNKNOWN) for name in kind.outputs()}
+        try:
+            kind = self._type(request.urn)
+            if request.preview:
+                recorded = from_struct(request.olds)
+                outputs = {name: recorded.get(name, UNKNOWN) for name in kind.outputs()}
+                return provider_pb2.UpdateResponse(properties=to_struct(outputs))
+            old, new = from_struct(request.old_inputs), from_struct(request.news)
+            kept = self._kept(request.news, new), self._kept(request.old_inputs, old)
+            step = Step(UPDATE, request.urn, *kept, limit=request.timeout)
+            outputs = await self._steps.run(step, lambda: kind.update(self._hosts, old, new))
             return provider_pb2.UpdateResponse(properties=to_struct(outputs))
-        self._refuse_when_cancelled(context)
-        with self._speaking(context):
-            return provider_pb2.UpdateResponse(properties=to_struct(kind.update(self._hosts, old, new)))
+        except Exception as error:  # noqa: BLE001
+            await _abort(context, error)
 
-    def Delete(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Delete(self, request: Any, context: Context) -> Any:
         """Remove it; what is gone already, or was on a machine that is gone, is removed."""
-        self._refuse_when_cancelled(context)
-        with self._speaking(context):
-            try:
-                self._type(request.urn).delete(self._hosts, from_struct(request.old_inputs))
-            except HostGone:
-                pass
+        try:
+            kind, inputs = self._type(request.urn), from_struct(request.old_inputs)
+            step = Step(DELETE, request.urn, self._kept(request.old_inputs, inputs), limit=request.timeout)
+            await self._steps.run(step, lambda: _delete(kind, self._hosts, inputs))
             return empty_pb2.Empty()
+        except Exception as error:  # noqa: BLE001
+            await _abort(context, error)
 
-    def Cancel(self, request: Any, context: Context) -> Any:
+    @_counted
+    async def Cancel(self, request: Any, context: Context) -> Any:
         """Begin nothing any more; what was begun is finished."""
-        self._cancelled.set()
+        self._steps.cancel()
         return empty_pb2.Empty()
 
     def _type(self, urn: str) -> ResourceType:
         # urn:pulumi:STACK::PROJECT::TYPE::ADDRESS; types of resources without a parent have no `$` in them.
         return self._resolve(urn.split("::", 3)[2])
 
-    def _type_for(self, request: Any, context: Context) -> ResourceType:
-        with self._speaking(context):
-            return self._type(request.urn)
-
-    def _refuse_when_cancelled(self, context: Context) -> None:
-        if self._cancelled.is_set():
-            context.abort(grpc.StatusCode.CANCELLED, "not begun: the run was interrupted")
-
-    @contextmanager
-    def _speaking(self, context: Context, on_failure: Callable[[str], Any] | None = None) -> Iterator[None]:
-        """Turn what is raised within into an error that speaks to the user; `on_failure` adds what the engine needs."""
+    async def _type_for(self, request: Any, context: Context) -> ResourceType:
         try:
-            yield
-        except Exception as error:  # noqa: BLE001 - the boundary of the process: everything becomes a status
-            self._abort(context, error, on_failure)
+            return self._type(request.urn)
+        except Exception as error:  # noqa: BLE001
+            await _abort(context, error)
 
-    def _abort(self, context: Context, error: Exception, on_failure: Callable[[str], Any] | None) -> NoReturn:
-        text = describe(error)
-        if on_failure is not None and not isinstance(error, HostGone):
-            context.set_trailing_metadata((("grpc-status-details-bin", on_failure(text)),))
-            context.abort(grpc.StatusCode.UNKNOWN, text)
-        context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
-        raise AssertionError  # abort has raised
+    def _kept(self, message: Any, values: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Inputs as the journal keeps them, if there is one."""
+        return {} if self._journal is None else journaled(message, values)
+
+
+def _delete(kind: ResourceType, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+    try:
+        kind.delete(hosts, inputs)
+    except HostGone:
+        pass
+    return {}
+
+
+async def _abort(context: Context, error: Exception, on_failure: Callable[[str], bytes] | None = None) -> NoReturn:
+    """Answer with an error that speaks to the user; `on_failure` adds what the engine needs."""
+    if isinstance(error, Cancelled):
+        await context.abort(grpc.StatusCode.CANCELLED, error.message)
+    text = describe(error)
+    if on_failure is not None:
+        await context.abort(grpc.StatusCode.UNKNOWN, text, (("grpc-status-details-bin", on_failure(text)),))
+    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+    raise AssertionError  # abort has raised
 
 
 def diff_response(changes: Sequence[PropertyChange]) -> Any:
@@ -194,3 +273,6 @@ def property_path(path: Sequence[str]) -> str:
             escaped = key.replace("\\", "\\\\").replace('"', '\\"')
             parts.append(f'["{escaped}"]')
     return "".join(parts)
+
+
+_SAME = diff_response(())

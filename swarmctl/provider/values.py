@@ -82,3 +82,36 @@ def _plain(message: struct_pb2.Value) -> Json:
     if kind == "list_value":
         return [_plain(item) for item in message.list_value.values]
     return None
+
+
+_UNKNOWN_BYTES = UNKNOWN_VALUE.encode()
+_OUTPUT_BYTES = OUTPUT.encode()
+_SIGNATURE_BYTES = SIGNATURE.encode()
+
+
+def known(message: struct_pb2.Struct) -> bool:
+    """Whether no value in it is unknown."""
+    content = message.SerializeToString()
+    return _UNKNOWN_BYTES not in content and _OUTPUT_BYTES not in content
+
+
+def journaled(message: struct_pb2.Struct, values: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Values as a journal may keep them: `values`, which are those of `message`, if none is secret or unknown; else
+    anew, with the marks in their place and nothing of what a secret holds."""
+    content = message.SerializeToString()
+    if _SIGNATURE_BYTES not in content and _UNKNOWN_BYTES not in content:
+        return values
+    return {key: _marked(value) for key, value in sorted(message.fields.items())}
+
+
+def _marked(message: struct_pb2.Value) -> Json:
+    kind = message.WhichOneof("kind")
+    if kind == "struct_value":
+        fields = message.struct_value.fields
+        if SIGNATURE in fields:
+            return {SIGNATURE: fields[SIGNATURE].string_value}
+        return {key: _marked(value) for key, value in sorted(fields.items())}
+    if kind == "list_value":
+        return [_marked(item) for item in message.list_value.values]
+    value = _plain(message)
+    return UNKNOWN_VALUE if value is UNKNOWN else value

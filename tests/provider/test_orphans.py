@@ -42,7 +42,7 @@ def family() -> Iterator[Family]:
     assert starter.stdout
     assert starter.stdin
     engine = int(starter.stdout.readline())
-    calls = Calls(2)
+    calls = Calls()
     times = {"patience": PATIENCE, "tick": 0.01}
     watcher = threading.Thread(target=watch, args=(engine, starter.pid, calls), kwargs=times)
     watcher.start()
@@ -51,7 +51,6 @@ def family() -> Iterator[Family]:
         subprocess.run(["kill", "-9", str(engine)], check=False, stderr=subprocess.DEVNULL)
         starter.kill()
     watcher.join(5)
-    calls.shutdown()
 
 
 def test_an_engine_that_hangs_alone_is_ended(family: Family) -> None:
@@ -66,12 +65,9 @@ def test_an_engine_whose_swarmctl_lives_may_be_silent(family: Family) -> None:
 
 
 def test_an_engine_that_finishes_what_it_has_begun_is_left_alone(family: Family) -> None:
-    go_on = threading.Event()
-    answer = family.calls.submit(go_on.wait, 5)
-    family.orphan()
-    assert not family.ended(2 * PATIENCE)
-    go_on.set()
-    assert answer.result(5)
+    with family.calls:
+        family.orphan()
+        assert not family.ended(2 * PATIENCE)
     assert family.ended(5)
 
 
@@ -79,7 +75,8 @@ def test_silence_counts_from_the_last_answer(family: Family) -> None:
     family.orphan()
     for _ in range(8):
         assert not family.ended(PATIENCE / 4)
-        family.calls.submit(int).result()
+        with family.calls:
+            pass
     assert family.ended(5)
 
 

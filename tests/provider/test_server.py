@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import pytest
 from swarmctl.backends.base import HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.kinds.base import UNKNOWN, ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange
+from swarmctl.provider.adoption import Adoption
 from swarmctl.provider.protocol import (
     OPTIONS,
     empty_pb2,
@@ -22,8 +27,11 @@ from swarmctl.provider.protocol import (
 )
 from swarmctl.provider.server import Provider, property_path
 from swarmctl.provider.values import from_struct, to_struct
+from swarmctl.state.checkpoint import SECRET, SIGNATURE
+from swarmctl.state.journal import Intent, Journal, Record, Result, read
 
 URN = "urn:pulumi:lab::swarmctl::swarm:mesh:Peers::mesh/backbone[workers-0/peers]"
+TOKEN = "swarm:mesh:Peers"
 ADDRESS = "mesh/backbone[workers-0/peers]"
 
 
@@ -84,16 +92,36 @@ def kind() -> Peers:
     return Peers()
 
 
+@contextmanager
+def serving(served: Provider) -> Iterator[Any]:
+    """A stub of a provider that serves on an event loop in a thread."""
+
+    async def serve() -> None:
+        server = grpc.aio.server(options=OPTIONS)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
+        ports.append(server.add_insecure_port("127.0.0.1:0"))
+        await server.start()
+        begun.set()
+        await asyncio.to_thread(over.wait)
+        await server.stop(0)
+
+    ports: list[int] = []
+    begun, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert begun.wait(5)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{ports[0]}", options=OPTIONS) as channel:
+            yield provider_pb2_grpc.ResourceProviderStub(channel)
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.fixture
 def provider(kind: Peers) -> Iterator[Any]:
-    server = grpc.server(ThreadPoolExecutor(4), options=OPTIONS)
-    served = Provider(NoHosts(), {"swarm:mesh:Peers": kind}.__getitem__)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as channel:
-        yield provider_pb2_grpc.ResourceProviderStub(channel)
-    server.stop(0).wait()
+    with serving(Provider(NoHosts(), {TOKEN: kind}.__getitem__)) as stub:
+        yield stub
 
 
 def test_check_gives_the_inputs_back_untouched(provider: Any) -> None:
@@ -138,12 +166,12 @@ def test_creation_answers_the_address_and_the_outputs_only(provider: Any, kind: 
     assert (answer.id, from_struct(answer.properties)) == (ADDRESS, {"key": "k"})
 
 
-def test_a_preview_calls_nothing_and_knows_only_what_an_update_keeps(provider: Any, kind: Peers) -> None:
+def test_a_preview_changes_nothing_and_knows_only_what_an_update_keeps(provider: Any, kind: Peers) -> None:
     created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True))
     updated = provider.Update(provider_pb2.UpdateRequest(urn=URN, preview=True, olds=to_struct({"key": "k"})))
     unrecorded = provider.Update(provider_pb2.UpdateRequest(urn=URN, preview=True))
 
-    assert kind.calls == []
+    assert kind.calls == [("read", {})], "it looks for what is there already"
     assert from_struct(created.properties) == {"key": UNKNOWN}
     assert from_struct(updated.properties) == {"key": "k"}
     assert from_struct(unrecorded.properties) == {"key": UNKNOWN}
@@ -225,6 +253,131 @@ def test_after_cancel_nothing_is_begun(provider: Any, kind: Peers) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             call()
         assert caught.value.code() is grpc.StatusCode.CANCELLED
+    assert kind.calls == []
+
+
+def test_a_preview_says_of_what_is_there_already_that_it_is_adopted(provider: Any, kind: Peers) -> None:
+    kind.observed = Observed({"mtu": 1280, "mesh": None}, {"key": "k"})
+
+    created = provider.Create(
+        provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_struct({"mtu": 1420, "deep": [{"a": 1}]}))
+    )
+
+    assert from_struct(created.properties) == {"key": "k", "swarm:adopted": {"mtu": 1280}}
+    assert created.id == ""
+
+
+@pytest.mark.parametrize("recorded", ["Diff", "Read"])
+def test_what_is_made_anew_is_not_taken_for_its_own_predecessor(provider: Any, kind: Peers, recorded: str) -> None:
+    kind.observed = Observed({"mtu": 1280}, {"key": "k"})
+    if recorded == "Diff":
+        provider.Diff(provider_pb2.DiffRequest(urn=URN, old_inputs=to_struct({"size": 1})))
+    else:
+        provider.Read(provider_pb2.ReadRequest(urn=URN, id=ADDRESS))
+
+    created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True))
+
+    assert from_struct(created.properties) == {"key": UNKNOWN}
+
+
+def test_what_depends_on_values_known_later_is_not_looked_for(provider: Any, kind: Peers) -> None:
+    kind.observed = Observed({}, {"key": "k"})
+    provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_struct({"a": [{"b": UNKNOWN}]})))
+    assert kind.calls == []
+
+
+def test_a_preview_of_what_cannot_be_read_is_that_of_something_new(provider: Any, kind: Peers) -> None:
+    kind.error = SwarmError("workers-0 is not readable")
+    created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True))
+    assert from_struct(created.properties) == {"key": UNKNOWN}
+
+
+def test_hosts_that_do_not_exist_are_asked_for_once_and_never_looked_at(kind: Peers) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def machines(backend: str, stack: str) -> frozenset[str]:
+        asked.append((backend, stack))
+        return frozenset({"workers-1"})
+
+    kind.observed = Observed({}, {"key": "k"})
+    served = Provider(NoHosts(), {TOKEN: kind}.__getitem__, adoption=Adoption(machines))
+    with serving(served) as provider:
+        for node in ("workers-0", "workers-1", "workers-2"):
+            inputs = to_struct({"host": {"backend": "lab", "node": node}})
+            created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=inputs))
+            assert ("swarm:adopted" in created.properties) == (node == "workers-1")
+
+    assert asked == [("lab", "lab")]
+    assert len(kind.calls) == 1
+
+
+def test_equal_inputs_need_no_comparison_and_unknown_ones_do(provider: Any, kind: Peers) -> None:
+    same = to_struct({"n": [1]})
+    assert (
+        provider.Diff(provider_pb2.DiffRequest(urn=URN, old_inputs=same, news=same)).changes
+        == provider_pb2.DiffResponse.DIFF_NONE
+    )
+    assert kind.calls == []
+    unknown = to_struct({"n": UNKNOWN})
+    provider.Diff(provider_pb2.DiffRequest(urn=URN, old_inputs=unknown, news=unknown))
+    assert kind.calls == [("diff", {"n": UNKNOWN}, {"n": UNKNOWN})]
+
+
+def test_every_change_is_in_the_journal_and_nothing_else(kind: Peers, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    with serving(Provider(NoHosts(), {TOKEN: kind}.__getitem__, journal)) as provider:
+        inputs = to_struct({"mtu": 1420, "token": {SIGNATURE: SECRET, "value": "hunter2"}})
+        provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=inputs))
+        provider.Read(provider_pb2.ReadRequest(urn=URN, id=ADDRESS))
+        provider.Create(provider_pb2.CreateRequest(urn=URN, properties=inputs))
+        provider.Update(provider_pb2.UpdateRequest(urn=URN, old_inputs=inputs, news=to_struct({"mtu": 1280})))
+        kind.error = SwarmError("no way")
+        with pytest.raises(grpc.RpcError):
+            provider.Delete(provider_pb2.DeleteRequest(urn=URN, old_inputs=to_struct({"mtu": 1280})))
+        kind.error = HostGone("workers-0 is gone")
+        provider.Delete(provider_pb2.DeleteRequest(urn=URN, old_inputs=to_struct({"mtu": 1280})))
+
+    kept = {"mtu": 1420, "token": {SIGNATURE: SECRET}}
+    assert read(journal.path) == [
+        Intent(1, "create", URN, kept),
+        Result(1, {"key": "k"}),
+        Intent(2, "update", URN, {"mtu": 1280}, kept),
+        Result(2, {"key": "k2"}),
+        Intent(3, "delete", URN, {"mtu": 1280}),
+        Result(3, error="no way"),
+        Intent(4, "delete", URN, {"mtu": 1280}),
+        Result(4, {}),
+    ]
+    assert b"hunter2" not in journal.path.read_bytes()
+
+
+def test_a_change_begins_when_its_intent_is_on_the_disk(
+    kind: Peers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    seen: list[list[Record]] = []
+    kind.create = lambda hosts, inputs: seen.append(read(journal.path)) or {}  # type: ignore[assignment,func-returns-value,method-assign]
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(len(seen)))
+    with serving(Provider(NoHosts(), {TOKEN: kind}.__getitem__, journal)) as provider:
+        provider.Create(provider_pb2.CreateRequest(urn=URN))
+
+    assert seen == [[Intent(1, "create", URN, {})]]
+    assert synced == [0]
+
+
+def test_what_cannot_be_written_down_is_refused(kind: Peers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(tmp_path / "journal")
+    monkeypatch.setattr(os, "pwrite", full)
+    with serving(Provider(NoHosts(), {TOKEN: kind}.__getitem__, journal)) as provider:
+        with pytest.raises(grpc.RpcError) as caught:
+            provider.Create(provider_pb2.CreateRequest(urn=URN))
+
+    assert "No space left on device" in caught.value.details()
+    assert "grpc-status-details-bin" not in dict(caught.value.trailing_metadata()), "nothing is there to be recorded"
     assert kind.calls == []
 
 
