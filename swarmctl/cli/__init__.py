@@ -41,6 +41,7 @@ COMMANDS = {
     "graph": "Draw the mesh",
     "exec": "Run a command on a node",
     "logs": "Print a node's logs",
+    "state": "Look at what is recorded; copy, restore, move or encrypt it anew",
     "lock": "Show who works on the stack, or release its lease",
     "doctor": "Check what this machine can do, and how to mend what it cannot",
     "engine": "Install or find the Pulumi engine",
@@ -51,7 +52,7 @@ COMMANDS = {
 GROUPS = {
     "Declare": ("init", "validate", "fmt", "explain", "schema"),
     "Change": ("plan", "apply", "drift", "destroy"),
-    "Look": ("status", "graph", "exec", "logs", "lock"),
+    "Look": ("status", "graph", "exec", "logs", "state", "lock"),
     "This machine": ("doctor", "engine", "version"),
 }
 

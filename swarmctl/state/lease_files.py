@@ -1,7 +1,7 @@
 """The lease on disk: `lease.json`, and `lease.lock`, which is flock'ed for every change of it and for publishing.
 
-Whoever holds the flock has written into it who that is: one that was stopped just then is ended by whoever waits for
-it for longer than the lease's TTL. All else that holds it does so for milliseconds.
+It is held for milliseconds. One that was stopped just then is ended by whoever waits for it for as long as the lease's
+TTL: the kernel says who it is (`/proc/locks`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 from swarmctl.processes import Process
 from swarmctl.state import files
-from swarmctl.state.holder import me, process_of
 from swarmctl.state.lease_rules import TTL, Party, Record
 from swarmctl.state.model import Holder
 
@@ -28,8 +27,6 @@ LOCK = "lease.lock"
 SCHEMA = "swarmctl/lease/v1"
 LONGEST = 4
 """TTLs after which one that holds the flock, works, and does not let go of it is given up on."""
-_SIGNATURE = 160
-"""Bytes of `lease.lock`."""
 
 
 class Unreadable(ValueError):
@@ -116,7 +113,6 @@ def locked(folder: Path, *, create: bool = False, ttl: float = TTL) -> Iterator[
             _wait(descriptor, folder, ttl)
             if not _same(descriptor, folder / LOCK):
                 continue  # a destroy has taken it away between our open and our lock: this is the lock of nothing
-            _sign(descriptor)
             yield
             return
         finally:
@@ -126,43 +122,54 @@ def locked(folder: Path, *, create: bool = False, ttl: float = TTL) -> Iterator[
 
 
 def _wait(descriptor: int, folder: Path, ttl: float) -> None:
-    begun = since = time.monotonic()
-    seen = b""
+    waited = asleep = 0.0
     pause = 0.0005
+    found: Process | None = None
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            now = time.monotonic()
-        signature = os.pread(descriptor, _SIGNATURE, 0)
-        if signature != seen:
-            seen, since = signature, now
-        elif now - since >= ttl:
-            _end_if_stopped(signature)
-            if now - begun >= LONGEST * ttl:
-                raise TimeoutError(f"somebody holds {folder / LOCK} and does not let go of it")
+            before = time.monotonic()
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
+        # Time in which this process was stopped itself counts for little: it has not looked.
+        step = min(time.monotonic() - before, 5 * pause)
+        waited += step
+        if pause < 0.02:
+            continue
+        holder = _stopped_holder(descriptor)
+        asleep = asleep + step if holder == found else 0.0
+        found = holder
+        if found is not None and asleep >= ttl:
+            found.ends_by(signal.SIGKILL, 1.0)
+        elif waited >= LONGEST * ttl:
+            raise TimeoutError(f"somebody holds {folder / LOCK} and does not let go of it")
 
 
-def _sign(descriptor: int) -> None:
-    """Say who holds the flock, and since when: each time is another."""
-    mine = me()
-    text = json.dumps([mine.pid, mine.start, mine.boot, mine.namespace, time.monotonic()])
-    os.pwrite(descriptor, text.encode().ljust(_SIGNATURE)[:_SIGNATURE], 0)
-
-
-def _end_if_stopped(signature: bytes) -> None:
-    """End who holds the flock, when it has been stopped in the middle of it."""
+def _stopped_holder(descriptor: int) -> Process | None:
+    """The process that holds the flock of this file and is stopped; None when it works, or can't be seen from here."""
+    mine = os.fstat(descriptor)
     try:
-        pid, start, boot, namespace, _ = json.loads(signature)
-        found = Holder("", str(boot), str(namespace), int(pid), int(start), "", "", 0)
-    except (ValueError, TypeError):
-        return  # it has not signed yet
-    process: Process | None = process_of(found)
-    if process is not None and process.stopped():
-        process.ends_by(signal.SIGKILL, 1.0)
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:  # such as `3: FLOCK  ADVISORY  WRITE 4711 fe:00:131090 0 EOF`
+        fields = line.split()
+        if fields[1] != "FLOCK" or not fields[5].endswith(f":{mine.st_ino}"):
+            continue
+        process = Process.of(int(fields[4]))
+        if process is not None and process.stopped() and _has_open(process.pid, mine):
+            return process
+    return None
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    """Whether a process has this very file open: the number alone may be a file's of another file system."""
+    try:
+        return any(os.path.samestat(entry.stat(), file) for entry in os.scandir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
 
 
 def _same(descriptor: int, file: Path) -> bool:

@@ -131,18 +131,21 @@ class Contender:
             self._cleared = record.token
             return None
         ahead = lease_rules.ahead(record, self._id, lives)
-        self._go_on_or_raise(record, life, ahead)
+        self._go_on_or_raise(record, lives, ahead)
         self._tell(record, life, ahead)
         time.sleep(self._timing.poll)
         return None
 
-    def _go_on_or_raise(self, record: Record, life: Life, ahead: tuple[Party, ...]) -> None:
+    def _go_on_or_raise(self, record: Record, lives: dict[str, Life], ahead: tuple[Party, ...]) -> None:
         waited = time.monotonic() - self._begun
         if waited < self._timeout:
             return
-        # Else a machine that is gone would be found anew, and never be healed, by runs that do not wait.
-        if life is Life.UNSEEN and not ahead and waited < self._timeout + 2 * record.ttl:
+        before = {lives[party.id] for party in (*ahead, *([record.owner] if record.owner else []))}
+        # Those who may be gone are looked at until that is known. Else what a machine has left that is gone, as holder
+        # or in the queue, would be found anew by each run that does not wait, and be in the way for ever.
+        if Life.UNSEEN in before and Life.WORKING not in before and waited < self._timeout + 2 * record.ttl:
             return
+        life = lives[record.owner.id] if record.owner else Life.WORKING
         raise lease_words.held(record, life, ahead, waits=self._timeout > 0)
 
     def _read(self) -> Record:

@@ -45,8 +45,6 @@ def move(store: Store, lease: Lease, target: Store, target_lease: Lease) -> None
     Raises `SwarmError` when there is another state in `target`, `LeaseLost`, `DiskFull`, `ReadOnly`. The leases' own
     files stay.
     """
-    if os.path.realpath(store.folder) == os.path.realpath(target.folder):
-        raise SwarmError(f"the state is in {target.folder} already", "Name another folder.")
     content = store.file.read_bytes()
     if not _free(target, content):
         raise SwarmError(
@@ -75,6 +73,12 @@ def move(store: Store, lease: Lease, target: Store, target_lease: Lease) -> None
             shutil.rmtree(folder, ignore_errors=not folder.exists())
         for file in store.folder.glob(f"{published.FILE}*"):
             file.unlink()
+
+
+def require_elsewhere(store: Store, target: Store) -> None:
+    """Raises `SwarmError` when both are the same place: call it before the leases are taken."""
+    if os.path.realpath(store.folder) == os.path.realpath(target.folder):
+        raise SwarmError(f"the state is in {target.folder} already", "Name another folder.")
 
 
 def _free(target: Store, content: bytes) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from swarmctl.errors import SwarmError
 from swarmctl.state import backups, files, published
 from swarmctl.state.checkpoint import SECRET, SIGNATURE, StateUnreadable, latest, salt
-from swarmctl.state.passphrase import Crypter
+from swarmctl.state.passphrase import Crypter, WrongPassphrase
 
 if TYPE_CHECKING:
     from swarmctl.state.keys import Keys
@@ -37,7 +37,7 @@ class Rotated:
     backups: int
     """How many backups were."""
     left: tuple[Path, ...] = ()
-    """Files that can't be read and may hold secrets under the old passphrase."""
+    """Files that can't be read, or not decrypted, and may hold secrets under the old passphrase."""
 
 
 def rotate(store: Store, lease: Lease, passphrase: str | None = None) -> Rotated:
@@ -71,7 +71,9 @@ def settle(store: Store) -> None:
     base = store.load()
     now = salt(base.checkpoint) if base else ""
     if len(store.keys.passphrases()) > 1 and now:
-        _settle(store, Crypter.of(_read(store.keys.passphrase(now)), now), {})
+        # Without the fitting one nothing is removed: the engine will say what is wrong, if it needs it at all.
+        with contextlib.suppress(WrongPassphrase):
+            _settle(store, Crypter.of(_read(store.keys.passphrase(now)), now), {})
 
 
 def _settle(store: Store, crypter: Crypter, known: Mapping[str, Crypter]) -> Rotated:
@@ -86,8 +88,12 @@ def _settle(store: Store, crypter: Crypter, known: Mapping[str, Crypter]) -> Rot
             continue
         its = salt(found.checkpoint)
         if its not in ("", crypter.salt):
-            if its not in crypters:
-                crypters[its] = Crypter.of(_read(store.keys.passphrase(its)), its)
+            try:
+                if its not in crypters:
+                    crypters[its] = Crypter.of(_read(store.keys.passphrase(its)), its)
+            except WrongPassphrase:
+                left.append(backup.file)
+                continue
             checkpoint, _ = encrypted(found.checkpoint, crypters[its], crypter)
             files.write(backup.file, published.encode(replace(found, checkpoint=checkpoint)))
             os.utime(backup.file, (backup.written, backup.written))
@@ -108,7 +114,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text().strip()
     except FileNotFoundError:
-        raise SwarmError(
+        raise WrongPassphrase(
             f"the passphrase of the state is not in {file}", "put it back there, as the only line of the file"
         ) from None
 

@@ -256,6 +256,31 @@ class Store(OldStore):
 
     # Inside.
 
+    def replace(self, lease: Lease, copy: Published, *, kept: bool = False) -> Published:
+        """Make a copy of the state the state again, as a new generation; what is there is kept, also if it can't be
+        read, unless it is `kept` already. Raises `LeaseLost`, `DiskFull`, `ReadOnly`, `StateTooNew`."""
+        try:
+            before, damaged = self.load(), False
+        except StateUnreadable:
+            before, damaged = None, True
+            if not kept:
+                self._keep_aside()
+        newest = next((backup.generation for backup in backups.found(self.backups)), 0)
+        # A damaged one was the generation after its backup.
+        last = before.generation if before else newest + damaged
+        plans = {plan.id: plan for plan in (*copy.plans, *(before.plans if before else ()))}
+        made = replace(
+            copy,
+            generation=last + 1,
+            token=lease.token,
+            writer=__version__,
+            # What was applied since was not undone in the world.
+            applied=copy.applied and replace(copy.applied, complete=False),
+            plans=tuple(plans.values()),
+        )
+        with files.told(self.folder):
+            return self._put(lease, made, over_damage=damaged)
+
     def _whole(self, lease: Lease, notes: list[str]) -> Published | None:
         try:
             return self.load()
@@ -264,17 +289,20 @@ class Store(OldStore):
             if good is None:
                 raise
             backup, found = good
-            kept = ""
-            if self.file.exists():
-                aside = self.file.with_name(f"{self.file.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-                files.write(aside, self.file.read_bytes())
-                kept = f" and kept in {aside}"
-            # The broken one was the generation after its backup.
-            made = replace(found, generation=backup.generation + 2, token=lease.token, writer=__version__)
-            made = replace(made, applied=made.applied and replace(made.applied, complete=False))
-            self._put(lease, made, over_damage=True)
+            aside = self._keep_aside()
+            made = self.replace(lease, found, kept=True)
+            kept = f" and kept in {aside}" if aside else ""
             notes.append(f"{error.message}{kept}; generation {backup.generation}, the last good one, is used instead")
             return made
+
+    def _keep_aside(self) -> Path | None:
+        """Copy a state that can't be read; None when there is none."""
+        if not self.file.exists():
+            return None
+        content = self.file.read_bytes()
+        aside = self.file.with_name(f"{self.file.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+        files.write(aside, content)
+        return aside
 
     def _take_over(self, lease: Lease, base: Published | None) -> Published | None:
         with migration.alone(self.folder):
@@ -304,7 +332,7 @@ class Store(OldStore):
     def _floor(self) -> int:
         """The greatest token that is known of from elsewhere than the lease, whose record may have been lost."""
         tokens = [int(path.stem) for path in self.runs_folder.glob("[0-9]*") if path.stem.isdecimal()]
-        with contextlib.suppress(StateUnreadable, published.StateTooNew):
+        with contextlib.suppress(StateUnreadable, published.StateTooNew, moving.StateMoved):
             tokens.append(found.token if (found := self.load()) else 0)
         return max(tokens, default=0)
 

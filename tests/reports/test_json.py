@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from swarmctl import cli, kinds
 from swarmctl.backends.base import Check
+from swarmctl.engine.outcome import Skipped
+from swarmctl.operations import state as state_operations
 from swarmctl.operations.doctor import Area
 from swarmctl.operations.graph import picture
 from swarmctl.operations.plan_show import Shown
@@ -21,11 +24,11 @@ from swarmctl.operations.validate import validate
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.model import Preconditions
 from swarmctl.plans.signing import with_local_key
-from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock
+from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock, state
 from swarmctl.reports.status_json import to_json as status_json
 from swarmctl.state.lease_admin import LeaseStatus, Queued, Released
 from swarmctl.state.lease_rules import Life
-from swarmctl.state.model import Holder
+from swarmctl.state.model import Holder, Published
 from tests.reports.plans import EVERYTHING, NOTHING
 from tests.reports.test_snapshots import Failure
 from tests.status.test_report import see, troubled
@@ -128,7 +131,8 @@ def test_drift() -> None:
 
 def runs() -> list[Run]:
     failure: Any = Failure("nodepool/control[1]", "control-1", "no space")
-    return [Run(NOTHING), Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3)]
+    skipped: Any = Skipped("mesh/backbone[control-1]", "control-1", "it needs nodepool/control[1], which failed")
+    return [Run(NOTHING), Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,))]
 
 
 def test_apply_and_destroy() -> None:
@@ -152,6 +156,16 @@ def test_lock() -> None:
     compare("swarmctl/lock/v1", *map(lock.to_json, (held, LeaseStatus(7), None)))
     done = (Released(holder, Life.GONE), Released(None, Life.UNSEEN))
     compare("swarmctl/released/v1", *map(lock.released_to_json, done))
+
+
+def test_state() -> None:
+    one = state_operations.Resource("a/b", "swarm:test:File", "n", {"x": 1}, {}, ("a/c",), protect=True, begun=True)
+    nothing = state_operations.Listed("lab", 0, "", False, 0)
+    compare("swarmctl/resources/v1", *map(state.to_json, (replace(nothing, resources=(one,)), nothing)))
+    compare("swarmctl/resource/v1", state.one_to_json("lab", one))
+    compare("swarmctl/backup/v1", state.backup_to_json(state_operations.BackedUp(Path("f"), 3, 4, Path("keys"))))
+    difference = state_operations.Difference(Path("f"), 3, 4, ("a",), ("b",), ("c",))
+    compare("swarmctl/restored/v1", state.restored_to_json(difference, Published("lab", 5, 1, "1", {})))
 
 
 def test_validate() -> None:
