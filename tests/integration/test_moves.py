@@ -119,3 +119,37 @@ def test_a_mesh_and_its_interface_get_other_names_in_one_run(lab: labs.Lab) -> N
     lab("apply", "--yes")
     assert lab.on("n1", "wg show interfaces; ls /etc/swarmctl/mesh").split() == ["wg0", "spine"]
     settled(lab, "n1", "n2")
+
+
+def test_a_count_pool_keeps_its_machines_and_their_names_when_moved_says_so(lab: labs.Lab) -> None:
+    lab.edit("stack.yaml", POOL, "lab: {count: 2}")
+    lab("apply", "--yes")
+    for node in ("w-0", "w-1"):
+        lab.on(node, "mkdir -p /srv; echo $$ >/srv/mine")
+    before = {node: alive(lab, node) for node in ("w-0", "w-1")}
+
+    lab.edit("stack.yaml", "metadata: {name: w}", "metadata: {name: gpu}")
+    moved = "\nspec: {moved: [{from: nodepool/w, to: nodepool/gpu}, {from: mesh/m2, to: mesh/spine}]}"
+    lab.edit("stack.yaml", "metadata: {name: moving}", f"metadata: {{name: moving}}{moved}")
+    lab.edit("stack.yaml", "{name: m2}", "{name: spine}")
+    lab.edit("stack.yaml", "mesh: m2", "mesh: spine")
+    plan = lab("plan", "--format", "json").json
+    text = lab("plan").out
+    lab("apply", "--yes")
+
+    assert {change["action"] for change in plan["changes"]} == {"update"}
+    assert "moved from nodepool/w[0]" in text
+    assert "moved from mesh/m2[w-0]" in text
+    assert "disrupts nothing" in text
+    assert {node: alive(lab, node) for node in before} == before
+    settled(lab, "w-0", "w-1")
+
+    lab.edit("stack.yaml", moved, "")
+    settled(lab, "w-0", "w-1")
+
+    pool = "apiVersion: swarmctl/v1alpha1\nkind: NodePool\nmetadata: {name: w}\n"
+    (lab.stack / "more.yaml").write_text(f"{pool}spec: {{cluster: core, region: eu, lab: {{count: 1}}}}\n")
+    refused = lab("plan", code=4)
+    assert "SW3209" in refused.out + refused.err
+    (lab.stack / "more.yaml").unlink()
+    assert {node: alive(lab, node) for node in before} == before

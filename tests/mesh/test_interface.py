@@ -114,6 +114,19 @@ def test_a_dead_process_is_started_again_without_touching_the_key() -> None:
     assert 'wg set "$interface" private-key "$key"' in hosts.host.scripts[-1]
 
 
+def test_the_key_goes_with_the_name_of_its_mesh_and_stays_the_same() -> None:
+    hosts = FakeHosts(present(alias="swarmctl:net"))
+    before = {**INPUTS, "keyPath": "/etc/swarmctl/mesh/net/private.key"}
+    assert [(change.path, change.replace) for change in INTERFACE.diff(before, INPUTS)] == [(("keyPath",), False)]
+    assert INTERFACE.impact(before, INPUTS) == Impact(), "the tunnels stay"
+    assert INTERFACE.update(hosts, before, INPUTS) == {"publicKey": "PUBLIC"}
+    moving, naming = hosts.host.scripts
+    assert 'mv "$before" "$folder"' in moving
+    assert "before=/etc/swarmctl/mesh/net/private.key\n" in moving
+    assert 'ip link set dev "$interface" alias swarmctl:backbone' in naming
+    assert "private-key" not in naming, "the kernel has it already"
+
+
 def test_a_hub_forwards_and_stops_when_it_is_none_any_more() -> None:
     hub = {**INPUTS, "forwarding": True}
     hosts = FakeHosts(present())

@@ -31,7 +31,6 @@ from swarmctl.kinds.base import (
 REPLACE = {
     "machine": "it goes away with its machine",
     "interface": "an interface that is up cannot be renamed",
-    "keyPath": "the key is made where it stays",
 }
 FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 DISRUPTIVE = {"listenPort", "state", "key", "addresses"}
@@ -52,6 +51,16 @@ if ! wg pubkey <"$key" >/dev/null 2>&1; then
 fi
 chmod 0600 "$key"
 """
+MOVE_KEY = """
+before=$(dirname "$before")
+folder=$(dirname "$key")
+if [ -e "$before" ]; then
+  rm -rf "$folder"
+  mv "$before" "$folder"
+  sync "$(dirname "$folder")"
+fi
+"""
+"""Into the folder of the mesh's new name, in one step; where it was done before, nothing is left to do."""
 PRINT_PUBLIC_KEY = 'wg pubkey <"$key"\n'
 WAIT = """
 tries=0
@@ -92,7 +101,12 @@ class InterfaceType:
         return self._converge(hosts, inputs, facts)
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Set what differs on the node, and nothing else; the key stays."""
+        """Set what differs on the node, and nothing else; the key stays the same, also where its file moves."""
+        if old["keyPath"] != new["keyPath"]:
+            try:
+                _run(hosts.open(new["host"]), f"before={quote(old['keyPath'])}\n{_head(new)}{MOVE_KEY}")
+            finally:
+                hosts.changed(new["host"])
         facts = hosts.facts(new["host"])
         if old.get("forwarding") is True and not new["forwarding"]:
             return self._converge(hosts, new, facts, stop_forwarding=True)
@@ -376,5 +390,5 @@ def _changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, 
         return f"marks its packets with {_text(old.get(name))}, which nobody declared, and stops that"
     if name == "routes":
         return f"routes of the mesh are put right: {', '.join(old.get(name) or ())}"
-    names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file"}
+    names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file", "keyPath": "key file"}
     return f"{names.get(name, name)} {_text(before)} → {_text(after)}"
