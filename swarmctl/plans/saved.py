@@ -77,7 +77,11 @@ def timestamp(moment: datetime) -> str:
 
 def moment(text: str) -> datetime:
     """`timestamp`'s way back. Raises ValueError for every other way to write a time."""
-    found = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    mistake = f"no time as plans have it: {text[:40]!r}"
+    try:
+        found = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(mistake) from error
     if timestamp(found) != text:
-        raise ValueError(f"not a time as plans have it: {text!r}")
+        raise ValueError(mistake)
     return found
