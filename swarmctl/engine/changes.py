@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from swarmctl.engine.events import REPLACING, Gathered, Op, State, Step
-from swarmctl.graph.model import Address, Graph, Machine, Ref
-from swarmctl.kinds.base import PropertyChange, ResourceType, Unknown, differences
+from swarmctl.engine.events import ADOPTED, REPLACING, Gathered, Op, State, Step
+from swarmctl.graph.model import Address, Graph, Machine, Ref, Timeouts
+from swarmctl.kinds.base import ChangeKind, PropertyChange, ResourceType, Unknown, differences
 from swarmctl.plans.model import Action, Change, DriftedProperty, HostEffect, PropertyDiff
+from swarmctl.plans.values import hidden, secret_at
 
 Json = Any
 _MISSING = object()
@@ -37,6 +38,8 @@ class Context:
     graph: Graph | None = None
     places: dict[str, Place] = field(default_factory=dict)
     """By node name; also of machines that have left the declarations."""
+    protects: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
+    """Whether it is protected, before and after, where that changes; by address."""
 
     def place(self, step: Step) -> Place:
         """From the graph; for what has left it from the inputs and what is known of the machine."""
@@ -102,11 +105,41 @@ def changes(gathered: Gathered, context: Context, only: Iterable[str] | None = N
     steps = sorted(gathered.steps.items(), key=lambda item: (order.get(item[0], -1), item[0]))
     drifted = {address for address, step in gathered.refreshed.items() if _drift(step, context)}
     wanted = None if only is None else set(only)
-    return tuple(
+    found = [
         _change(step, context, drifted=not drifted.isdisjoint({address, step.formerly}) and step.op is not Op.DELETE)
         for address, step in steps
         if wanted is None or address in wanted
+    ]
+    if alone := protected_alone(gathered, context):
+        found += [_protection(address, context) for address in alone]
+        found.sort(key=lambda change: (order.get(change.address, -1), change.address))
+    return tuple(found)
+
+
+def protected_alone(gathered: Gathered, context: Context) -> set[str]:
+    """Addresses of what needs nothing but that its protection is recorded."""
+    return gathered.kept & context.protects.keys()
+
+
+def _protection(address: str, context: Context) -> Change:
+    resource = context.graph.resources[Address.parse(address)] if context.graph else None
+    return Change(
+        address=address,
+        type=resource.type if resource else "",
+        action=Action.UPDATE,
+        node=resource.node if resource else "",
+        cluster=resource.cluster if resource else "",
+        pool=resource.pool if resource else "",
+        properties=_protect(address, context),
+        effects=(HostEffect("update", "nothing changes on the host"),),
     )
+
+
+def _protect(address: str, context: Context) -> tuple[PropertyDiff, ...]:
+    if address not in context.protects:
+        return ()
+    before, after = context.protects[address]
+    return (PropertyDiff("protect", "update", before, after),)
 
 
 def _change(step: Step, context: Context, *, drifted: bool) -> Change:
@@ -114,21 +147,42 @@ def _change(step: Step, context: Context, *, drifted: bool) -> Change:
     old = None if step.op is Op.CREATE or step.old is None else step.old.inputs
     new = None if step.op is Op.DELETE or step.new is None else step.new.inputs
     place = context.place(step)
+    action = Action.UPDATE if step.op is Op.SAME else action_of(step.op)
+    if step.op is Op.CREATE and step.new is not None and ADOPTED in step.new.outputs:
+        action, old = Action.ADOPT, step.new.outputs[ADOPTED]
     return Change(
         address=step.address,
         type=step.type,
-        action=Action.UPDATE if step.op is Op.SAME else action_of(step.op),
+        action=action,
         node=place.node,
         cluster=place.cluster,
         pool=place.pool,
-        properties=_properties(kind, old, new, _declared(step.address, context)),
+        properties=(
+            *_properties(kind, old, new, _declared(step.address, context)),
+            *(_protect(step.address, context) if old is not None and new is not None else ()),
+        ),
         effects=(
             *_moved(step),
             *(HostEffect(effect.action.value, effect.text) for effect in kind.effects(old, new)),
         ),
         impact=kind.impact(old, new).text,
         drifted=drifted,
+        timeout=_timeout(step, context),
     )
+
+
+_DEFAULT = Timeouts()
+
+
+def _timeout(step: Step, context: Context) -> int:
+    """Seconds that the step may take as it is declared; 0 when that is the default, or nothing declares it any more."""
+    resource = context.graph.resources.get(Address.parse(step.address)) if context.graph else None
+    action = Action.UPDATE if step.op is Op.SAME else action_of(step.op)
+    if resource is None or action is Action.DELETE:
+        return 0
+    name = "update" if action is Action.UPDATE else "create"
+    declared = getattr(resource.timeouts, name)
+    return 0 if declared == getattr(_DEFAULT, name) else round(declared)
 
 
 def _declared(address: str, context: Context) -> Mapping[str, Json]:
@@ -146,16 +200,17 @@ def _properties(
 ) -> tuple[PropertyDiff, ...]:
     found: Sequence[PropertyChange]
     found = differences(old or {}, new or {}) if old is None or new is None else kind.diff(old, new)
+    whole = {secret_at(change.path, old or {}, new or {}): change for change in reversed(found)}
     return tuple(
         PropertyDiff(
-            path=".".join(change.path),
-            action=change.kind.value,
-            before=shown(at(old or {}, change.path), None),
-            after=shown(at(new or {}, change.path), at(declared, change.path)),
+            path=".".join(path),
+            action=change.kind.value if path == change.path else ChangeKind.UPDATE.value,
+            before=hidden(shown(at(old or {}, path), None)),
+            after=hidden(shown(at(new or {}, path), at(declared, path))),
             replaces=change.replace,
             reason=change.reason,
         )
-        for change in found
+        for path, change in reversed(whole.items())
     )
 
 
@@ -169,10 +224,13 @@ def _drift(step: Step, context: Context) -> list[DriftedProperty]:
     if step.old is None or step.begun:  # what was never made to the end was never applied
         return []
     if step.new is None:
-        return [DriftedProperty(step.address, step.type, node, "", shown(step.old.inputs, None), None)]
+        return [DriftedProperty(step.address, step.type, node, "", hidden(shown(step.old.inputs, None)), None)]
+    if step.old is step.new:  # found as it is recorded
+        return []
     kind = context.resolve(step.type)
     recorded, actual = step.old, step.new
-    paths = [(change.path, recorded.inputs, actual.inputs) for change in kind.diff(actual.inputs, recorded.inputs)]
+    moved = [secret_at(it.path, recorded.inputs, actual.inputs) for it in kind.diff(actual.inputs, recorded.inputs)]
+    paths = [(path, recorded.inputs, actual.inputs) for path in dict.fromkeys(moved)]
     paths += [
         ((name,), recorded.outputs, actual.outputs)
         for name in kind.outputs()
@@ -184,8 +242,8 @@ def _drift(step: Step, context: Context) -> list[DriftedProperty]:
             step.type,
             node,
             ".".join(path),
-            expected=shown(at(before, path), None),
-            actual=shown(at(after, path), None),
+            expected=hidden(shown(at(before, path), None)),
+            actual=hidden(shown(at(after, path), None)),
         )
         for path, before, after in paths
     ]

@@ -6,10 +6,12 @@ This module knows Pulumi's words and nothing of ours beyond addresses; `changes`
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, unique
 from typing import Any
+
+import msgspec
 
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.state.checkpoint import PREFIX, address_of, plain
@@ -37,8 +39,12 @@ class Op(StrEnum):
         return cls.OTHER
 
 
+ADOPTED = "swarm:adopted"
+"""The output by which the provider tells in a preview that what would be created is there already: its inputs as they
+were read."""
 PREVIEW_FAILED = "Preview failed: "
 """What the engine puts before every error of a preview (sdk/go/common/diag, `GetPreviewFailedError`)."""
+_REMOVING = frozenset({Op.DELETE, Op.DELETE_REPLACED})
 REPLACING = frozenset({Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED})
 
 
@@ -51,12 +57,78 @@ class Moment(StrEnum):
     FAILED = "resOpFailedEvent"
 
 
+class RawState(msgspec.Struct):
+    """A resource in an event (`StepEventStateMetadata`); most are never decoded further than this."""
+
+    urn: str = ""
+    inputs: msgspec.Raw = msgspec.Raw(b"null")
+    outputs: msgspec.Raw = msgspec.Raw(b"null")
+    initErrors: list[str] | None = None
+
+
+class RawStep(msgspec.Struct):
+    """`StepEventMetadata`."""
+
+    op: str
+    urn: str
+    type: str
+    old: RawState | None = None
+    new: RawState | None = None
+
+
+class RawStepEvent(msgspec.Struct):
+    """One of the three that are about a resource."""
+
+    metadata: RawStep
+
+
+class RawDiagnostic(msgspec.Struct):
+    """`DiagnosticEvent`."""
+
+    message: str
+    severity: str
+    urn: str = ""
+
+
+class RawError(msgspec.Struct):
+    """`ErrorEvent`."""
+
+    error: str = ""
+
+
+class RawSummary(msgspec.Struct):
+    """`SummaryEvent`: that there is one is all that matters."""
+
+
+class EngineEvent(msgspec.Struct):
+    """`EngineEvent`: one of these is set; of all other events nothing is."""
+
+    diagnosticEvent: RawDiagnostic | None = None
+    errorEvent: RawError | None = None
+    summaryEvent: RawSummary | None = None
+    resourcePreEvent: RawStepEvent | None = None
+    resOutputsEvent: RawStepEvent | None = None
+    resOpFailedEvent: RawStepEvent | None = None
+
+
+_DECODER = msgspec.json.Decoder(EngineEvent)
+
+
+def decode(text: str) -> EngineEvent:
+    """One event of the engine. Raises `msgspec.DecodeError` when it is none."""
+    return _DECODER.decode(text)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A resource before or after a step; unknown values are `UNKNOWN`, secrets `{"secret": true}`."""
 
     inputs: Mapping[str, Json]
     outputs: Mapping[str, Json]
+
+
+SAME_STATE = State({}, {})
+"""In place of both states of what was read back and found as it is recorded: there is nothing to tell of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +141,7 @@ class Step:
     type: str
     old: State | None
     new: State | None
+    """Inputs and, in readings, outputs; of what begins and of what stays the same nothing but the place."""
     error: str = ""
     """Why, when it failed."""
     formerly: str = ""
@@ -120,27 +193,33 @@ class Gatherer:
         self.result = Gathered() if result is None else result
         self._on_step = on_step
         self._only_refreshes = only_refreshes
-        self._begun: dict[str, Step] = {}
+        self._begun: dict[str, RawStep] = {}
 
-    def receive(self, event: Mapping[str, Json]) -> None:
-        """One event, as decoded from JSON."""
-        if diagnostic := event.get("diagnosticEvent"):
-            self._diagnose(diagnostic)
-        elif error := event.get("errorEvent"):
-            self.result.complaints.append(str(error.get("error", "")).strip())
-        elif event.get("summaryEvent"):
+    def receive(self, event: EngineEvent) -> None:
+        """One event."""
+        if event.diagnosticEvent is not None:
+            self._diagnose(event.diagnosticEvent)
+        elif event.errorEvent is not None:
+            self.result.complaints.append(event.errorEvent.error.strip())
+        elif event.summaryEvent is not None:
             self._finish()
-        for step in self._steps(event):
-            self._keep(step)
-            self._on_step(step)
+        for moment, found in (
+            (Moment.BEGIN, event.resourcePreEvent),
+            (Moment.END, event.resOutputsEvent),
+            (Moment.FAILED, event.resOpFailedEvent),
+        ):
+            if found is not None and found.metadata.type.startswith(PREFIX):
+                step = self._step(moment, found.metadata)
+                self._keep(step, found.metadata)
+                self._on_step(step)
 
-    def _diagnose(self, diagnostic: Mapping[str, Json]) -> None:
-        if diagnostic["severity"] != "error":
+    def _diagnose(self, diagnostic: RawDiagnostic) -> None:
+        if diagnostic.severity != "error":
             return
-        message = diagnostic["message"].strip().removeprefix(PREVIEW_FAILED)
-        _LOG.debug("the engine: %s%s", message, f" ({diagnostic['urn']})" if diagnostic.get("urn") else "")
-        if diagnostic.get("urn"):
-            self.result.unplaced.setdefault(address_of(diagnostic["urn"]), []).append(message)
+        message = diagnostic.message.strip().removeprefix(PREVIEW_FAILED)
+        _LOG.debug("the engine: %s%s", message, f" ({diagnostic.urn})" if diagnostic.urn else "")
+        if diagnostic.urn:
+            self.result.unplaced.setdefault(address_of(diagnostic.urn), []).append(message)
         else:
             self.result.complaints.append(message)
 
@@ -149,67 +228,79 @@ class Gatherer:
         self.result.finished = True
         for address, messages in self.result.unplaced.items():
             begun = self._begun.get(address)
+            if address in self.result.failures:
+                continue
             if begun is None:  # the engine's own: the stack, the provider
                 self.result.complaints.extend(messages)
-            elif address not in self.result.failures:
-                self.result.failures[address] = replace(begun, moment=Moment.FAILED, error="\n".join(messages))
+            else:
+                self.result.failures[address] = replace(self._step(Moment.FAILED, begun), error="\n".join(messages))
         self.result.unplaced.clear()
 
-    def _steps(self, event: Mapping[str, Json]) -> Iterator[Step]:
-        for moment in Moment:
-            metadata = event.get(moment, {}).get("metadata")
-            if metadata is None or not metadata["type"].startswith(PREFIX):
-                continue
-            address = address_of(metadata["urn"])
-            op = Op.REFRESH if self._only_refreshes else Op(metadata["op"])
-            error = self._error(address, metadata) if moment is Moment.FAILED else ""
-            old, new = _state(metadata["old"]), _state(metadata["new"])
-            formerly = address_of((metadata["old"] or {}).get("urn") or metadata["urn"])
-            yield Step(
-                moment,
-                op,
-                address,
-                metadata["type"],
-                old,
-                new,
-                error,
-                formerly=formerly if formerly != address else "",
-                begun=bool((metadata["old"] or {}).get("initErrors")),
-            )
-
-    def _error(self, address: str, metadata: Mapping[str, Json]) -> str:
-        """The reasons that the provider gave, else what the engine said about the resource."""
-        reasons = (
-            (metadata["new"] or {}).get("initErrors")
-            or self.result.unplaced.get(address)
-            or ["the engine gave no reason"]
+    def _step(self, moment: Moment, raw: RawStep) -> Step:
+        address = address_of(raw.urn)
+        op = Op.REFRESH if self._only_refreshes else Op(raw.op)
+        formerly = address_of((raw.old and raw.old.urn) or raw.urn)
+        old, new = _states(moment, op, raw)
+        return Step(
+            moment,
+            op,
+            address,
+            raw.type,
+            old,
+            new,
+            self._error(address, raw) if moment is Moment.FAILED else "",
+            formerly=formerly if formerly != address else "",
+            begun=bool(raw.old and raw.old.initErrors),
         )
+
+    def _error(self, address: str, raw: RawStep) -> str:
+        """The reasons that the provider gave, else what the engine said about the resource."""
+        reasons = (raw.new and raw.new.initErrors) or self.result.unplaced.get(address) or ["the engine gave no reason"]
         return "\n".join(reasons)
 
-    def _keep(self, step: Step) -> None:
+    def _keep(self, step: Step, raw: RawStep) -> None:
         result = self.result
         if step.moment is Moment.BEGIN:
-            self._begun[step.address] = step
+            self._begun[step.address] = raw
+            return
+        self._begun.pop(step.address, None)
         if step.moment is Moment.FAILED:
             result.failures[step.address] = step
         elif step.op is Op.REFRESH:
-            if step.moment is Moment.END:
-                result.refreshed[step.address] = step
+            result.refreshed[step.address] = step
         elif step.op is Op.SAME and not step.formerly:
-            if step.moment is Moment.END:
-                result.kept.add(step.address)
+            result.kept.add(step.address)
         elif step.op is not Op.OTHER:
             known = result.steps.get(step.address)
             # Of a replacement, removing the old one says nothing about the new one.
             if known is None or step.op is not Op.DELETE_REPLACED:
                 result.steps[step.address] = step
-            if step.moment is Moment.END and step.op not in (Op.DELETE_REPLACED, Op.REPLACE):
+            if step.op not in (Op.DELETE_REPLACED, Op.REPLACE):
                 result.done.add(step.address)
 
 
-def _state(metadata: Mapping[str, Json] | None) -> State | None:
-    if metadata is None:
-        return None
-    return State(
-        plain(metadata.get("inputs") or {}, unknown=UNKNOWN), plain(metadata.get("outputs") or {}, unknown=UNKNOWN)
-    )
+def _states(moment: Moment, op: Op, raw: RawStep) -> tuple[State | None, State | None]:
+    """What is worth keeping of both sides: most of what an event holds is never asked for."""
+    old, new = raw.old, raw.new
+    if moment is Moment.BEGIN:
+        return (_state(old) if op in _REMOVING else None), None
+    if op is Op.REFRESH and moment is Moment.END:
+        if old is not None and new is not None and _alike(old.inputs, new.inputs) and _alike(old.outputs, new.outputs):
+            return SAME_STATE, SAME_STATE
+        return _state(old, outputs=True), _state(new, outputs=True)
+    if op is Op.SAME and old is not None and new is not None and old.urn in ("", new.urn):
+        return SAME_STATE, SAME_STATE
+    return _state(old), _state(new, outputs=new is not None and ADOPTED.encode() in bytes(new.outputs))
+
+
+def _alike(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    return bytes(one) == bytes(other)
+
+
+def _state(raw: RawState | None, *, outputs: bool = False) -> State | None:
+    return None if raw is None else State(_plain(raw.inputs), _plain(raw.outputs) if outputs else {})
+
+
+def _plain(raw: msgspec.Raw) -> Mapping[str, Json]:
+    found: Mapping[str, Json] = plain(msgspec.json.decode(raw) or {}, unknown=UNKNOWN)
+    return found

@@ -1,8 +1,9 @@
-"""The engine as a process: started apart from the terminal, stopped with care, bound to the lock and to us."""
+"""The engine as a process: started apart from the terminal, stopped with care, bound to us."""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -17,6 +18,10 @@ from swarmctl.kinds.secrets import hand_over
 
 LINGER = 5.0
 """Seconds that an interrupted engine gets to end after its last event."""
+GONE = 10.0
+"""Seconds that the provider of an engine that has ended gets to be gone: it is killed with it."""
+TICK = 0.25
+"""Seconds between two looks at whether the engine must be ended."""
 TAIL = 20
 """Lines of the engine's complaints that are kept for an error that it did not tell by an event."""
 
@@ -30,19 +35,24 @@ class EngineProcess:
         provider: Sequence[str],
         environment: Mapping[str, str],
         folder: Path,
-        lock: int,
         done: Callable[[], bool] = lambda: False,
+        overdue: Callable[[], str] = lambda: "",
         secrets: Mapping[str, str] | None = None,
     ) -> None:
-        """`engine` and `provider` are command lines beginning with a path; `lock` is the file descriptor of the
-        store's lock, held on by both of them, -1 for none; `done` tells whether its last event has come; `secrets` (see
-        `kinds.secrets.Secrets.values`) are for the provider."""
+        """`engine` and `provider` are command lines beginning with a path; `done` tells whether its last event has
+        come, `overdue` why it must be ended at once, if so; `secrets` (see `kinds.secrets.Secrets.values`) are for the
+        provider."""
         self._done = done
+        self._overdue = overdue
+        self.ended_because = ""
+        """Why it was ended, when it was `overdue`."""
         # Not a pipe: with us gone the next line that the engine prints would kill it before it has saved the state.
         self._output: IO[bytes] = tempfile.TemporaryFile()
         self._interrupted = 0
         handed = hand_over(secrets) if secrets else -1
         told = {launch.SECRETS_VARIABLE: str(handed)} if secrets else {}
+        # Held open by all that this run starts, and by nobody else: when its other end is closed, all of them are gone.
+        self._alive, theirs = os.pipe()
         self._process = subprocess.Popen(
             launch.command(os.getpid(), list(provider), list(engine)),
             stdin=subprocess.DEVNULL,
@@ -51,12 +61,14 @@ class EngineProcess:
             stderr=self._output,
             env={name: value for name, value in environment.items() if name != launch.SECRETS_VARIABLE} | told,
             cwd=folder,
-            pass_fds=tuple(descriptor for descriptor in (lock, handed) if descriptor >= 0),
+            pass_fds=(theirs, handed) if secrets else (theirs,),
             # Ctrl-C goes to the terminal's whole foreground group; the engine hears of it from us alone.
             start_new_session=True,
         )
+        os.close(theirs)
         if secrets:
             os.close(handed)
+        threading.Thread(target=self._watch, daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -77,6 +89,13 @@ class EngineProcess:
             self.interrupt()
             raise
 
+    def gone(self) -> bool:
+        """Whether its provider is gone, too, so that nothing of this run changes anything any more; waits for it.
+        Call it once, when the engine has ended."""
+        ready, _, _ = select.select([self._alive], [], [], GONE)
+        os.close(self._alive)
+        return bool(ready)
+
     def interrupt(self) -> None:
         """First call: finish what is begun, save, end. Second: end at once, and all of its children with it."""
         self._interrupted += 1
@@ -86,7 +105,18 @@ class EngineProcess:
             self._process.send_signal(signal.SIGINT)
             threading.Thread(target=self._end_when_done, daemon=True).start()
         else:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill()
+
+    def _kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _watch(self) -> None:
+        while self._process.poll() is None:
+            if reason := self._overdue():
+                self.ended_because = reason
+                self._kill()
+                return
+            time.sleep(TICK)
 
     def _end_when_done(self) -> None:
         """End an engine that has done everything and does not end.
@@ -99,7 +129,7 @@ class EngineProcess:
             if done_since is None and self._done():
                 done_since = time.monotonic()
             if done_since is not None and time.monotonic() - done_since > LINGER:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                self._kill()
                 return
             time.sleep(0.1)
 

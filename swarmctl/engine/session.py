@@ -1,78 +1,78 @@
 """The engine at work on one stack: preview, update, destroy, drift. Everything the rest of swarmctl sees of Pulumi.
 
-What changes things runs on the store itself, with its lock held; what only looks runs on a copy of it and changes
-nothing. Before either, what a killed run has left is put right. Whatever the engine has to say comes as events.
+The engine never sees the state that others see. What changes things works on a private copy in the folder of its run,
+beside the journal; what came of it is published when the engine has ended. What only looks works on a scratch copy.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
+import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import swarmctl.engine
+from swarmctl import engine as room
 from swarmctl import kinds
-from swarmctl.engine import changes, program, workspace
-from swarmctl.engine.events import Gathered, Gatherer, Moment, Op, Step
-from swarmctl.engine.host import serving
-from swarmctl.engine.process import EngineProcess
-from swarmctl.errors import SwarmError, WorldUnreadable
-from swarmctl.graph.model import Address, Graph
+from swarmctl.engine import changes, header, program, protection, publication, verdict, workspace
+from swarmctl.engine.events import Gathered
+from swarmctl.engine.outcome import EngineFailed, Failure, Outcome, Protected, Skipped
+from swarmctl.engine.progress import Progress
+from swarmctl.engine.runner import Ended, Order, Runner
+from swarmctl.engine.watchdog import Watchdog
+from swarmctl.graph.canonical import digest
+from swarmctl.graph.model import Address, Graph, Timeouts
 from swarmctl.graph.moves import moves
+from swarmctl.graph.rollout import Gate
 from swarmctl.kinds.base import ResourceType
-from swarmctl.plans.events import Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
-from swarmctl.plans.model import Action, Change, Plan
-from swarmctl.state.checkpoint import address_of, latest
-from swarmctl.state.safekeeping import DiskFull
+from swarmctl.plans.events import Event, Note
+from swarmctl.plans.model import Plan
+from swarmctl.state.files import DiskFull, told
 from swarmctl.state.store import Store
 
 if TYPE_CHECKING:
     from swarmctl.engine.install import Engine
+    from swarmctl.state.lease import Lease
 
-PARALLEL = 16
-"""Resources that the engine reads or changes at the same time; what takes long there is waiting for hosts."""
+__all__ = ["EngineFailed", "Failure", "Outcome", "Protected", "Session", "Skipped"]
 
-
-_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
-"""How the engine, which has it from the operating system, tells that it could not save."""
-
+Json = Any
 DISK_SECONDS = 1.0
 """Between two looks at how much room the state has."""
-
-HOSTS_VARIABLE = "SWARMCTL_HOSTS"
-"""Tells the provider which hosts the run will ask for; provider/__main__.py imports nothing before it has read it."""
-
-
-class EngineFailed(SwarmError):
-    """The engine itself could not do its work; `details` has what it said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One resource that could not be changed."""
-
-    address: str
-    node: str
-    error: str
+LOST_TICK = 0.2
+"""Seconds between two looks at whether the lease is still ours."""
+LOST_PATIENCE = 5.0
+"""Seconds that the engine of a run that has lost its lease gets to end."""
+READ_PATIENCE = 10.0
+"""Seconds that what was read of the world may take to reach the program; the engine has told it by then."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an update or a destroy did."""
+class _Work:
+    """What one run is about."""
 
-    changes: tuple[Change, ...]
-    failures: tuple[Failure, ...]
-    interrupted: bool
-    same: int
+    graph: Graph | None
+    recorded: Mapping[str, program.Record]
+    moved: Mapping[Address, str]
+    held: frozenset[str]
+    context: changes.Context
+
+    def timeouts(self, address: str) -> Timeouts:
+        """How long steps on a resource may take; what has left the declarations goes by what is recorded."""
+        declared = self.graph.resources.get(Address.parse(address)) if self.graph else None
+        if declared is not None:
+            return declared.timeouts
+        return self.recorded[address].timeouts if address in self.recorded else program.DEFAULT_TIMEOUTS
+
+    @property
+    def wanted(self) -> set[str]:
+        """What shall be there afterwards; what is held stays."""
+        declared = set() if self.graph is None else {str(address) for address in self.graph.resources}
+        return (declared - self.held) | (self.held & self.recorded.keys())
 
 
 class Session:
@@ -90,307 +90,281 @@ class Session:
     ) -> None:
         """`provider` starts the provider process (default: `engine.provider_command`), `resolve` finds the resource
         types that it knows; `secrets` (`kinds.secrets.Secrets.values`) are for the provider alone."""
-        self._secrets = secrets
         self._store = store
         self._engine = engine
         self._emit = emit
         self._resolve = resolve
-        self._provider = provider or swarmctl.engine.provider_command
         self._home = workspace.engine_home(engine.version)
-        self._process: EngineProcess | None = None
-        self._guard = threading.RLock()
-        self._interruptions = 0
+        self._runner = Runner(engine, self._home, emit, tuple(provider) or room.provider_command, secrets)
 
-    def preview(self, graph: Graph, *, refresh: bool = True) -> Plan:
-        """What an update would do, and what has drifted. Takes no lock and writes nothing.
+    def preview(self, graph: Graph, *, refresh: bool = True, held: Collection[str] = frozenset()) -> Plan:
+        """What an update would do, and what has drifted. Takes no lease and writes nothing.
 
-        Raises `WorldUnreadable` when something could not be read back, `EngineFailed`, `StateUnreadable`.
+        `held`: addresses that it would not touch. Raises `Protected`, `WorldUnreadable` when something could not be
+        read back, `EngineFailed`, `StateUnreadable`.
         """
-        context = self._context(graph)
-        with self._scratch() as space:
-            arguments = ["preview", *(["--refresh"] if refresh else [])]
-            gathered = self._run(space, arguments, context, "comparing", len(graph.resources))
+        checkpoint = self._current()
+        work = self._work(graph, checkpoint, held)
+        gathered = Gathered()
+        task = self._task(work, gathered, refresh=refresh)
+        task.protects = False
+        arguments = ["preview", *(["--refresh"] if refresh else [])]
+        self._look(checkpoint, work, gathered, arguments, "comparing", len(graph.resources), task)
+        found = changes.changes(gathered, work.context)
+        protection.refuse_changes(found, graph, work.recorded)
         return Plan(
             stack=graph.stack,
-            changes=changes.changes(gathered, context),
-            same=gathered.same,
-            drift=changes.drift(gathered, context),
+            changes=found,
+            same=gathered.same - len(changes.protected_alone(gathered, work.context)),
+            drift=changes.drift(gathered, work.context),
             notes=changes.notes(gathered),
+            world_read=refresh,
         )
 
     def drift(self) -> Plan:
-        """What has drifted from what is recorded. Takes no lock and writes nothing. Raises as `preview`."""
-        context = self._context(None)
-        with self._scratch() as space:
-            gathered = self._run(space, ["refresh", "--preview-only"], context, "reading the world", 0)
-        found = changes.drift(gathered, context)
+        """What has drifted from what is recorded. Takes no lease and writes nothing. Raises as `preview`."""
+        checkpoint = self._current()
+        work = self._work(None, checkpoint, ())
+        gathered = Gathered()
+        self._look(checkpoint, work, gathered, ["refresh", "--preview-only"], "reading the world", 0, None)
+        found = changes.drift(gathered, work.context)
         whole = sum(not step.begun for step in gathered.refreshed.values())
         same = whole - len({drifted.address for drifted in found})
         return Plan(self._store.identity, (), same, drift=found, notes=changes.notes(gathered))
 
-    def update(self, graph: Graph) -> Outcome:
-        """Make it so; what does not depend on a failure goes on. Failures of resources are in the outcome.
+    def update(
+        self,
+        graph: Graph,
+        lease: Lease,
+        *,
+        held: Collection[str] = frozenset(),
+        plan_id: str = "",
+        changing: Collection[str] | None = None,
+    ) -> Outcome:
+        """Make it so; what does not depend on a failure goes on, as far as rollouts let it.
 
-        Raises `LockHeld`, `WorldUnreadable` when something could not be read back (then nothing was changed),
-        `EngineFailed`, `StateUnreadable`.
+        `held`: addresses that this run must not touch, declared or recorded; `plan_id`: of the saved plan that this
+        carries out; `changing`: addresses that the preview said will change (None: any may), for rollouts.
+
+        Raises `Protected`, `WorldUnreadable` when something could not be read back (then nothing was changed),
+        `LeaseLost`, `DiskFull`, `EngineFailed`, `StateUnreadable`. Failures of resources are in the outcome.
         """
-        return self._change(["up", "--skip-preview", "--yes", "--refresh", "--continue-on-error"], graph)
+        only = None if changing is None else {Address.parse(address) for address in changing}
+        gate = Gate(graph, only) if graph.rollouts else None
+        return self._change("up", graph, lease, held, plan_id, gate)
 
-    def destroy(self) -> Outcome:
+    def destroy(self, lease: Lease) -> Outcome:
         """Remove everything that is recorded. See `update`."""
-        return self._change(["destroy", "--skip-preview", "--yes", "--refresh", "--continue-on-error"], None)
+        return self._change("destroy", None, lease, (), "", None)
 
     def interrupt(self) -> None:
         """First call: finish the steps in flight, save, end. Second: end at once."""
-        with self._guard:
-            self._interruptions += 1
-            if self._process is not None:
-                self._process.interrupt()
+        self._runner.interrupt()
 
-    def _change(self, arguments: Sequence[str], graph: Graph | None) -> Outcome:
-        with self._store.lock():
-            for note in self._store.repair():
-                self._emit(Note(note, warning=True))
-            self._store.require_room()
-            context = self._context(graph)
-            space = workspace.lasting(self._store, self._home)
-            total = len(graph.resources) if graph else len(self._store.snapshot().resources)
-            failed: list[program.Failed] = []
-            gathered = Gathered()
-            before = self._store.read() or {}
-            try:
-                with self._store.safe(), self._watching_disk():
-                    self._run(
-                        space,
-                        arguments,
-                        context,
-                        "changing" if graph else "removing",
-                        total,
-                        failed.append,
-                        gathered,
-                    )
-            finally:
-                self._mend(before, failed, gathered, graph)
-                # Full copies of the state, one per run; the checkpoint and the one before it are kept.
-                shutil.rmtree(self._store.root / ".pulumi" / "history", ignore_errors=True)
-            complete = self._complete(gathered, graph)
-        failures = tuple(
-            Failure(step.address, context.place(step).node, step.error) for step in gathered.failures.values()
+    def _current(self) -> dict[str, Json] | None:
+        found = self._store.current()
+        return found.checkpoint if found else None
+
+    def _work(self, graph: Graph | None, checkpoint: Mapping[str, Json] | None, held: Collection[str]) -> _Work:
+        recorded = header.records(checkpoint)
+        moved = {} if graph is None else _moves(graph, recorded)
+        inputs = {address: record.inputs for address, record in recorded.items()}
+        protects = {} if graph is None else protection.changed(graph, recorded, moved)
+        context = changes.Context(self._resolve, graph, changes.places(graph, inputs), protects)
+        return _Work(graph, recorded, moved, frozenset(held), context)
+
+    def _task(self, work: _Work, gathered: Gathered, *, refresh: bool) -> program.Task:
+        if work.graph is None:
+            raise ValueError("a program needs a graph")
+        return program.Task(
+            work.graph,
+            work.recorded,
+            work.moved,
+            frozenset(map(Address.parse, work.held)),
+            present=_present(gathered) if refresh else program.always,
         )
-        finished = gathered.done - gathered.failures.keys()
-        interrupted = self._interruptions > 0 and not complete
-        return Outcome(changes.changes(gathered, context, finished), failures, interrupted, gathered.same)
+
+    def _look(
+        self,
+        checkpoint: Mapping[str, Json] | None,
+        work: _Work,
+        gathered: Gathered,
+        arguments: Sequence[str],
+        title: str,
+        total: int,
+        task: program.Task | None,
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="swarmctl-") as folder:
+            space = workspace.scratch(self._store, Path(folder), checkpoint, self._home)
+            order = self._order(work, arguments, title, total, task, changing=False)
+            ended = self._runner.run(space, order, gathered)
+        if not self._runner.interruptions:
+            verdict.judge(ended, work.context, self._store.folder, changing=False)
+
+    def _order(
+        self,
+        work: _Work,
+        arguments: Sequence[str],
+        title: str,
+        total: int,
+        task: program.Task | None,
+        *,
+        changing: bool,
+    ) -> Order:
+        async def run(monitor: str, _dry: bool) -> bool:
+            return task is None or await program.run(task, monitor)
+
+        return Order(
+            arguments,
+            title,
+            total,
+            run,
+            Progress(self._emit, work.context).on_step,
+            Watchdog(work.timeouts, changing=changing),
+            [record.inputs["host"] for record in work.recorded.values() if "host" in record.inputs],
+        )
+
+    def _change(
+        self,
+        command: str,
+        graph: Graph | None,
+        lease: Lease,
+        held: Collection[str],
+        plan_id: str,
+        gate: program.Gate | None,
+    ) -> Outcome:
+        for note in self._store.recover(lease):
+            self._emit(Note(note, warning=True))
+        before = self._store.load()
+        work = self._work(graph, before.checkpoint if before else None, held)
+        protection.refuse_leaving(graph, work.recorded, {*work.held, *work.moved.values()})
+        gathered = Gathered()
+        task = None if graph is None else self._task(work, gathered, refresh=True)
+        if task is not None:
+            task.gate = gate
+        run = self._store.begin(
+            lease,
+            operation="destroy" if graph is None else "update",
+            graph="" if graph is None else digest(graph),
+            plan=plan_id,
+            resources={} if graph is None else header.resources(graph, work.moved),
+        )
+        with told(self._store.folder):
+            space = workspace.of_run(self._store, run, before.checkpoint if before else None, self._home)
+        base = publication.base(before, run, space)
+        title, total = ("removing", len(work.recorded)) if graph is None else ("changing", len(graph.resources))
+        arguments = [command, "--skip-preview", "--yes", "--refresh", "--continue-on-error"]
+        order = self._order(work, arguments, title, total, task, changing=True)
+        with self._watching_disk(), self._bound_to(lease):
+            ended = self._runner.run(space, order, gathered)
+        skipped = {} if task is None else {str(address): why for address, why in task.skipped.items()}
+        return self._finish(lease, base, ended, work, skipped)
+
+    def _finish(
+        self, lease: Lease, base: publication.Base, ended: Ended, work: _Work, skipped: Mapping[str, str]
+    ) -> Outcome:
+        """Publish what was done, then say what it was."""
+        gathered = ended.gathered
+        settled = gathered.settled - work.held - skipped.keys()
+        lease.check()
+        with told(self._store.folder):
+            document = publication.result(base, ended, work.wanted, work.recorded.keys() - settled)
+            if document is None or verdict.unread(gathered):
+                self._store.finish(base.run)
+            else:
+                done = work.wanted - work.held <= settled and _addresses(document) == work.wanted
+                complete = done and not gathered.failures and not work.held
+                publication.publish(self._store, lease, base, document, complete=complete, engine=self._engine.version)
+        interrupted = self._runner.interruptions > 0 and (document is None or not done)
+        if not self._runner.interruptions:
+            verdict.judge(ended, work.context, self._store.folder, changing=True)
+        return _outcome(gathered, work.context, skipped, interrupted=interrupted)
 
     @contextmanager
     def _watching_disk(self) -> Iterator[None]:
-        """Say it once when the disk fills up: the engine tries to save again and again, in silence and for minutes."""
-        over = threading.Event()
+        """Say it once when the disk fills up: the journal can't be written then, and nothing more is begun."""
 
-        def watch() -> None:
-            while not over.wait(DISK_SECONDS):
-                try:
-                    self._store.require_room(0)
-                except DiskFull as error:
-                    hint = "make room on it and the run goes on; Ctrl-C stops it"
-                    return self._emit(Note(f"{error.message}; {hint}", warning=True))
+        def full() -> bool:
+            try:
+                self._store.require_room(0)
+            except DiskFull as error:
+                hint = "make room on it and the run goes on; Ctrl-C stops it"
+                self._emit(Note(f"{error.message}; {hint}", warning=True))
+                return True
+            return False
 
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with _repeating(full, DISK_SECONDS):
             yield
-        finally:
-            over.set()
-            watcher.join()
-
-    def _complete(self, gathered: Gathered, graph: Graph | None) -> bool:
-        """Whether all is done that was asked for; a stop that came with the last step has then stopped nothing."""
-        wanted = set() if graph is None else {str(address) for address in graph.resources}
-        return wanted <= gathered.settled and self._store.snapshot().resources.keys() == wanted
-
-    def _mend(
-        self, before: Mapping[str, Any], failed: Sequence[program.Failed], gathered: Gathered, graph: Graph | None
-    ) -> None:
-        """Put right in the record what the engine leaves wrong there when not all was done."""
-        if self._store.damage():  # what is read then is our copy from before the run; the next run puts it right
-            return
-        try:
-            self._store.remove_engine_locks()
-            if graph is not None:
-                wanted = {str(address) for address in graph.resources}
-                self._store.put_back(before, wanted, _addresses(before) - gathered.settled)
-            self._adopt(failed)
-        except OSError as error:
-            self._emit(Note(f"the record of this run could not be finished: {error.strerror or error}", warning=True))
-
-    def _adopt(self, failed: Sequence[program.Failed]) -> None:
-        """Record what the engine has forgotten: a creation in which the provider died may have made something."""
-        known = self._store.snapshot().resources
-        forgotten = [
-            {
-                "urn": it.urn,
-                "type": it.type,
-                "inputs": it.inputs,
-                "parent": it.stack,
-                "dependencies": list(it.dependencies),
-            }
-            for it in failed
-            if address_of(it.urn) not in known and it.formerly not in known
-        ]
-        if forgotten:
-            self._store.adopt(forgotten)
-
-    def _context(self, graph: Graph | None) -> changes.Context:
-        recorded = {address: found.inputs for address, found in self._store.snapshot().resources.items()}
-        return changes.Context(self._resolve, graph, changes.places(graph, recorded))
 
     @contextmanager
-    def _scratch(self) -> Iterator[workspace.Workspace]:
-        with tempfile.TemporaryDirectory(prefix="swarmctl-") as folder:
-            yield workspace.scratch(self._store, Path(folder), self._home)
+    def _bound_to(self, lease: Lease) -> Iterator[None]:
+        """For the block: a run that has lost its lease is stopped, and ended when it does not stop."""
+        since: list[float] = []
 
-    def _run(
-        self,
-        space: workspace.Workspace,
-        arguments: Sequence[str],
-        context: changes.Context,
-        title: str,
-        total: int,
-        on_failed: Callable[[program.Failed], None] = lambda failed: None,
-        gathered: Gathered | None = None,
-    ) -> Gathered:
-        """One run of the engine; what it told is in `gathered`, where one is given, also when this raises."""
-        gatherer = Gatherer(_Progress(self._emit, context).on_step, gathered, only_refreshes=arguments[0] == "refresh")
-        graph = context.graph
-        moved = {} if graph is None else self._moves(graph)
-        started = time.monotonic()
-        self._emit(PhaseStarted(title, total))
-        with serving(
-            lambda monitor, _dry: graph is None or program.run(graph, monitor, on_failed, moved), gatherer.receive
-        ) as address:
-            command = self._command(space, arguments, address)
-            status, output = self._spawn(space, command, lambda: gatherer.result.finished)
-        self._emit(PhaseEnded(title, time.monotonic() - started))
-        workspace.remove_logs(space)
-        self._judge(gatherer.result, context, status, output, changing=arguments[0] in ("up", "destroy"))
-        return gatherer.result
+        def lost() -> bool:
+            if lease.lost.is_set() and not since:
+                since.append(time.monotonic())
+                self._runner.interrupt()
+            if since and time.monotonic() - since[0] > LOST_PATIENCE:
+                self._runner.interrupt()
+                return True
+            return False
 
-    def _moves(self, graph: Graph) -> dict[Address, str]:
-        recorded = self._store.snapshot().resources
-        return moves(graph, {name: (it.type, str(it.inputs.get("node") or "")) for name, it in recorded.items()})
-
-    def _command(self, space: workspace.Workspace, arguments: Sequence[str], address: str) -> list[str]:
-        flags: Mapping[str, Any] = {
-            "--stack": space.stack,
-            "--client": address,
-            "--exec-kind": "auto.inline",
-            "--event-log": f"tcp://{address}",
-            "--parallel": PARALLEL,
-            "--color": "never",
-        }
-        switches = ["--non-interactive", "--suppress-progress", "--suppress-outputs", "--skip-plugin-pre-install"]
-        return [*arguments, *switches, *(f"{name}={value}" for name, value in flags.items())]
-
-    def _spawn(
-        self, space: workspace.Workspace, command: Sequence[str], done: Callable[[], bool]
-    ) -> tuple[int, list[str]]:
-        hosts = self._hosts(space)
-        environment = space.environment(os.environ) | {HOSTS_VARIABLE: str(hosts)}
-        with self._guard:
-            if self._interruptions:
-                return 0, []
-            engine = [str(self._engine.path), *command]
-            lock = self._store.lock_descriptor
-            process = EngineProcess(engine, self._provider, environment, space.project, lock, done, self._secrets)
-            self._process = process
-            if self._interruptions:  # asked for by a signal while it was being started
-                process.interrupt()
-        try:
-            return process.wait(), process.output()
-        finally:
-            hosts.unlink(missing_ok=True)
-            with self._guard:
-                self._process = None
-
-    def _hosts(self, space: workspace.Workspace) -> Path:
-        """A file with the hosts of everything that is recorded: the provider reads them while the engine starts."""
-        hosts = [found.inputs["host"] for found in self._store.snapshot().resources.values() if "host" in found.inputs]
-        unique = {json.dumps(host, sort_keys=True) for host in hosts}
-        file = space.project / "hosts.json"
-        file.write_text(f"[{','.join(sorted(unique))}]", "utf-8")
-        return file
-
-    def _judge(
-        self, gathered: Gathered, context: changes.Context, status: int, output: Sequence[str], *, changing: bool
-    ) -> None:
-        """Raise for what is not a matter of single resources."""
-        if self._interruptions:
-            return
-        failed = list(gathered.failures.values())
-        unread = [step for step in failed if step.op is Op.REFRESH]
-        if unread:
-            raise WorldUnreadable(
-                f"{_count(unread)} could not be read back; nothing was changed", details=_told(unread, context)
-            )
-        if changing and (self._store.damage() or any(_FULL.search(line) for line in [*gathered.complaints, *output])):
-            raise DiskFull.at(self._store.folder)
-        if status == 0 or (gathered.finished and failed and changing):
-            return
-        if failed and not changing:
-            raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))
-        raise EngineFailed(
-            f"the Pulumi engine {'ended' if status > 0 else 'was killed'} (status {status}) before it was done",
-            "What was done is recorded; run the same command again." if changing else "",
-            details=[*_told(failed, context), *_lines([*gathered.complaints, *_left(gathered)] or output)],
-        )
+        with _repeating(lost, LOST_TICK):
+            yield
 
 
-def _count(steps: Sequence[Step]) -> str:
-    return f"{len(steps)} resource{'s' if len(steps) > 1 else ''}"
+@contextmanager
+def _repeating(look: Callable[[], bool], seconds: float) -> Iterator[None]:
+    """For the block, call `look` again and again in the background until it says that this is enough."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(seconds):
+            if look():
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
-def _addresses(document: Mapping[str, Any]) -> set[str]:
-    return {address_of(it["urn"]) for it in latest(document).get("resources") or ()} if document else set()
+def _present(gathered: Gathered) -> Callable[[str], Awaitable[bool]]:
+    """Whether the world still had what is recorded at an address, when the engine read it back."""
+
+    async def present(address: str) -> bool:
+        end = time.monotonic() + READ_PATIENCE
+        while address not in gathered.refreshed and time.monotonic() < end:  # noqa: ASYNC110 - a dict, filled elsewhere
+            await asyncio.sleep(0.01)
+        step = gathered.refreshed.get(address)
+        return step is None or step.new is not None
+
+    return present
 
 
-def _lines(texts: Sequence[str]) -> list[str]:
-    return [line.rstrip() for text in texts for line in text.splitlines() if line.strip()]
+def _moves(graph: Graph, recorded: Mapping[str, program.Record]) -> Mapping[Address, str]:
+    return moves(graph, {name: (it.type, str(it.inputs.get("node") or "")) for name, it in recorded.items()})
 
 
-def _left(gathered: Gathered) -> list[str]:
-    """Errors about resources that no step came to: without the engine's summing up they are nobody's yet."""
-    return [message for messages in gathered.unplaced.values() for message in messages]
+def _addresses(document: Mapping[str, Json]) -> set[str]:
+    return set(header.records(document))
 
 
-def _told(steps: Sequence[Step], context: changes.Context) -> list[str]:
-    """Each failure with its place, in lines; those after the first are set in."""
-    lines = []
-    for step in steps:
-        node = context.place(step).node
-        first, *more = step.error.splitlines() or [""]
-        lines += [f"{step.address}{f' on {node}' if node else ''}: {first}", *(f"    {line}" for line in more)]
-    return lines
+def _outcome(gathered: Gathered, context: changes.Context, skipped: Mapping[str, str], *, interrupted: bool) -> Outcome:
+    def node(address: str) -> str:
+        resource = context.graph.resources.get(Address.parse(address)) if context.graph else None
+        return resource.node if resource else ""
 
-
-class _Progress:
-    """Steps as they begin and end, told as our own events; a replacement is one step."""
-
-    def __init__(self, emit: Callable[[Event], None], context: changes.Context) -> None:
-        self._emit = emit
-        self._context = context
-        self._since: dict[str, float] = {}
-
-    def on_step(self, step: Step) -> None:
-        if step.op in (Op.REFRESH, Op.OTHER) or (step.op is Op.SAME and not step.formerly):
-            return
-        node = self._context.place(step).node
-        action = Action.UPDATE if step.op is Op.SAME else changes.action_of(step.op)
-        if step.moment is Moment.BEGIN:
-            if step.address not in self._since:
-                self._since[step.address] = time.monotonic()
-                self._emit(StepStarted(step.address, node, action))
-        elif step.moment is Moment.FAILED or step.op not in (Op.DELETE_REPLACED, Op.REPLACE):
-            self._end(step, node, action)
-
-    def _end(self, step: Step, node: str, action: Action) -> None:
-        seconds = time.monotonic() - self._since.get(step.address, time.monotonic())
-        self._emit(StepEnded(step.address, node, action, seconds, step.error))
+    return Outcome(
+        changes=changes.changes(gathered, context, gathered.done - gathered.failures.keys()),
+        failures=tuple(
+            Failure(step.address, context.place(step).node, step.error) for step in gathered.failures.values()
+        ),
+        interrupted=interrupted,
+        same=gathered.same - len(changes.protected_alone(gathered, context)),
+        skipped=tuple(Skipped(address, node(address), why) for address, why in sorted(skipped.items())),
+    )

@@ -1,4 +1,4 @@
-"""What the engine is started with: a home of its own, a project folder, an environment made from scratch.
+"""What the engine is started with: a home of its own, a private copy of the state, an environment made from scratch.
 
 Nothing of the user's own Pulumi is seen or touched: not the plugins, not the login, not a `PULUMI_…` variable.
 """
@@ -8,23 +8,30 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from swarmctl import __version__, paths
-from swarmctl.state.files import write
+from swarmctl.state.checkpoint import latest, salt
+from swarmctl.state.files import create
+from swarmctl.state.runs import VARIABLE, RunFolder
 from swarmctl.state.store import PROJECT, Store, checkpoint_file
 
+Json = Any
 _PASSED = re.compile(
     r"HOME|PATH|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|SSL_CERT_(FILE|DIR)|SWARMCTL_\w+"
     r"|(https?|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
 )
 """Variables that are handed on to the engine, and by it to the provider."""
 
-_PROJECT_FILE = f"name: {PROJECT}\nruntime: {PROJECT}\ndescription: Written by swarmctl; not to be edited.\n".encode()
-_META_FILE = b"version: 1\n"
+_PROJECT_FILE = f"name: {PROJECT}\nruntime: {PROJECT}\ndescription: Written by swarmctl; not to be edited.\n"
+_META_FILE = "version: 1\n"
 """Says that stacks are kept by project."""
 
 
@@ -37,6 +44,8 @@ class Workspace:
     """Has `state/`, what the engine reads and writes, and `project/`, what it is started in."""
     passphrase: Path
     home: Path
+    run: Mapping[str, str] = field(default_factory=dict)
+    """Variables that say which changing run this is; empty for what only looks."""
 
     @property
     def state(self) -> Path:
@@ -48,10 +57,17 @@ class Workspace:
         """The engine's working directory."""
         return self.folder / "project"
 
+    @property
+    def checkpoint(self) -> Path:
+        """The engine's record of the resources."""
+        return checkpoint_file(self.state, self.stack)
+
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """The engine's environment, from ours by an allow-list."""
-        passed = {name: value for name, value in inherited.items() if _PASSED.fullmatch(name)}
-        return passed | {
+        passed = {name: it for name, it in inherited.items() if _PASSED.fullmatch(name) and name != VARIABLE}
+        return {
+            **passed,
+            **self.run,
             "PULUMI_HOME": str(self.home),
             # The query keeps the store from writing a second file with attributes beside every file.
             "PULUMI_BACKEND_URL": f"file://{quote(str(self.state), safe='/ ')}?metadata=skip",
@@ -64,73 +80,70 @@ class Workspace:
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             "PULUMI_DIY_BACKEND_NO_LEGACY_WARNING": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            # It would write all of its state after every step. The journal has what happens until it writes it once.
+            "PULUMI_SKIP_CHECKPOINTS": "true",
             # The engine lives a second or a few: collecting garbage less often is a tenth of that.
             "GOGC": "400",
-            "GOMEMLIMIT": "1GiB",
-            "PULUMI_LOG_ROTATION_MAX_AGE_DAYS": "1",
-            "PULUMI_LOG_ROTATION_MAX_TOTAL_MB": "16",
+            "GOMEMLIMIT": "300MiB",
         }
 
 
-def lasting(store: Store, home: Path) -> Workspace:
-    """The store itself, for what changes things; call it with the store's lock held."""
-    space = Workspace(store.identity, store.folder, store.passphrase_file(), home)
-    _prepare(space)
-    if not store.checkpoint.exists():
-        store.checkpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(store.checkpoint, _empty(store.identity))
+def of_run(store: Store, run: RunFolder, checkpoint: Mapping[str, Json] | None, home: Path) -> Workspace:
+    """A changing run's own, in the run's folder, on a copy of `checkpoint` (None: nothing is recorded yet)."""
+    space = Workspace(store.identity, run.path, store.passphrase_file(), home, run.environment)
+    _prepare(space, checkpoint)
     return space
 
 
-def scratch(store: Store, folder: Path, home: Path) -> Workspace:
-    """A copy in `folder` of what is recorded, for what only looks: the store stays as it is, whoever works on it."""
-    kept = store.folder / "passphrase"
+def scratch(store: Store, folder: Path, checkpoint: Mapping[str, Json] | None, home: Path) -> Workspace:
+    """A copy in `folder`, for what only looks: the store stays as it is, whoever works on it.
+
+    Protection is left out of it: the engine would break off at the first protected thing that would go.
+    """
+    kept = store.keys.passphrase(salt(checkpoint))
     passphrase = kept if kept.exists() else folder / "passphrase"
     space = Workspace(store.identity, folder, passphrase, home)
-    _prepare(space)
     if passphrase != kept:
-        passphrase.write_text(secrets.token_urlsafe(32))
-    settings = store.project / _settings(store.identity)
-    if settings.exists():
-        (space.project / settings.name).write_bytes(settings.read_bytes())
-    checkpoint = checkpoint_file(space.state, store.identity)
-    checkpoint.parent.mkdir(parents=True)
-    recorded = store.read()
-    checkpoint.write_bytes(_empty(store.identity) if recorded is None else json.dumps(recorded).encode())
+        create(passphrase, secrets.token_urlsafe(32).encode())
+    _prepare(space, _unprotected(checkpoint) if checkpoint else None)
     return space
 
 
-def remove_logs(space: Workspace) -> None:
-    """Remove the logs that the engine writes of every run, at its most talkative, into its home."""
-    mine = re.compile(rf"organization\+{PROJECT}\+{re.escape(space.stack)}-[0-9T]+\.log")
-    folder = space.home / "logs"
-    for file in folder.iterdir() if folder.is_dir() else ():
-        if mine.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+def _unprotected(checkpoint: Mapping[str, Json]) -> dict[str, Json]:
+    deployment = latest(checkpoint)
+    if not any(it.get("protect") for it in deployment.get("resources") or ()):
+        return dict(checkpoint)
+    resources = [{key: it[key] for key in it if key != "protect"} for it in deployment["resources"]]
+    return {**checkpoint, "checkpoint": {**checkpoint["checkpoint"], "latest": {**deployment, "resources": resources}}}
 
 
-def _prepare(space: Workspace) -> None:
-    for folder in (space.state / ".pulumi", space.project):
+def _prepare(space: Workspace, checkpoint: Mapping[str, Json] | None) -> None:
+    for folder in (space.checkpoint.parent, space.project):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for file, content in (
-        (space.project / "Pulumi.yaml", _PROJECT_FILE),
-        (space.state / ".pulumi" / "meta.yaml", _META_FILE),
-    ):
-        # Also when a full disk or a kill has left half of it.
-        if not file.exists() or file.read_bytes() != content:
-            file.write_bytes(content)
+    (space.project / "Pulumi.yaml").write_text(_PROJECT_FILE)
+    (space.state / ".pulumi" / "meta.yaml").write_text(_META_FILE)
+    if found := salt(checkpoint):
+        # Where the engine keeps the salt of the passphrase; JSON is YAML.
+        (space.project / f"Pulumi.{space.stack}.yaml").write_text(json.dumps({"encryptionsalt": found}))
+    space.checkpoint.write_bytes(msgspec.json.encode(checkpoint or empty(space.stack)))
 
 
-def _settings(stack: str) -> str:
-    """Where the engine keeps the salt of the passphrase."""
-    return f"Pulumi.{stack}.yaml"
-
-
-def _empty(stack: str) -> bytes:
+def empty(stack: str) -> dict[str, Json]:
     """The checkpoint of a stack that was never applied, as `pulumi stack init` begins it."""
-    return json.dumps({"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}"}}).encode()
+    return {"version": 3, "checkpoint": {"stack": f"organization/{PROJECT}/{stack}"}}
 
 
 def engine_home(engine_version: str) -> Path:
     """The engine's home: nothing in it but what the engine itself keeps there."""
     return paths.cache_home() / "engine-home" / f"{engine_version}-{__version__}"
+
+
+def without_logs(home: Path) -> None:
+    """Keep the engine from logging every run into its home, at its most talkative: a quarter of its time and memory,
+    and on the disk what nobody has asked for. It does without when the folder for them can't be made
+    (pulumi v3.259.0, pkg/logging, `StartLogging`), so there is a file in its place."""
+    logs = home / "logs"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if logs.is_dir():
+        shutil.rmtree(logs, ignore_errors=True)
+    logs.touch(exist_ok=True)

@@ -16,4 +16,4 @@ if __name__ == "__main__":
         name, _, sleep = argument.partition(":")
         files.append(file(name, after=before, sleep=float(sleep)))
         before = (name,)
-    world.session().update(graph(*files))
+    world.update(graph(*files))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarmctl.engine import changes
-from swarmctl.engine.events import Gatherer, Moment, Op, Step
-from swarmctl.engine.install import Engine
-from swarmctl.engine.session import EngineFailed, Session
+from swarmctl.engine import changes, verdict
+from swarmctl.engine.events import Gatherer, Moment, Op, Step, decode
+from swarmctl.engine.outcome import EngineFailed
+from swarmctl.engine.runner import Ended
 from swarmctl.graph.model import Address, Graph, Machine
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.plans.model import Action, DriftedProperty, PropertyDiff
 from swarmctl.state.checkpoint import SECRET, SIGNATURE, UNKNOWN_VALUE
-from swarmctl.state.store import Store
 from tests.engine.fake_kind import TOKEN, File
 from tests.engine.world import file, graph, token
 
@@ -37,7 +37,7 @@ def step(op: str, name: str, old: Any = None, new: Any = None) -> list[dict[str,
 def gather(*events: dict[str, Any], only_refreshes: bool = False) -> Gatherer:
     gatherer = Gatherer(lambda step: None, only_refreshes=only_refreshes)
     for one in events:
-        gatherer.receive(one)
+        gatherer.receive(decode(json.dumps(one)))
     return gatherer
 
 
@@ -49,7 +49,9 @@ def test_the_engines_own_resources_are_none_of_ours() -> None:
     heard: list[Step] = []
     gatherer = Gatherer(heard.append)
 
-    gatherer.receive(event("resOutputsEvent", "create", "x", None, {}, type_="pulumi:providers:swarm"))
+    gatherer.receive(
+        decode(json.dumps(event("resOutputsEvent", "create", "x", None, {}, type_="pulumi:providers:swarm")))
+    )
 
     assert heard == []
     assert gatherer.result.steps == {}
@@ -135,9 +137,8 @@ def test_errors_are_kept_when_the_engine_never_sums_up() -> None:
     found = gather({"diagnosticEvent": {"urn": URN + "a", "severity": "error", "message": begin}}).result
 
     assert (found.finished, found.unplaced) == (False, {"test/a": [begin]})
-    session = Session(Store("files"), Engine(Path("/nowhere"), "3", "test"), lambda event: None)
     with pytest.raises(EngineFailed) as failed:
-        session._judge(found, context(), 1, ["what else it printed"], changing=False)
+        verdict.judge(Ended(1, ["what else it printed"], found), context(), Path("/nowhere"), changing=False)
     assert list(failed.value.details) == [begin]
 
 

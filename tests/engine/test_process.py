@@ -21,7 +21,7 @@ OBEDIENT = "trap 'exit 7' INT; echo up > up; while :; do sleep 0.05; done"
 def started(folder: Path, script: str, *, done: bool) -> EngineProcess:
     shell, idle = str(shutil.which("sh")), str(shutil.which("true"))
     environment = {"PATH": os.environ["PATH"]}
-    engine = EngineProcess([shell, "-c", script], [idle], environment, folder, -1, lambda: done)
+    engine = EngineProcess([shell, "-c", script], [idle], environment, folder, lambda: done)
     deadline = time.monotonic() + 10
     while not (folder / "up").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -58,4 +58,25 @@ def test_one_that_obeys_ends_as_it_likes(tmp_path: Path) -> None:
     engine = started(tmp_path, OBEDIENT, done=True)
     engine.interrupt()
     assert engine.wait() == 7
+    assert engine.gone()
+    engine.output()
+
+
+def test_one_that_is_overdue_is_ended_and_the_reason_is_kept(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"]}
+    shell, idle = str(shutil.which("sh")), str(shutil.which("true"))
+    engine = EngineProcess([shell, "-c", STUBBORN], [idle], environment, tmp_path, overdue=lambda: "it hangs")
+    assert engine.wait() == -signal.SIGKILL
+    assert engine.ended_because == "it hangs"
+    assert engine.gone()
+    engine.output()
+
+
+def test_the_provider_is_gone_when_the_engine_is(tmp_path: Path) -> None:
+    shell = str(shutil.which("sh"))
+    provider = [shell, "-c", "echo $$ > provider; exec sleep 60"]
+    engine = EngineProcess([shell, "-c", "until [ -s provider ]; do :; done"], provider, dict(os.environ), tmp_path)
+    assert engine.wait() == 0
+    assert engine.gone()
+    assert not Path(f"/proc/{(tmp_path / 'provider').read_text().strip()}/exe").exists()
     engine.output()

@@ -41,7 +41,7 @@ def test_a_preview_names_what_is_not_known_yet_and_leaves_no_trace(world: World,
 def test_an_update_makes_everything_in_order_and_a_second_one_changes_nothing(world: World) -> None:
     wanted = graph(file("b", k=token("a")), file("a", numbers=[1, 2.5, {"x": 3}]), file("c", after=("b",)))
 
-    outcome = world.session().update(wanted)
+    outcome = world.update(wanted)
 
     assert {change.address for change in outcome.changes} == {"test/a", "test/b", "test/c"}
     assert world.inputs("b")["k"] == "token of a 0"
@@ -53,7 +53,7 @@ def test_an_update_makes_everything_in_order_and_a_second_one_changes_nothing(wo
     assert before.resources["test/a"].inputs["numbers"] == [1, 2.5, {"x": 3}]
     assert before.resources["test/b"].outputs == {"token": "token of b 0"}
 
-    again = world.session().update(wanted)
+    again = world.update(wanted)
 
     assert (again.changes, again.failures, again.same) == ((), (), 3)
     assert world.store.snapshot().digest == before.digest
@@ -62,8 +62,8 @@ def test_an_update_makes_everything_in_order_and_a_second_one_changes_nothing(wo
 
 def test_drift_is_told_per_property_healed_by_an_update_and_not_recorded_by_looking(world: World) -> None:
     wanted = graph(file("a", mode={"read": "all"}, node="w-0"), file("b"), file("c"))
-    world.session().update(wanted)
-    recorded = contents(world.store.root)
+    world.update(wanted)
+    recorded = contents(world.store.folder)
     world.tamper("a", mode={"read": "none"}, extra=1)
     world.kind.path("b").unlink()
 
@@ -76,25 +76,25 @@ def test_drift_is_told_per_property_healed_by_an_update_and_not_recorded_by_look
         ("test/b", "", "", "{'name': 'b'}", "None"),
     }
     assert (drift.changes, drift.same) == ((), 1)
-    assert contents(world.store.root) == recorded
+    assert contents(world.store.folder) == recorded
     assert sorted(plan.drift, key=repr) == sorted(drift.drift, key=repr)
     assert {(change.address, change.action, change.drifted) for change in plan.changes} == {
         ("test/a", Action.UPDATE, True),
         ("test/b", Action.CREATE, True),
     }
-    world.session().update(wanted)
+    world.update(wanted)
     assert world.inputs("a") == {"mode": {"read": "all"}, "name": "a", "node": "w-0"}
     assert world.files() == {"a", "b", "c"}
     assert world.session().drift().drift == ()
 
 
 def test_a_replacement_is_one_change_with_its_reason_and_deletes_first(world: World) -> None:
-    world.session().update(graph(file("a", size=1), file("b", k=token("a"))))
+    world.update(graph(file("a", size=1), file("b", k=token("a"))))
     wanted = graph(file("a", size=2), file("b", k=token("a")))
 
     plan = world.session().preview(wanted)
     world.events.clear()
-    outcome = world.session().update(wanted)
+    outcome = world.update(wanted)
 
     replaced = next(change for change in plan.changes if change.address == "test/a")
     assert replaced.action is Action.REPLACE
@@ -116,17 +116,17 @@ def test_what_is_on_a_replaced_machine_is_made_anew(world: World) -> None:
     def on(size: int) -> Graph:
         return graph(file("m", size=size), file("on-m", node="m", after=("m",)), file("else", k=token("m")))
 
-    world.session().update(on(1))
-    world.session().update(on(2))
+    world.update(on(1))
+    world.update(on(2))
 
     assert world.deletions() == ["on-m", "m"]
     assert world.files() == {"m", "on-m", "else"}
 
 
 def test_what_has_left_the_declarations_goes_with_those_first_that_depend_on_it(world: World) -> None:
-    world.session().update(graph(file("a"), file("b", k=token("a"), node="w-0"), file("c", after=("b",)), file("d")))
+    world.update(graph(file("a"), file("b", k=token("a"), node="w-0"), file("c", after=("b",)), file("d")))
 
-    outcome = world.session().update(graph(file("d")))
+    outcome = world.update(graph(file("d")))
 
     assert world.deletions() == ["c", "b", "a"]
     gone = next(change for change in outcome.changes if change.address == "test/b")
@@ -135,9 +135,9 @@ def test_what_has_left_the_declarations_goes_with_those_first_that_depend_on_it(
 
 
 def test_a_failure_stops_only_what_depends_on_it(world: World) -> None:
-    world.session().update(graph(file("old"), file("uses-old", k=token("old"))))
+    world.update(graph(file("old"), file("uses-old", k=token("old"))))
 
-    outcome = world.session().update(
+    outcome = world.update(
         graph(
             file("bad", fail="create", node="w-1"),
             file("uses-bad", k=token("bad")),
@@ -154,14 +154,14 @@ def test_a_failure_stops_only_what_depends_on_it(world: World) -> None:
     assert [change.address for change in outcome.changes] == ["test/good"]
     assert world.files() == {"good", "old", "uses-old"}
 
-    healed = world.session().update(graph(file("bad"), file("uses-bad", k=token("bad")), file("good")))
+    healed = world.update(graph(file("bad"), file("uses-bad", k=token("bad")), file("good")))
 
     assert healed.failures == ()
     assert world.files() == {"bad", "uses-bad", "good"}
 
 
 def test_a_bug_in_a_kind_is_told_without_the_values_it_stumbled_over(world: World) -> None:
-    outcome = world.session().update(graph(file("a", bug="create")))
+    outcome = world.update(graph(file("a", bug="create")))
 
     (failure,) = outcome.failures
     assert failure.error.startswith("this is a bug in swarmctl: KeyError")
@@ -170,12 +170,12 @@ def test_a_bug_in_a_kind_is_told_without_the_values_it_stumbled_over(world: Worl
 
 def test_what_cannot_be_read_stops_everything_and_is_named(world: World) -> None:
     wanted = graph(file("a"), file("b", node="w-0"))
-    world.session().update(wanted)
+    world.update(wanted)
     path = world.kind.path("b")
     path.write_text(path.read_text().replace("{", '{"unreadable": true, ', 1))
     session = world.session()
 
-    for act in (lambda: session.preview(wanted), session.drift, session.destroy, lambda: session.update(graph())):
+    for act in (lambda: session.preview(wanted), session.drift, world.destroy, lambda: world.update(graph())):
         with pytest.raises(WorldUnreadable) as caught:
             act()
         assert caught.value.details == ("test/b on w-0: b cannot be read", "    help: Look at it.")
@@ -183,21 +183,21 @@ def test_what_cannot_be_read_stops_everything_and_is_named(world: World) -> None
 
 
 def test_destroy_takes_everything_and_works_when_it_is_gone_already(world: World) -> None:
-    world.session().update(graph(file("a"), file("b", k=token("a")), file("c")))
+    world.update(graph(file("a"), file("b", k=token("a")), file("c")))
     world.kind.path("c").unlink()
 
-    outcome = world.session().destroy()
+    outcome = world.destroy()
 
     assert outcome.failures == ()
     assert world.files() == set()
     assert not world.store.exists()
-    assert world.session().destroy().changes == ()
+    assert world.destroy().changes == ()
 
 
 def test_a_removal_that_fails_keeps_the_record_of_what_is_still_there(world: World) -> None:
-    world.session().update(graph(file("a"), file("b", fail="delete", k=token("a")), file("c")))
+    world.update(graph(file("a"), file("b", fail="delete", k=token("a")), file("c")))
 
-    outcome = world.session().destroy()
+    outcome = world.destroy()
 
     assert [failure.address for failure in outcome.failures] == ["test/b"]
     assert world.files() == {"a", "b"}
@@ -217,12 +217,12 @@ def test_an_interruption_finishes_what_is_begun_and_begins_nothing_more(world: W
             threading.Thread(target=interrupt).start()
 
     session = world.session(emit)
-    outcome = session.update(wanted)
+    outcome = world.update(wanted, session=session)
 
     assert outcome.interrupted
     assert world.files() == {"slow"}
     assert set(world.store.snapshot().resources) == {"test/slow"}
-    assert world.session().update(wanted).failures == ()
+    assert world.update(wanted).failures == ()
     assert world.kind.read_file({"name": "slow"})["made"] == 1
 
 
@@ -232,14 +232,14 @@ def test_after_a_heal_that_failed_drift_is_still_told(world: World) -> None:
             file("a", mode="r", **behaviour), file("b", k=token("a"), node="w-0"), file("c", after=("b",)), file("d")
         )
 
-    world.session().update(wanted())
+    world.update(wanted())
     applied = world.store.snapshot().resources["test/a"].inputs
     world.tamper("a", mode="none")
     world.tamper("b", extra=1)
     world.tamper("d", extra=1)
     world.kind.path("c").unlink()
 
-    failed = world.session().update(wanted(fail="update"))
+    failed = world.update(wanted(fail="update"))
 
     assert [failure.address for failure in failed.failures] == ["test/a"]
     assert [change.address for change in failed.changes] == ["test/d"]
@@ -250,31 +250,31 @@ def test_after_a_heal_that_failed_drift_is_still_told(world: World) -> None:
         ("test/b", "extra", None, 1),
         ("test/c", "", {"name": "c"}, None),
     ]
-    assert world.session().update(wanted()).failures == ()
+    assert world.update(wanted()).failures == ()
     assert world.files() == {"a", "b", "c", "d"}
     assert world.session().drift().drift == ()
 
 
 def test_what_is_gone_and_cannot_be_made_anew_has_still_drifted(world: World) -> None:
-    world.session().update(graph(file("a")))
+    world.update(graph(file("a")))
     world.kind.path("a").unlink()
 
-    world.session().update(graph(file("a", fail="create")))
+    world.update(graph(file("a", fail="create")))
 
     assert [(d.address, d.path) for d in world.session().drift().drift] == [("test/a", "")]
-    assert world.session().update(graph(file("a"))).failures == ()
+    assert world.update(graph(file("a"))).failures == ()
     assert world.session().drift().drift == ()
 
 
 def test_drift_that_was_read_in_a_run_that_could_not_begin_is_still_told(world: World) -> None:
     wanted = graph(file("a", mode="r"), file("b"))
-    world.session().update(wanted)
+    world.update(wanted)
     world.tamper("a", mode="none")
     path = world.kind.path("b")
     good = path.read_text()
     path.write_text(good.replace("{", '{"unreadable": true, ', 1))
     with pytest.raises(WorldUnreadable):
-        world.session().update(wanted)
+        world.update(wanted)
 
     path.write_text(good)
     assert [(d.address, d.path) for d in world.session().drift().drift] == [("test/a", "mode")]
@@ -283,7 +283,7 @@ def test_drift_that_was_read_in_a_run_that_could_not_begin_is_still_told(world: 
 def test_a_disk_that_fills_up_in_a_run_is_told_while_the_engine_tries_to_save(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = SimpleNamespace(f_blocks=9, f_bavail=0, f_frsize=1)
+    full = SimpleNamespace(f_blocks=9, f_bavail=0, f_frsize=1, f_flag=0)
     monkeypatch.setattr(sessions, "DISK_SECONDS", 0.01)
 
     def emit(event: object) -> None:
@@ -291,7 +291,7 @@ def test_a_disk_that_fills_up_in_a_run_is_told_while_the_engine_tries_to_save(
         if isinstance(event, StepStarted):
             monkeypatch.setattr(os, "statvfs", lambda _: full)
 
-    assert world.session(emit).update(graph(file("a", sleep=0.2))).failures == ()
+    assert world.update(graph(file("a", sleep=0.2)), emit).failures == ()
 
     (note,) = [event.text for event in world.events if isinstance(event, Note)]
     assert "is full: 0 KiB are free" in note
@@ -304,11 +304,11 @@ def test_a_stop_that_comes_with_the_last_step_has_stopped_nothing(world: World) 
             session.interrupt()
 
     session = world.session(stop)
-    outcome = session.update(graph(file("a")))
+    outcome = world.update(graph(file("a")), session=session)
     assert (outcome.interrupted, len(outcome.changes)) == (False, 1)
 
     session = world.session(stop)
-    assert not session.destroy().interrupted
+    assert not world.destroy(session=session).interrupted
     assert world.store.snapshot().resources == {}
 
 
@@ -321,16 +321,16 @@ def test_a_second_interruption_ends_at_once_and_the_next_run_goes_on(world: Worl
             threading.Timer(0.6, session.interrupt).start()
 
     session = world.session(emit)
-    assert session.update(wanted).interrupted
+    assert world.update(wanted, session=session).interrupted
 
-    assert world.session().update(graph(file("slow", sleep=0.0))).failures == ()
+    assert world.update(graph(file("slow", sleep=0.0))).failures == ()
     assert world.inputs("slow")["sleep"] == 0
 
 
-def test_the_lock_keeps_a_second_run_out_but_not_a_look(world: World) -> None:
-    with world.store.lock():
+def test_the_lease_keeps_a_second_run_out_but_not_a_look(world: World) -> None:
+    with world.store.lease():
         with pytest.raises(LockHeld):
-            world.session().update(graph(file("a")))
+            world.update(graph(file("a")))
         assert len(world.session().preview(graph(file("a"))).changes) == 1
 
 
@@ -341,34 +341,32 @@ def test_an_engine_that_is_none_is_told_with_what_it_said(world: World, tmp_path
     world.engine = type(world.engine)(broken, "3.259.0", "configured")
 
     with pytest.raises(EngineFailed, match="status 3") as caught:
-        world.session().update(graph(file("a")))
+        world.update(graph(file("a")))
 
     assert caught.value.details == ("it is broken",)
 
 
 def test_nothing_but_the_state_is_kept_and_only_for_its_owner(world: World) -> None:
-    world.session().update(graph(file("a")))
-    world.session().update(graph(file("a", x=1)))
+    world.update(graph(file("a")))
+    world.update(graph(file("a", x=1)))
 
     kept = {str(path.relative_to(world.store.folder)) for path in world.store.folder.rglob("*") if path.is_file()}
     assert kept == {
-        "lock",
-        "passphrase",
-        "project/Pulumi.yaml",
-        "project/Pulumi.files.yaml",
-        "state/.pulumi/meta.yaml",
-        "state/.pulumi/stacks/swarmctl/files.json",
-        "state/.pulumi/stacks/swarmctl/files.json.bak",
+        "lease.json",
+        "lease.lock",
+        "keys/passphrase",
+        "state.json",
+        "backups/0000000001.json",
     }
     assert os.stat(world.store.folder).st_mode & 0o077 == 0
     assert os.stat(world.store.passphrase_file()).st_mode & 0o177 == 0
 
 
 def test_a_graph_that_waits_for_itself_fails_instead_of_hanging(world: World) -> None:
-    world.session().update(graph(file("kept")))
+    world.update(graph(file("kept")))
 
     with pytest.raises(EngineFailed) as caught:
-        world.session().update(graph(file("kept"), file("a", after=("b",)), file("b", after=("a",))))
+        world.update(graph(file("kept"), file("a", after=("b",)), file("b", after=("a",))))
 
     assert any("waiting for each other" in line for line in caught.value.details)
     assert world.files() == {"kept"}
@@ -376,7 +374,7 @@ def test_a_graph_that_waits_for_itself_fails_instead_of_hanging(world: World) ->
 
 def test_what_was_never_made_to_the_end_has_not_drifted(world: World) -> None:
     wanted = graph(file("a", fail="create"), file("b"))
-    world.session().update(wanted)
+    world.update(wanted)
 
     drift = world.session().drift()
     plan = world.session().preview(wanted)

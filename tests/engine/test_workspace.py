@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from swarmctl.engine import workspace
@@ -14,14 +13,14 @@ from tests.engine.world import address, file, token
 
 def test_the_environment_is_made_from_an_allow_list(tmp_path: Path) -> None:
     store = Store("lab", f"file://{tmp_path}")
-    with store.lock():
-        space = workspace.lasting(store, tmp_path / "home")
+    space = workspace.Workspace("lab", tmp_path, store.passphrase_file(), tmp_path / "home")
     inherited = {
         "HOME": "/h",
         "PATH": "/bin",
         "LC_ALL": "C",
         "https_proxy": "p",
         "SWARMCTL_X": "1",
+        "SWARMCTL_RUN": "/another",
         "PULUMI_HOME": "/user",
         "PULUMI_ACCESS_TOKEN": "t",
         "AWS_SECRET_ACCESS_KEY": "s",
@@ -47,9 +46,8 @@ def test_the_environment_is_made_from_an_allow_list(tmp_path: Path) -> None:
 
 def test_the_passphrase_stays_the_same(tmp_path: Path) -> None:
     store = Store("lab", f"file://{tmp_path}")
-    with store.lock():
-        first = store.passphrase_file().read_bytes()
-        second = store.passphrase_file().read_bytes()
+    first = store.passphrase_file().read_bytes()
+    second = store.passphrase_file().read_bytes()
 
     assert first == second
     assert len(first) > 30
@@ -58,26 +56,32 @@ def test_the_passphrase_stays_the_same(tmp_path: Path) -> None:
 def test_a_copy_for_looking_leaves_the_store_alone(tmp_path: Path) -> None:
     store = Store("lab", f"file://{tmp_path}/store")
 
-    space = workspace.scratch(store, tmp_path, tmp_path / "home")
+    space = workspace.scratch(store, tmp_path, None, tmp_path / "home")
 
     assert not store.folder.exists()
     assert space.passphrase.parent == tmp_path
     assert json.loads((space.state / ".pulumi/stacks/swarmctl/lab.json").read_bytes())["version"] == 3
 
 
-def test_only_logs_of_this_stack_are_removed(tmp_path: Path) -> None:
-    space = workspace.Workspace("lab", tmp_path, tmp_path / "p", tmp_path)
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    for name in ("lab-20261121T133654", "lab-2-20261121T133654", "other-20261121T133654"):
-        (logs / f"organization+swarmctl+{name}.log").touch()
+def test_the_engine_finds_no_place_for_logs(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "deep").mkdir(parents=True)
 
-    workspace.remove_logs(space)
+    workspace.without_logs(tmp_path)
+    workspace.without_logs(tmp_path)
 
-    assert sorted(os.listdir(logs)) == [
-        "organization+swarmctl+lab-2-20261121T133654.log",
-        "organization+swarmctl+other-20261121T133654.log",
-    ]
+    assert (tmp_path / "logs").is_file()
+
+
+def test_what_only_looks_is_not_stopped_by_protection(tmp_path: Path) -> None:
+    store = Store("lab", f"file://{tmp_path}/store")
+    resource = {"urn": "urn:pulumi:lab::swarmctl::swarm:a:B::a/b", "type": "swarm:a:B", "protect": True}
+    checkpoint = workspace.empty("lab")
+    checkpoint["checkpoint"]["latest"] = {"resources": [resource]}
+
+    space = workspace.scratch(store, tmp_path, checkpoint, tmp_path / "home")
+
+    assert "protect" not in space.checkpoint.read_text()
+    assert resource["protect"]
 
 
 def test_what_a_resource_waits_for_counts_as_where_it_lands() -> None:

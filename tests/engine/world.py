@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.engine.install import Engine
-from swarmctl.engine.session import Session
+from swarmctl.engine.session import Outcome, Session
 from swarmctl.graph.model import Address, Graph, Ref, Resource
 from swarmctl.plans.events import Event
 from swarmctl.state.store import Store
@@ -31,14 +31,27 @@ class World:
     def store(self) -> Store:
         return Store(STACK)
 
-    def session(self, emit: Callable[[Event], None] | None = None) -> Session:
+    def session(self, emit: Callable[[Event], None] | None = None, store: Store | None = None) -> Session:
         return Session(
-            self.store,
+            store or self.store,
             self.engine,
             emit or self.events.append,
             provider=(sys.executable, "-I", fake_kind.__file__, str(self.folder)),
             resolve={fake_kind.TOKEN: self.kind}.__getitem__,
         )
+
+    def update(
+        self, wanted: Graph, emit: Callable[[Event], None] | None = None, *, session: Session | None = None, **more: Any
+    ) -> Outcome:
+        """One run of its own, with the lease taken for it."""
+        store = self.store
+        with store.lease() as lease:
+            return (session or self.session(emit, store)).update(wanted, lease, **more)
+
+    def destroy(self, *, session: Session | None = None) -> Outcome:
+        store = self.store
+        with store.lease() as lease:
+            return (session or self.session(store=store)).destroy(lease)
 
     def files(self) -> set[str]:
         return {path.stem for path in self.folder.glob("*.json")}

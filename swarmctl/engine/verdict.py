@@ -1,0 +1,77 @@
+"""Whether a run of the engine was a good one; what was not a matter of single resources is raised. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from swarmctl.engine.changes import Context
+from swarmctl.engine.events import Gathered, Op, Step
+from swarmctl.engine.outcome import EngineFailed
+from swarmctl.engine.runner import Ended
+from swarmctl.errors import WorldUnreadable
+from swarmctl.state.files import DiskFull
+
+_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+"""How the engine, which has it from the operating system, tells that it could not save."""
+_AGAIN = "What was done is recorded; run the same command again."
+
+
+def unread(gathered: Gathered) -> list[Step]:
+    """What could not be read back."""
+    return [step for step in gathered.failures.values() if step.op is Op.REFRESH]
+
+
+def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> None:
+    """Raises `WorldUnreadable`, `DiskFull` (of the file system that `folder` is on) and `EngineFailed`; whatever else
+    was raised when events were taken is a bug, and raised as it is."""
+    gathered = ended.gathered
+    failed = list(gathered.failures.values())
+    if missed := unread(gathered):
+        raise WorldUnreadable(
+            f"{_count(missed)} could not be read back; nothing was changed", details=_told(missed, context)
+        )
+    if changing and any(_FULL.search(line) for line in [*gathered.complaints, *ended.output]):
+        raise DiskFull.at(folder)
+    if ended.failure is not None and not isinstance(ended.failure, msgspec.DecodeError):
+        raise ended.failure
+    if ended.given_up:
+        details = [*_told(failed, context), *_lines([str(ended.failure or ""), *gathered.complaints])]
+        raise EngineFailed(
+            f"the Pulumi engine was given up: {ended.given_up}", _AGAIN if changing else "", details=details
+        )
+    if ended.status == 0 or (gathered.finished and failed and changing):
+        return
+    if failed and not changing:
+        raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))
+    raise EngineFailed(
+        f"the Pulumi engine {'ended' if ended.status > 0 else 'was killed'} (status {ended.status}) before it was done",
+        _AGAIN if changing else "",
+        details=[*_told(failed, context), *_lines([*gathered.complaints, *_left(gathered)] or ended.output)],
+    )
+
+
+def _count(steps: Sequence[Step]) -> str:
+    return f"{len(steps)} resource{'s' if len(steps) > 1 else ''}"
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    return [line.rstrip() for text in texts for line in text.splitlines() if line.strip()]
+
+
+def _left(gathered: Gathered) -> list[str]:
+    """Errors about resources that no step came to: without the engine's summing up they are nobody's yet."""
+    return [message for messages in gathered.unplaced.values() for message in messages]
+
+
+def _told(steps: Sequence[Step], context: Context) -> list[str]:
+    """Each failure with its place, in lines; those after the first are set in."""
+    lines = []
+    for step in steps:
+        node = context.place(step).node
+        first, *more = step.error.splitlines() or [""]
+        lines += [f"{step.address}{f' on {node}' if node else ''}: {first}", *(f"    {line}" for line in more)]
+    return lines
