@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from swarmctl import __version__
 from swarmctl.errors import SwarmError
@@ -43,29 +44,51 @@ def encode(published: Published) -> bytes:
         "plans": [{"id": plan.id, "finished": plan.finished} for plan in published.plans[-PLANS:]],
         "checkpoint": compact(published.checkpoint),
     }
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+    return msgspec.json.encode(document) + b"\n"
 
 
 def decode(content: bytes) -> Published:
     """Read a file. Raises `StateUnreadable` when it is cut off or something else altogether, `StateTooNew`."""
     try:
-        document = json.loads(content)
+        document = msgspec.json.decode(content)
     except (ValueError, RecursionError) as error:
         raise StateUnreadable(f"the recorded state is not readable: {error}") from None
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, str) or not schema.startswith(_FAMILY):
+    if not isinstance(document, dict):
         raise StateUnreadable("the recorded state is not readable: it is no state of swarmctl's")
-    needs = str(document.get("needs") or "?")[:40]
-    if schema != SCHEMA or version(needs) > version(__version__):
-        raise StateTooNew(
-            f"the state was written by swarmctl {str(document.get('writer') or '?')[:40]} and needs {needs} or newer; "
-            f"this is {__version__}",
-            f"install swarmctl {needs} or newer; nothing was read or written with this one",
-        )
+    _require_known(*(document.get(name) for name in ("schema", "needs", "writer")))
     try:
         return _published(document)
     except (KeyError, TypeError, ValueError) as error:
         raise StateUnreadable(f"the recorded state is not readable: {_why(error)}") from None
+
+
+class _Head(msgspec.Struct):
+    schema: str
+    needs: str
+    writer: str
+    generation: int
+
+
+def generation(content: bytes) -> int:
+    """The generation of a file, without looking at the rest. Raises like `decode`."""
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+    except ValueError:
+        return decode(content).generation
+    _require_known(head.schema, head.needs, head.writer)
+    return head.generation
+
+
+def _require_known(schema: Json, needs: Json, writer: Json) -> None:
+    if not isinstance(schema, str) or not schema.startswith(_FAMILY):
+        raise StateUnreadable("the recorded state is not readable: it is no state of swarmctl's")
+    needs = str(needs or "?")[:40]
+    if schema != SCHEMA or version(needs) > version(__version__):
+        raise StateTooNew(
+            f"the state was written by swarmctl {str(writer or '?')[:40]} and needs {needs} or newer; this is "
+            f"{__version__}",
+            f"install swarmctl {needs} or newer; nothing was read or written with this one",
+        )
 
 
 def _published(document: Mapping[str, Json]) -> Published:

@@ -317,8 +317,11 @@ class Store(OldStore):
         content = published.encode(made)
         with lease.guard():
             if not over_damage:
-                base = self.load()
-                generation = base.generation if base else 0
+                try:
+                    generation = published.generation(self.file.read_bytes())
+                except FileNotFoundError:
+                    base = self.load()
+                    generation = base.generation if base else 0
                 if generation != made.generation - 1:
                     raise LeaseLost(
                         f"the state is generation {generation} by now, and this run began from {made.generation - 1}",
