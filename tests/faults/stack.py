@@ -162,7 +162,6 @@ class Stack:
         assert self.processes() == {}
         left = [str(path.relative_to(self.root)) for path in self.store.parent.rglob("*") if path.is_file()]
         assert left == [], left
-        assert list((self.root / "tmp").iterdir()) == []
 
     def state(self) -> Any:
         """The published state."""
