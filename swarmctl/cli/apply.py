@@ -12,9 +12,11 @@ from swarmctl.cli.context import (
     ask,
     at_work,
     format_option,
+    lock_timeout_option,
     pass_context,
     print_out,
     require_terminal,
+    scope_options,
     show_plan,
     show_run,
 )
@@ -32,9 +34,19 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Apply exactly this plan, saved by `plan --out`, or nothing when anything has moved since.",
 )
+@scope_options
+@lock_timeout_option
 @format_option()
 @pass_context
-def command(context: Context, yes: bool, saved: Path | None, format_: str) -> None:
+def command(
+    context: Context,
+    yes: bool,
+    saved: Path | None,
+    refresh: bool,
+    targets: tuple[str, ...],
+    lock_timeout: float,
+    format_: str,
+) -> None:
     """Make it so: show the plan, ask, change what differs; again, and nothing changes.
 
     Ctrl-C finishes the steps in flight and saves the state; apply goes on from there. A second Ctrl-C stops at once.
@@ -43,11 +55,16 @@ def command(context: Context, yes: bool, saved: Path | None, format_: str) -> No
     Examples:
       swarmctl apply                        show the plan, ask, apply
       swarmctl apply --yes                  for pipelines
-      swarmctl apply --plan plan.json       exactly what was reviewed, or nothing
+      swarmctl apply --plan plan.json       exactly what was reviewed, or nothing; again after a crash: the rest of it
+      swarmctl apply --lock-timeout 10m     wait for whoever works on the stack
     """
     from swarmctl.operations.apply import apply
+    from swarmctl.operations.stack import Options
 
     require_terminal(yes, "apply")
+    if saved and (targets or not refresh):
+        raise click.UsageError("--plan is applied as it was saved: --target and --no-refresh belong to `swarmctl plan`")
+    options = Options(refresh, targets, lock_timeout)
     with at_work() as (progress, stopper):
 
         def confirm(plan: Plan) -> bool:
@@ -56,7 +73,7 @@ def command(context: Context, yes: bool, saved: Path | None, format_: str) -> No
                 show_plan(plan, to_stderr=format_ == "json")
             return yes or ask("Apply these changes? [y/N]").lower() in ("y", "yes")
 
-        run = apply(context.folder, confirm=confirm, emit=progress.emit, stopper=stopper, saved=saved)
+        run = apply(context.folder, confirm=confirm, emit=progress.emit, stopper=stopper, saved=saved, options=options)
     if format_ == "json":
         from swarmctl.reports import json_v1
 

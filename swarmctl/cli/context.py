@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,46 @@ def format_option(*more: str) -> Callable[[F], F]:
         show_default=True,
         help="What to print; with json nothing else is on standard output.",
     )
+
+
+class Seconds(click.ParamType[float]):
+    """A duration such as `30s`, `5m`, `1h`; 0 is none. Becomes seconds."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it. Raises click.BadParameter."""
+        match = re.fullmatch(r"(\d{1,6})([smhd])|0", str(value))
+        if match is None:
+            self.fail(f"{value} is no duration; write a whole number and s, m, h or d, such as 30s or 5m", param, ctx)
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match[1] else 0.0
+
+
+lock_timeout_option = click.option(
+    "--lock-timeout",
+    type=Seconds(),
+    default="0",
+    show_default=True,
+    help="How long to wait for whoever works on the stack, such as 5m; those who wait get their turn in order.",
+)
+
+
+def scope_options(command: F) -> F:
+    """`--no-refresh` and `--target ADDRESS`, of what plans."""
+    refresh = click.option(
+        "--refresh/--no-refresh",
+        default=True,
+        help="Read the world back first, or go by what is recorded: faster, and blind to what others have changed.",
+    )
+    target = click.option(
+        "--target",
+        "targets",
+        metavar="ADDRESS",
+        multiple=True,
+        shell_complete=complete_addresses,
+        help="Only this address, such as nodepool/workers[0] or mesh/backbone, and what it needs. Many times.",
+    )
+    return refresh(target(command))
 
 
 def print_out(text: str, *, color: bool = False) -> None:
@@ -131,6 +172,20 @@ def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) 
     except Exception:  # noqa: BLE001 - whatever is wrong, pressing TAB must not print it into the user's line
         return []
     return sorted((machine.name for machine in machines if machine.name.startswith(incomplete)), key=natural)
+
+
+def complete_addresses(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion for an address: those that are recorded."""
+    from swarmctl.operations import stack as stacks
+
+    try:
+        folder = Path(ctx.find_root().params.get("directory") or ".")
+        known = stacks.load(folder)[1].snapshot().resources
+    except Exception:  # noqa: BLE001 - whatever is wrong, pressing TAB must not print it into the user's line
+        return []
+    return sorted(
+        address for address in {*known, *(it.partition("[")[0] for it in known)} if address.startswith(incomplete)
+    )
 
 
 def complete_subjects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

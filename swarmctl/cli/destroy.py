@@ -11,6 +11,7 @@ from swarmctl.cli.context import (
     ask,
     at_work,
     format_option,
+    lock_timeout_option,
     pass_context,
     print_out,
     require_terminal,
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 @click.command(name="destroy")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@lock_timeout_option
 @format_option()
 @pass_context
-def command(context: Context, yes: bool, format_: str) -> None:
+def command(context: Context, yes: bool, lock_timeout: float, format_: str) -> None:
     """Take everything of the stack away: machines, mesh, rules, state; the declarations stay.
 
     Asks for the stack's name first. Works again after a crash, and when the machines are gone already.
@@ -37,6 +39,7 @@ def command(context: Context, yes: bool, format_: str) -> None:
       swarmctl destroy --yes                for pipelines
     """
     from swarmctl.operations.destroy import destroy
+    from swarmctl.operations.stack import Options
     from swarmctl.reports.console import safe
 
     require_terminal(yes, "destroy")
@@ -48,7 +51,8 @@ def command(context: Context, yes: bool, format_: str) -> None:
                 show_plan(plan, to_stderr=format_ == "json")
             return yes or ask(f"All of this goes. Type the stack's name, {safe(name)}, to destroy it:") == name
 
-        run = destroy(context.folder, confirm=confirm, emit=progress.emit, stopper=stopper)
+        options = Options(lock_timeout=lock_timeout)
+        run = destroy(context.folder, confirm=confirm, emit=progress.emit, stopper=stopper, options=options)
     if format_ == "json":
         from swarmctl.reports import json_v1
 

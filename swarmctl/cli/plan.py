@@ -106,7 +106,9 @@ def command(
     return ExitCode.CHANGES_PENDING if detailed_exitcode and not planned.plan.empty else ExitCode.OK
 
 
-def _require_no_options(ctx: click.Context, *names: str, why: str = "is for making a plan; `show` takes its own options after it") -> None:
+def _require_no_options(
+    ctx: click.Context, *names: str, why: str = "is for making a plan; `show` takes its own options after it"
+) -> None:
     """Raise click.UsageError for an option on the command line that would do nothing."""
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE

@@ -1,4 +1,4 @@
-"""Make it so: load · lock · compile · preview · judge · confirm · update · clean up."""
+"""Make it so: load · take the lease · compile · preview · judge · confirm · update · clean up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from swarmctl import backends
 from swarmctl.errors import Declined
+from swarmctl.operations import saved_plans, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.plan import preview
 from swarmctl.operations.running import Run, Stopper
-from swarmctl.operations.stack import Confirm, Emit, Stack
+from swarmctl.operations.stack import Confirm, Emit, Options, Stack
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.events import Event, Note, PhaseStarted
 from swarmctl.plans.model import Action, Change, Plan
@@ -21,37 +22,64 @@ INTERFACE = "swarm:mesh:Interface"
 """Type of the resources that are a machine's end of a mesh."""
 
 
-def apply(folder: Path, *, confirm: Confirm, emit: Emit, stopper: Stopper, saved: Path | None = None) -> Run:
-    """Apply the stack in `folder`; with `saved` exactly that plan, or nothing.
+def apply(
+    folder: Path,
+    *,
+    confirm: Confirm,
+    emit: Emit,
+    stopper: Stopper,
+    saved: Path | None = None,
+    options: Options = stacks.DEFAULT,
+) -> Run:
+    """Apply the stack in `folder`; with `saved` exactly that plan, or what is left of it, or nothing.
 
     `confirm` is called once with the plan, and not at all when there is nothing to change. Failures and interruption
     are in the returned run, see `Run.judge`. Raises InvalidDeclaration, NoDocuments, EngineMissing, LockHeld,
-    PlanRefused, StateUnreadable, WorldUnreadable, Declined, and Interrupted while nothing is changed yet.
+    LeaseLost, PlanRefused, Protected, StateUnreadable, WorldUnreadable, Declined, and Interrupted while nothing is
+    changed yet.
     """
     reviewed = plan_file.load(saved) if saved else None
     loaded, store = stacks.load(folder, emit)
-    engine = stacks.obtain_engine(emit)
-    with store.lock():
-        stacks.repair(store, emit)
+    if reviewed:
+        saved_plans.trust(reviewed, loaded.signers, store.signing_key())
+        options = replace(options, targets=reviewed.partial, refresh=True)
+    with stacks.leased(store, options, emit) as lease:
         stack = stacks.compile_stack(loaded, store)
+        if not reviewed and (nothing := unchanged.proved(stack, emit, refresh=options.refresh)):
+            return Run(nothing)
+        held = targets.held(stack.graph, stack.snapshot.resources, options.targets)
+        engine = stacks.obtain_engine(emit)
+        resumed = reviewed is not None and saved_plans.require(reviewed, stack, engine)
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
+        plan = preview(stack, session, stopper, options, held)
         if reviewed:
-            plan_file.check(reviewed, stack.identity, stacks.preconditions(stack, engine))
-        plan = preview(stack, session, stopper)
-        if reviewed:
-            plan_file.compare(reviewed, plan)
+            saved_plans.compare(reviewed, plan, stack, resumed=resumed)
+        plan_id = reviewed.id if reviewed else ""
         if plan.empty:
+            if _unrecorded(stack, held, plan_id):
+                session.update(stack.graph, lease, held=held, plan_id=plan_id)
             return Run(plan)
         _require_meshes(stack, plan)
         if not confirm(plan):
             raise Declined("nothing was changed")
+        lease.check()
         started = time.monotonic()
         session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets)
         with stopper.watching(session):
-            outcome = session.update(stack.graph)
-        went_well = not outcome.failures and not outcome.interrupted
-        removed = _clean_up(stack, plan.changes, emit) if went_well else []
+            changing = {change.address for change in plan.changes}
+            outcome = session.update(stack.graph, lease, held=held, plan_id=plan_id, changing=changing)
+        went_well = not (outcome.failures or outcome.interrupted or outcome.skipped)
+        removed = _clean_up(stack, plan.changes, emit) if went_well and not options.targets else []
         return Run.of(plan, outcome, removed, time.monotonic() - started)
+
+
+def _unrecorded(stack: Stack, held: frozenset[str], plan_id: str) -> bool:
+    """Whether the engine has to write something down although nothing changes: that this graph, which says the same in
+    other words, is what is applied, or that a saved plan is done with. From then on digests alone tell so."""
+    if held or not stack.snapshot.resources:
+        return False
+    applied = stack.published.applied if stack.published else None
+    return bool(plan_id) or applied is None or not applied.complete or applied.graph != stack.digest
 
 
 def _require_meshes(stack: Stack, plan: Plan) -> None:

@@ -1,78 +1,84 @@
-"""Take everything away: load · lock · list · confirm · destroy · sweep · forget."""
+"""Take everything away: load · take the lease · list · confirm · destroy · sweep · forget."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmctl import backends
-from swarmctl.errors import Declined, SwarmError
+from swarmctl.errors import Declined, PlanRefused
 from swarmctl.kinds import resource_type
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.running import Run, Stopper
-from swarmctl.operations.stack import Emit
+from swarmctl.operations.stack import Emit, Options
 from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan
 
 if TYPE_CHECKING:
     from swarmctl.engine.changes import Place
+    from swarmctl.operations.load import LoadedStack
+    from swarmctl.state.lease import Lease
     from swarmctl.state.store import Recorded, Snapshot, Store
 
 ConfirmByName = Callable[[Plan, str], bool]
 
 
-def destroy(folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stopper) -> Run:
+def destroy(
+    folder: Path, *, confirm: ConfirmByName, emit: Emit, stopper: Stopper, options: Options = stacks.DEFAULT
+) -> Run:
     """Destroy the stack in `folder`: what the state knows, then whatever else carries its mark, then the state itself.
 
     Works again after a crash anywhere, when the machines are gone already, and when nobody can read the state any more.
     `confirm` gets the plan and the stack's name, and is not called when there is nothing. After failures and
     interruption, which are in the returned run, the state is kept. Raises InvalidDeclaration, NoDocuments,
-    EngineMissing, LockHeld, Declined.
+    EngineMissing, LockHeld, LeaseLost, Protected, StateTooNew, Declined.
     """
     loaded, store = stacks.load(folder, emit)
-    with store.lock():
-        snapshot = _recorded(store, emit)
+    require_unprotected(loaded)
+    with store.lease(options.lock_timeout, stacks.waiting(emit)) as lease:
+        snapshot = _recorded(store, lease, emit)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
         known = deletions(snapshot) if snapshot else []
         plan = Plan(loaded.identity, (*known, *(stacks.stray_change(*stray) for stray in unknown)), 0)
         if not (plan.empty and snapshot) and not confirm(plan, loaded.name):
             raise Declined("nothing was destroyed")
+        lease.check()
         started = time.monotonic()
         if snapshot and store.exists():
             session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
-                outcome = session.destroy()
+                outcome = session.destroy(lease)
             if outcome.failures or outcome.interrupted:
                 return Run.of(plan, outcome, (), time.monotonic() - started)
         removed = sweep(loaded.identity, emit)
-        forget(store)
+        store.forget(lease)
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
 
 
-def _recorded(store: Store, emit: Emit) -> Snapshot | None:
-    """What the state knows, mended where a run was cut off; None when no state is readable any more: the marks that
-    everything carries then have to do."""
+def require_unprotected(loaded: LoadedStack) -> None:
+    """Raises PlanRefused when a declaration is protected: its things are to stay, whatever the state knows of them."""
+    protected = [f"{it.kind} {it.name}: metadata.protect is true" for it in loaded.inventory if it.metadata.protect]
+    if protected:
+        raise PlanRefused(
+            "protected declarations can't be destroyed; nothing was touched",
+            "take `protect: true` away, run `swarmctl apply`, then destroy",
+            details=protected,
+        )
+
+
+def _recorded(store: Store, lease: Lease, emit: Emit) -> Snapshot | None:
+    """What the state knows, with what a run that was cut off did; None when no state is readable any more: the marks
+    that everything carries then have to do."""
     from swarmctl.state.checkpoint import StateUnreadable
 
     try:
-        stacks.repair(store, emit)
+        stacks.recover(store, lease, emit)
         return store.snapshot()
     except StateUnreadable as error:
         emit(Note(f"{error.message}; what carries the stack's mark is removed without it", warning=True))
         return None
-
-
-def forget(store: Store) -> None:
-    """Remove the state, the passphrase and the lock: nothing of the stack is left that they could be needed for."""
-    try:
-        shutil.rmtree(store.folder)
-    except OSError as error:
-        raise SwarmError(
-            f"everything is destroyed, and {error.filename} cannot be removed: {error.strerror}", "remove it by hand"
-        ) from error
 
 
 def deletions(snapshot: Snapshot) -> list[Change]:

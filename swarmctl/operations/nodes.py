@@ -11,7 +11,7 @@ from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import UsageError
 from swarmctl.graph.model import Graph, Machine, MeshMember
 from swarmctl.graph.names import natural as natural
-from swarmctl.operations.stack import Emit, compile_stack, load, warn_of_damage
+from swarmctl.operations.stack import Emit, compile_stack, load, tell_of_others
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Declared:
 def declared(folder: Path, emit: Emit) -> Declared:
     """Read the stack in `folder`, with the addresses that its nodes got before. Doesn't start the engine.
 
-    `emit` is told when the state is damaged. Raises NoDocuments, InvalidDeclaration and StateUnreadable.
+    `emit` is told when somebody is changing the stack. Raises NoDocuments, InvalidDeclaration and StateUnreadable.
     """
     loaded, store = load(folder)
-    warn_of_damage(store, emit)
+    tell_of_others(store, emit)
     stack = compile_stack(loaded, store, reveal=False)
     return Declared.of(stack.loaded.name, stack.loaded.inventory, stack.graph, frozenset(stack.snapshot.resources))
 

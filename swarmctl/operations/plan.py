@@ -1,4 +1,4 @@
-"""What an apply would do: load · compile · preview · look for machines that nobody knows."""
+"""What an apply would do: load · compile · prove that nothing has to change, or preview · look for unknown machines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmctl.operations import stack as stacks
+from swarmctl.operations import targets, unchanged
 from swarmctl.operations.running import Stopper
-from swarmctl.operations.stack import Emit, Stack
+from swarmctl.operations.stack import Emit, Options, Stack
 from swarmctl.plans.model import Plan, Preconditions
 from swarmctl.plans.signing import Signer
 
 if TYPE_CHECKING:
     from swarmctl.engine.session import Session
-    from swarmctl.operations.load import LoadedStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +29,43 @@ class Planned:
     """The key kept with the state; may be missing."""
 
 
-def signers(loaded: LoadedStack) -> tuple[Signer, ...]:
-    """Those whose saved plans the stack accepts."""
-    return tuple(Signer(one.name, one.key) for one in loaded.inventory.of("Stack")[0].spec.signers)
+def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stacks.DEFAULT) -> Planned:
+    """Preview the stack in `folder`. Takes no lease and changes nothing.
 
-
-def plan(folder: Path, *, emit: Emit, stopper: Stopper) -> Planned:
-    """Preview the stack in `folder`. Takes no lock and changes nothing.
-
-    Raises InvalidDeclaration, NoDocuments, EngineMissing, StateUnreadable, WorldUnreadable, Interrupted.
+    Raises InvalidDeclaration, NoDocuments, EngineMissing, Protected, StateUnreadable, WorldUnreadable, Interrupted.
     """
     loaded, store = stacks.load(folder, emit)
-    stacks.warn_of_damage(store, emit)
-    engine = stacks.obtain_engine(emit)
+    stacks.tell_of_others(store, emit)
     stack = stacks.compile_stack(loaded, store)
-    session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-    made = preview(stack, session, stopper)
-    return Planned(made, stacks.preconditions(stack, engine), signers(loaded), store.signing_key())
+    engine = stacks.obtain_engine(emit)
+    found = unchanged.proved(stack, emit, refresh=options.refresh)
+    if found is None:
+        session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
+        held = targets.held(stack.graph, stack.snapshot.resources, options.targets)
+        found = preview(stack, session, stopper, options, held)
+    return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key())
 
 
-def preview(stack: Stack, session: Session, stopper: Stopper) -> Plan:
+def preview(stack: Stack, session: Session, stopper: Stopper, options: Options, held: frozenset[str]) -> Plan:
     """The engine's preview, and the removal of machines that no declaration and no state knows."""
     with stopper.looking(session, "planning"):
-        found = session.preview(stack.graph)
+        found = session.preview(stack.graph, refresh=options.refresh, held=held)
+    found = replace(
+        found, partial=tuple(sorted(options.targets)), world_read=options.refresh, unfenced=_unfenced(stack, found)
+    )
+    if options.targets:
+        return found
     # Not those that the state knows: after a crash it also names machines of which the engine had only begun.
     known = stack.nodes | {change.node for change in found.changes if change.type == stacks.MACHINE}
     unknown = tuple(stacks.stray_change(*stray) for stray in stacks.strays(stack.identity, known))
     return replace(found, changes=(*found.changes, *unknown))
+
+
+def _unfenced(stack: Stack, plan: Plan) -> tuple[str, ...]:
+    """Backends of the nodes it touches that can't compare the token of a run where the change happens."""
+    from swarmctl import backends
+    from swarmctl.graph.model import Machine
+
+    nodes = set(plan.nodes)
+    touched = {machine.host["backend"] for machine in stack.graph.exported(Machine) if machine.name in nodes}
+    return tuple(sorted(name for name in touched if not backends.load(name).fences))

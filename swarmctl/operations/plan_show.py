@@ -13,7 +13,6 @@ from pathlib import Path
 from swarmctl.errors import PlanRefused, SwarmError
 from swarmctl.operations import saved_plans
 from swarmctl.operations import stack as stacks
-from swarmctl.operations.plan import signers
 from swarmctl.plans import checks, decode, file, sshsig
 from swarmctl.plans.model import Plan
 from swarmctl.plans.saved import SavedPlan
@@ -53,7 +52,7 @@ def show(path: Path, folder: Path, now: datetime | None = None) -> Shown:
             unverified.append(f"whose key that is, and what is declared now: here is the stack {loaded.identity}")
         else:
             try:
-                trust = saved_plans.trust(saved, signers(loaded), store.signing_key())
+                trust = saved_plans.trust(saved, loaded.signers, store.signing_key())
                 signed, signer = trust.text, trust.by
             except PlanRefused as refusal:
                 problems.append(refusal.message)

@@ -11,7 +11,7 @@ from swarmctl.errors import Interrupted, PartlyDone, SwarmError
 from swarmctl.plans.model import Action, Change, Plan
 
 if TYPE_CHECKING:
-    from swarmctl.engine.session import Failure, Outcome, Session
+    from swarmctl.engine.session import Failure, Outcome, Session, Skipped
 
 GO_ON = "what was done is in the state: run the same command again to go on, or `swarmctl destroy` to take it all away"
 
@@ -32,11 +32,21 @@ class Run:
     """Machines that nobody knew and other remains that were removed."""
     interrupted: bool = False
     seconds: float = 0.0
+    skipped: tuple[Skipped, ...] = ()
+    """What was not begun: it needs what failed, or its pool's rollout was stopped."""
 
     @classmethod
     def of(cls, plan: Plan, outcome: Outcome, removed: Sequence[str], seconds: float) -> Run:
         """The run in which the engine did `outcome`."""
-        return cls(plan, outcome.changes, outcome.failures, tuple(removed), outcome.interrupted, seconds)
+        return cls(
+            plan,
+            outcome.changes,
+            outcome.failures,
+            tuple(removed),
+            outcome.interrupted,
+            seconds,
+            outcome.skipped,
+        )
 
     def count(self, action: Action) -> int:
         """How many resources were changed so; `same` are those that needed nothing."""
@@ -48,18 +58,33 @@ class Run:
         """Raises Interrupted or PartlyDone, naming what failed where and why; returns when all went well."""
         if self.interrupted:
             raise Interrupted(f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes", GO_ON)
-        if self.failures:
-            count = f"{len(self.failures)} change" + ("s" if len(self.failures) > 1 else "")
-            raise PartlyDone(f"{count} failed", f"mend the cause; {GO_ON}", details=self._told())
+        if self.failures or self.skipped:
+            counts = [
+                f"{len(some)} change{'s' if len(some) > 1 else ''} {how}"
+                for some, how in ((self.failures, "failed"), (self.skipped, "not begun"))
+                if some
+            ]
+            raise PartlyDone(", ".join(counts), f"mend the cause; {GO_ON}", details=self._told())
 
     def _told(self) -> list[str]:
-        lines = []
-        for failure in self.failures[:_TOLD]:
-            first, *more = failure.error.splitlines() or [""]
-            lines.append(f"{failure.address}{f' on {failure.node}' if failure.node else ''}: {first}")
-            lines += [f"    {line}" for line in more]
-        left = len(self.failures) - _TOLD
-        return [*lines, f"and {left} more; --format json has them all"] if left > 0 else lines
+        lines = _listed([(_at(it.address, it.node), it.error) for it in self.failures])
+        if self.skipped:
+            lines += ["not begun:", *_listed([(_at(it.address, it.node), it.reason) for it in self.skipped])]
+        return lines
+
+
+def _at(address: str, node: str) -> str:
+    return f"{address}{f' on {node}' if node else ''}"
+
+
+def _listed(told: Sequence[tuple[str, str]]) -> list[str]:
+    """What, and why, in lines; those after the first of a reason are set in."""
+    lines = []
+    for what, why in told[:_TOLD]:
+        first, *more = why.splitlines() or [""]
+        lines += [f"{what}: {first}", *(f"    {line}" for line in more)]
+    left = len(told) - _TOLD
+    return [*lines, f"and {left} more; --format json has them all"] if left > 0 else lines
 
 
 class Stopper:

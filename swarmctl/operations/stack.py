@@ -5,8 +5,10 @@ Operations never print: they return values and emit typed events. What needs the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from swarmctl.engine.session import Session
     from swarmctl.graph.model import Address, Graph, Json
     from swarmctl.operations.load import LoadedStack
+    from swarmctl.state.lease import Lease, Waiting
+    from swarmctl.state.model import Published
     from swarmctl.state.store import Snapshot, Store
 
 Emit = Callable[[Event], None]
@@ -29,6 +33,21 @@ Confirm = Callable[[Plan], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """How a stack is worked on."""
+
+    refresh: bool = True
+    """Whether the world is read back first."""
+    targets: tuple[str, ...] = ()
+    """Addresses that the run is for, with what they need; none: everything."""
+    lock_timeout: float = 0.0
+    """Seconds to wait for whoever works on the stack."""
+
+
+DEFAULT = Options()
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """A stack whose declarations are valid, with its state as it is now."""
 
@@ -36,6 +55,10 @@ class Stack:
     store: Store
     snapshot: Snapshot
     graph: Graph
+    digest: str
+    """Of the graph."""
+    published: Published | None = None
+    """With what runs that were cut off have done since; None before the first."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Values of the declared secrets by place, for the provider; see `kinds.secrets`."""
 
@@ -70,19 +93,37 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
     return loaded, store
 
 
-def warn_of_damage(store: Store, emit: Emit) -> None:
-    """Say it when the state can't be read and the one before it is looked at. Raises StateUnreadable."""
-    if damage := store.damage():
-        emit(Note(f"{damage}; the state before it is used. `swarmctl apply` puts it right", warning=True))
+@contextmanager
+def leased(store: Store, options: Options, emit: Emit) -> Iterator[Lease]:
+    """The stack is ours alone, and what a run that was cut off did is in the state.
 
-
-def repair(store: Store, emit: Emit) -> None:
-    """Put right what a run that was cut off left of the state, and say so; call it with the lock held.
-
-    Raises StateUnreadable.
+    Waits for whoever works on it as long as the options say. Raises LockHeld, StateUnreadable, StateTooNew, DiskFull.
     """
-    for note in store.repair():
+    with store.lease(options.lock_timeout, waiting(emit)) as lease:
+        recover(store, lease, emit)
+        yield lease
+
+
+def waiting(emit: Emit) -> Callable[[Waiting], None]:
+    """Tells for whom a run waits, and for how long."""
+    return lambda state: emit(Note(state.text))
+
+
+def recover(store: Store, lease: Lease, emit: Emit) -> None:
+    """Bring what a run that was cut off did into the state, and say so. Raises StateUnreadable, StateTooNew."""
+    for note in store.recover(lease):
         emit(Note(note, warning=True))
+
+
+def tell_of_others(store: Store, emit: Emit) -> None:
+    """Say it when somebody is changing the stack: what is looked at meanwhile may be another thing in a moment."""
+    from swarmctl.state import lease
+    from swarmctl.state.lease_rules import Life
+    from swarmctl.state.lease_words import who
+
+    found = lease.status(store.folder)
+    if found is not None and found.holder is not None and found.life not in (Life.GONE, Life.EXPIRED):
+        emit(Note(f"{who(found.holder)} works on this stack: what is shown may soon be otherwise", warning=True))
 
 
 def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> Stack:
@@ -91,16 +132,20 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> 
     Without `reveal` the declared secrets are not read. Raises InvalidDeclaration with those that can't be.
     """
     from swarmctl.errors import InvalidDeclaration
+    from swarmctl.graph.canonical import digest
     from swarmctl.kinds.compile import compile_graph
     from swarmctl.kinds.secrets import Secrets
+    from swarmctl.state.checkpoint import EMPTY, Snapshot
+    from swarmctl.state.checkpoint import snapshot as read_snapshot
 
-    snapshot = store.snapshot()
+    published = store.current()
+    snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     secrets = Secrets(loaded.folder, store.hmac)
     read = {"secret": secrets.secret} if reveal else {}
     graph = compile_graph(loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), **read)
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
-    return Stack(loaded, store, snapshot, graph, secrets.values)
+    return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values)
 
 
 def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | None]:
@@ -146,15 +191,35 @@ def open_session(store: Store, engine: Engine, emit: Emit, secrets: Mapping[str,
 def preconditions(stack: Stack, engine: Engine) -> Preconditions:
     """What a plan of this stack is made from."""
     from swarmctl import __version__
-    from swarmctl.graph.canonical import digest
+    from swarmctl.kinds import API_VERSION
+    from swarmctl.plans.encode import SCHEMA
 
     return Preconditions(
         declarations=stack.loaded.digest,
-        graph=digest(stack.graph),
-        # An empty state is the same whether or not its folder was made already.
-        state=stack.snapshot.digest if stack.snapshot.resources else "",
-        versions={"swarmctl": __version__, "pulumi": engine.version},
+        graph=stack.digest,
+        state=_state_digest(stack),
+        versions={
+            "swarmctl": __version__,
+            "provider": __version__,
+            "engine": engine.version,
+            "declarations": API_VERSION,
+            "plan": SCHEMA,
+        },
     )
+
+
+def _state_digest(stack: Stack) -> str:
+    """Of all that is recorded of the resources, and of how often the state was written.
+
+    Empty for an empty state: that is the same whether or not it was ever written.
+    """
+    from swarmctl.graph.canonical import canonical_bytes
+    from swarmctl.state.checkpoint import latest
+
+    if stack.published is None or not stack.snapshot.resources:
+        return ""
+    facts = [stack.published.generation, latest(stack.published.checkpoint).get("resources")]
+    return sha256(canonical_bytes(facts)).hexdigest()
 
 
 def strays(identity: str, known: set[str]) -> list[tuple[str, str]]:

@@ -71,6 +71,7 @@ def _run(schema: str, run: Run) -> dict[str, Any]:
         "failures": [
             {"address": failure.address, "node": failure.node, "error": failure.error} for failure in run.failures
         ],
+        "skipped": [{"address": it.address, "node": it.node, "reason": it.reason} for it in run.skipped],
         "interrupted": run.interrupted,
         "removed": list(run.removed),
         "seconds": round(run.seconds, 1),

@@ -29,13 +29,16 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         if run.count(action)
     ]
     unfinished = "Partly done" if run.changes else "Failed"
-    head = "Interrupted" if run.interrupted else unfinished if run.failures else done
-    style = "yellow" if run.interrupted or run.failures else "green"
+    head = "Interrupted" if run.interrupted else unfinished if run.failures or run.skipped else done
+    style = "yellow" if run.interrupted or run.failures or run.skipped else "green"
     nodes = {change.node for change in run.changes if change.node}
     where = f" on {amount(len(nodes), 'node')}" if nodes else ""
     failed = f"; {paint(f'{len(run.failures):,} failed', 'red', color=color)}" if run.failures else ""
+    skipped = f"; {paint(f'{len(run.skipped):,} not begun', 'yellow', color=color)}" if run.skipped else ""
     what = ", ".join(counts) or "nothing changed"
-    lines.append(f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}; {duration(run.seconds)}")
+    lines.append(
+        f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}{skipped}; {duration(run.seconds)}"
+    )
     return "\n".join(lines) + "\n"
 
 

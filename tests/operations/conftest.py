@@ -37,7 +37,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         for node in world.declared:
             address = Address("nodepool", "workers", node.rpartition("-")[2])
             graph.export(Machine(node, address, "workers", "core", "us-east", {}, (), {"backend": "fake"}))
-        return stacks.Stack(loaded, store, store.snapshot(), graph)
+        return stacks.Stack(loaded, store, store.snapshot(), graph, world.graph_digest)
 
     def open_session(store: Any, engine: Any, emit: Any, secrets: Any = None) -> Any:
         world.emit = emit  # type: ignore[method-assign]
@@ -48,6 +48,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return Preconditions(stack.loaded.digest, world.graph_digest, stack.snapshot.digest, versions)
 
     monkeypatch.setattr(stacks, "load", load)
+    monkeypatch.setattr(stacks, "tell_of_others", lambda store, emit: None)
     monkeypatch.setattr(stacks, "compile_stack", compile_stack)
     monkeypatch.setattr(stacks, "obtain_engine", lambda emit: world.engine)
     monkeypatch.setattr(stacks, "open_session", open_session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,34 +39,39 @@ class Failure:
 
 
 @dataclass
+class Skipped:
+    address: str
+    node: str
+    reason: str
+
+
+@dataclass
 class Outcome:
     changes: tuple[Change, ...]
     failures: tuple[Failure, ...] = ()
     interrupted: bool = False
     same: int = 0
+    skipped: tuple[Skipped, ...] = ()
 
 
-@dataclass
-class Declared:
-    """The one Stack of an inventory."""
+class Lease:
+    """It is ours."""
 
-    signers: list[Any] = field(default_factory=list)
+    def check(self) -> None:
+        pass
 
-    @property
-    def spec(self) -> Any:
-        return self
 
-    def of(self, kind: str) -> list[Any]:
-        assert kind == "Stack"
-        return [self]
+class Inventory(list[Any]):
+    """The declarations, as far as operations look at them one by one."""
 
 
 @dataclass
 class Loaded:
-    inventory: Declared = field(default_factory=Declared)
+    inventory: Inventory = field(default_factory=Inventory)
     name: str = "lab"
     identity: str = IDENTITY
     digest: str = "d0"
+    signers: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -115,11 +121,11 @@ class World:
     def exists(self) -> bool:
         return bool(self.state.resources)
 
-    def damage(self) -> str:
-        return ""
-
-    def repair(self) -> list[str]:
+    def recover(self, lease: Lease) -> list[str]:
         return []
+
+    def forget(self, lease: Lease) -> None:
+        shutil.rmtree(self.folder)
 
     def snapshot(self) -> Snapshot:
         return self.state
@@ -128,14 +134,14 @@ class World:
         return self.folder.with_name("keys") / "signing"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lease(self, timeout: float = 0.0, on_wait: Any = None) -> Iterator[Lease]:
         if self.locked:
             raise LockHeld("`swarmctl apply` (process 7) works on this stack", "Wait until it has ended.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        yield
+        yield Lease()
 
     # the session
-    def preview(self, graph: Graph, *, refresh: bool = True) -> Plan:
+    def preview(self, graph: Graph, *, refresh: bool = True, held: frozenset[str] = frozenset()) -> Plan:
         for item in self.changes:
             self.emit(StepEnded(item.address, item.node, item.action, 0))
         self.during()
@@ -143,10 +149,10 @@ class World:
             raise self.error
         return Plan(IDENTITY, self.changes, self.same, self.drift)
 
-    def update(self, graph: Graph) -> Outcome:
+    def update(self, graph: Graph, lease: Lease, **how: Any) -> Outcome:
         return self._work("update")
 
-    def destroy(self) -> Outcome:
+    def destroy(self, lease: Lease) -> Outcome:
         return self._work("destroy")
 
     def drift_(self) -> Plan:
@@ -190,6 +196,7 @@ class Backend:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.fences = True
         self.sweep = world.sweep
 
     def machines(self, identity: str) -> list[str]:

@@ -1,0 +1,61 @@
+"""`--target`: some addresses and what they need; everything else is left as it is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from swarmctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from swarmctl.graph.model import Graph
+
+
+def held(graph: Graph, recorded: Collection[str], targets: Sequence[str]) -> frozenset[str]:
+    """The addresses, declared or `recorded`, that a run for `targets` must not touch.
+
+    A target is an address (`nodepool/workers[0]`) or a declaration (`nodepool/workers`, all of it). With it comes what
+    it depends on, and what that depends on. Raises UsageError for one that names nothing.
+    """
+    if not targets:
+        return frozenset()
+    needs = _needs(graph)
+    everything = {*needs, *recorded}
+    wanted: set[str] = set()
+    for target in targets:
+        named = [address for address in everything if address == target or address.startswith(f"{target}[")]
+        if not named:
+            raise UsageError(f"--target: {target} is neither declared nor in the state", _near(target, everything))
+        wanted |= _closure(named, needs)
+    return frozenset(everything - wanted)
+
+
+def _needs(graph: Graph) -> Mapping[str, set[str]]:
+    """Addresses by the address that depends on them."""
+    return {
+        str(address): {str(it) for it in (*resource.depends_on, *(ref.address for ref in resource.refs()))}
+        for address, resource in graph.resources.items()
+    }
+
+
+def _closure(start: Sequence[str], needs: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    open_ = list(start)
+    while open_:
+        address = open_.pop()
+        if address not in found:
+            found.add(address)
+            open_ += needs.get(address, ())
+    return found
+
+
+def _near(target: str, everything: Collection[str]) -> str:
+    names = sorted({*everything, *_declarations(everything)})
+    near = difflib.get_close_matches(target, names, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else "`swarmctl state list` lists what there is"
+
+
+def _declarations(addresses: Collection[str]) -> Iterator[str]:
+    for address in addresses:
+        yield address.partition("[")[0]
