@@ -140,18 +140,20 @@ class Session:
         held: Collection[str] = frozenset(),
         plan_id: str = "",
         changing: Collection[str] | None = None,
+        refresh: bool = True,
     ) -> Outcome:
         """Make it so; what does not depend on a failure goes on, as far as rollouts let it.
 
         `held`: addresses that this run must not touch, declared or recorded; `plan_id`: of the saved plan that this
-        carries out; `changing`: addresses that the preview said will change (None: any may), for rollouts.
+        carries out; `changing`: addresses that the preview said will change (None: any may), for rollouts;
+        without `refresh` it goes by what is recorded, as its preview did.
 
         Raises `Protected`, `WorldUnreadable` when something could not be read back (then nothing was changed),
         `LeaseLost`, `DiskFull`, `EngineFailed`, `StateUnreadable`. Failures of resources are in the outcome.
         """
         only = None if changing is None else {Address.parse(address) for address in changing}
         gate = Gate(graph, only) if graph.rollouts else None
-        return self._change("up", graph, lease, held, plan_id, gate)
+        return self._change("up", graph, lease, held, plan_id, gate, refresh=refresh)
 
     def destroy(self, lease: Lease) -> Outcome:
         """Remove everything that is recorded. See `update`."""
@@ -232,6 +234,8 @@ class Session:
         held: Collection[str],
         plan_id: str,
         gate: program.Gate | None,
+        *,
+        refresh: bool = True,
     ) -> Outcome:
         for note in self._store.recover(lease):
             self._emit(Note(note, warning=True))
@@ -239,7 +243,7 @@ class Session:
         work = self._work(graph, before.checkpoint if before else None, held)
         protection.refuse_leaving(graph, work.recorded, {*work.held, *work.moved.values()})
         gathered = Gathered()
-        task = None if graph is None else self._task(work, gathered, refresh=True)
+        task = None if graph is None else self._task(work, gathered, refresh=refresh)
         if task is not None:
             task.gate = gate
         run = self._store.begin(
@@ -253,7 +257,7 @@ class Session:
             space = workspace.of_run(self._store, run, before.checkpoint if before else None, self._home)
         base = publication.base(before, run, space)
         title, total = ("removing", len(work.recorded)) if graph is None else ("changing", len(graph.resources))
-        arguments = [command, "--skip-preview", "--yes", "--refresh", "--continue-on-error"]
+        arguments = [command, "--skip-preview", "--yes", "--continue-on-error", *(["--refresh"] if refresh else [])]
         order = self._order(work, arguments, title, total, task, changing=True)
         with self._watching_disk(), self._bound_to(lease):
             ended = self._runner.run(space, order, gathered)

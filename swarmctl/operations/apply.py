@@ -67,7 +67,9 @@ def apply(
         session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets)
         with stopper.watching(session):
             changing = {change.address for change in plan.changes}
-            outcome = session.update(stack.graph, lease, held=held, plan_id=plan_id, changing=changing)
+            outcome = session.update(
+                stack.graph, lease, held=held, plan_id=plan_id, changing=changing, refresh=options.refresh
+            )
         went_well = not (outcome.failures or outcome.interrupted or outcome.skipped)
         removed = _clean_up(stack, plan.changes, emit) if went_well and not options.targets else []
         return Run.of(plan, outcome, removed, time.monotonic() - started)
