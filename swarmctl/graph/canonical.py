@@ -32,6 +32,7 @@ def digest(graph: Graph) -> str:
     rollouts = {pool: astuple(rollout) for pool, rollout in graph.rollouts.items()}
     whole.update(sha256(canonical_bytes(rollouts)).digest())
     for address, resource in sorted(graph.resources.items()):
+        limits = resource.timeouts
         facts = [
             str(address),
             resource.type,
@@ -40,7 +41,7 @@ def digest(graph: Graph) -> str:
             resource.cluster,
             resource.pool,
             resource.protect,
-            astuple(resource.timeouts),
+            [limits.create, limits.update, limits.delete, limits.read],
         ]
         whole.update(sha256(canonical_bytes(facts)).digest())
         whole.update(hashes.of(resource.inputs))

@@ -13,7 +13,7 @@ import pytest
 
 from swarmctl import assets
 from swarmctl.cli import run
-from swarmctl.engine.workspace import lasting
+from swarmctl.engine import workspace
 from swarmctl.errors import InvalidDeclaration, NoDocuments, SwarmError
 from swarmctl.operations.fmt import fmt
 from swarmctl.operations.init import init
@@ -180,12 +180,12 @@ def test_the_state_kept_beside_the_declarations_is_none_of_them(tmp_path: Path) 
     write(tmp_path, Stack=STACK.replace("spec: {", "spec: {state: 'file://state', "))
     loaded = load_stack(tmp_path)
     store = Store(loaded.identity, loaded.state_url)
-    with store.lock():
-        lasting(store, tmp_path / "home")
-    assert list(store.folder.rglob("*.yaml"))
+    with store.lease() as lease:
+        workspace.of_run(store, store.begin(lease, operation="update"), None, tmp_path / "home")
+        assert list(store.folder.rglob("*.yaml"))
 
-    assert load_stack(tmp_path).digest == loaded.digest
-    assert fmt(tmp_path, write=False).files == 1
+        assert load_stack(tmp_path).digest == loaded.digest
+        assert fmt(tmp_path, write=False).files == 1
 
 
 def test_the_digest_is_of_what_is_declared_not_of_how_it_is_written(tmp_path: Path) -> None:

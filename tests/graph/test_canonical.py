@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from swarmctl.diagnostics import Position, Range
 from swarmctl.graph.canonical import canonical_bytes, digest
-from swarmctl.graph.model import Address, Graph, Ref, Resource
+from swarmctl.graph.model import Address, Graph, Ref, Resource, Rollout, Timeouts
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -57,12 +57,26 @@ def test_the_order_of_resources_and_their_place_in_the_files_do_not_count() -> N
 
 @pytest.mark.parametrize(
     "change",
-    [{"type": "u"}, {"inputs": {"x": 2}}, {"depends_on": (B,)}, {"node": "n"}, {"cluster": "c"}, {"pool": "p"}],
+    [
+        {"type": "u"},
+        {"inputs": {"x": 2}},
+        {"depends_on": (B,)},
+        {"node": "n"},
+        {"cluster": "c"},
+        {"pool": "p"},
+        {"protect": True},
+        {"timeouts": Timeouts(read=61)},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_everything_else_counts(change: dict[str, Any]) -> None:
     resource = Resource(A, "t", {"x": 1})
     assert digest(graph(resource)) != digest(graph(dataclasses.replace(resource, **change)))
+
+
+def test_rollouts_count() -> None:
+    graphs = [Graph("s"), Graph("s", rollouts={"p": Rollout()}), Graph("s", rollouts={"p": Rollout(batch=1)})]
+    assert len(set(map(digest, graphs))) == 3
 
 
 def test_references_count_by_what_they_point_at() -> None:
