@@ -25,8 +25,8 @@ from swarmctl.state.model import Holder
 FILE = "lease.json"
 LOCK = "lease.lock"
 SCHEMA = "swarmctl/lease/v1"
-LONGEST = 4
-"""TTLs after which one that holds the flock, works, and does not let go of it is given up on."""
+LONGEST = 60.0
+"""Seconds after which one that holds the flock, works, and does not let go of it is given up on."""
 
 
 class Unreadable(ValueError):
@@ -143,7 +143,7 @@ def _wait(descriptor: int, folder: Path, ttl: float) -> None:
         found = holder
         if found is not None and asleep >= ttl:
             found.ends_by(signal.SIGKILL, 1.0)
-        elif waited >= LONGEST * ttl:
+        elif waited >= LONGEST:
             raise TimeoutError(f"somebody holds {folder / LOCK} and does not let go of it")
 
 
@@ -167,7 +167,8 @@ def _stopped_holder(descriptor: int) -> Process | None:
 def _has_open(pid: int, file: os.stat_result) -> bool:
     """Whether a process has this very file open: the number alone may be a file's of another file system."""
     try:
-        return any(os.path.samestat(entry.stat(), file) for entry in os.scandir(f"/proc/{pid}/fd"))
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return any(os.path.samestat(entry.stat(), file) for entry in entries)
     except OSError:
         return False
 
