@@ -22,7 +22,6 @@ from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable
 from swarmctl.state.keys import Keys
 from swarmctl.state.migration import PROJECT, checkpoint_file
 from swarmctl.state.model import Applied, PlanMark, Published, ResourceHeader, RunHeader
-from swarmctl.state.old_store import OldStore
 from swarmctl.state.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ _TIMES = 3
 """How often the state has to fit into what is free: the engine's copy, what it makes of it, what is published."""
 
 
-class Store(OldStore):
+class Store:
     """Where the state of one stack is kept."""
 
     def __init__(self, identity: str, url: str | None = None) -> None:
@@ -251,7 +250,7 @@ class Store(OldStore):
     def require_room(self, spare: int = files.SPARE) -> None:
         """Raise `DiskFull` when a run that changes things could not save them, with `spare` bytes left over, and
         `ReadOnly` when nothing can be written at all."""
-        size = max(file.stat().st_size if file.exists() else 0 for file in (self.file, self.checkpoint))
+        size = self.file.stat().st_size if self.file.exists() else 0
         files.require_room(self.folder, _TIMES * size + spare)
 
     # Inside.

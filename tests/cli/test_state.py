@@ -12,6 +12,7 @@ import pytest
 from swarmctl import cli
 from swarmctl.state import backups, files
 from swarmctl.state.checkpoint import salt
+from swarmctl.state.migration import checkpoint_file
 from swarmctl.state.moving import StateMoved, move
 from swarmctl.state.passphrase import Crypter
 from swarmctl.state.store import Store
@@ -297,13 +298,14 @@ class TestMoving:
 def test_the_layout_before_is_taken_over(store: Store, capsys: Out) -> None:
     assert cli.run(["state", "migrate"]) == 0
     assert "Nothing is recorded" in capsys.readouterr().out
-    store.checkpoint.parent.mkdir(parents=True)
-    store.checkpoint.write_text(json.dumps(checkpoint(resource("a"))))
+    old = checkpoint_file(store.folder / "state", store.identity)
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps(checkpoint(resource("a"))))
     assert recorded(store) == {"a"}
 
     assert cli.run(["state", "migrate"]) == 0
 
-    assert not store.checkpoint.exists()
+    assert not old.exists()
     assert store.file.exists()
     assert recorded(store) == {"a"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,8 @@ def record(folder: Path, address: Address, kind: str, values: dict[str, Any]) ->
     assert isinstance(store, Store)
     urn = f"urn:pulumi:{store.identity}::swarmctl::{kind}::{address}"
     resource = {"urn": urn, "type": kind, "custom": True, "id": str(address), "inputs": values, "outputs": {}}
-    store.checkpoint.parent.mkdir(parents=True)
-    store.checkpoint.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [resource]}}}))
+    with store.lease() as lease:
+        store.publish(lease, 0, {"version": 3, "checkpoint": {"latest": {"resources": [resource]}}}, applied=None)
 
 
 def test_a_mesh_address_in_the_state_is_kept_although_a_fresh_one_would_be_another(folder: Path) -> None:

@@ -34,11 +34,15 @@ def declared_in(lab: Path) -> Path:
     return next(file for file in lab.glob("*.yaml") if "kind: Stack" in file.read_text())
 
 
+def publish(store: Store) -> None:
+    with store.lease() as lease:
+        store.publish(lease, 0, {"version": 3, "checkpoint": {}}, applied=None)
+
+
 def applied(name: str) -> Path:
     """Leave what an apply under this name leaves."""
     store = Store(f"{name}-{UID}")
-    store.checkpoint.parent.mkdir(parents=True)
-    store.checkpoint.write_text("{}")
+    publish(store)
     return store.folder
 
 
@@ -69,8 +73,7 @@ def test_the_same_name_other_uids_and_what_was_never_applied_are_no_rename(lab: 
     paths.lab_dir(f"new-{UID}").mkdir(parents=True)
     paths.stack_dir(f"declined-{UID}").mkdir(parents=True)
     other = Store("old-00000000-7d0c-4c6e-9a0e-6f1f4f0a9c11")
-    other.checkpoint.parent.mkdir(parents=True)
-    other.checkpoint.write_text("{}")
+    publish(other)
     assert cli.run(["graph"]) == 0
 
 
@@ -79,8 +82,7 @@ def test_a_store_of_its_own_is_looked_into(lab: Path, tmp_path: Path, capsys: Ou
     file.write_text(file.read_text().replace("spec:\n", f"spec:\n  state: file://{tmp_path}/states\n", 1))
     assert cli.run(["graph"]) == 0
     store = Store(f"old-{UID}", f"file://{tmp_path}/states")
-    store.checkpoint.parent.mkdir(parents=True)
-    store.checkpoint.write_text("{}")
+    publish(store)
     capsys.readouterr()
     assert cli.run(["graph"]) == 1
     assert "was called old" in capsys.readouterr().err

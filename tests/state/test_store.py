@@ -14,7 +14,7 @@ import pytest
 from swarmctl import __version__, paths
 from swarmctl.errors import LeaseLost, SwarmError
 from swarmctl.state import backups, files, published
-from swarmctl.state.checkpoint import SECRET, SIGNATURE, StateUnreadable
+from swarmctl.state.checkpoint import StateUnreadable
 from swarmctl.state.files import DiskFull, ReadOnly
 from swarmctl.state.journal import Intent, Result, encode
 from swarmctl.state.model import Applied, PlanMark, ResourceHeader
@@ -70,6 +70,35 @@ def test_who_only_looks_makes_nothing(tmp_path: Path) -> None:
     assert not store.exists()
     assert store.snapshot().resources == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digest_moves_with_the_resources_and_with_nothing_else(store: Store) -> None:
+    digests = [store.snapshot().digest]
+    for n, resources in enumerate(
+        (
+            [],
+            [resource("a"), resource("b")],
+            [resource("b", protect=True), resource("a")],
+            [resource("a"), resource("b", outputs={"key": "c"})],
+            [resource("a")],
+        )
+    ):
+        store.publish(leased(store, 7 + n), n, checkpoint(*resources), applied=None)
+        digests.append(store.snapshot().digest)
+
+    assert digests[0] == digests[1]
+    assert digests[2] == digests[3]
+    assert len(set(digests)) == 4
+
+
+def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with (
+        pytest.raises(SwarmError, match="the state store cannot be made"),
+        Store("lab", f"file://{tmp_path}/file").lease(),
+    ):
+        pass
 
 
 class TestPublishing:
@@ -389,65 +418,6 @@ class TestRuns:
         run = cut_off(store, 8, "b")
         store.recover(leased(store, 8))
         assert run.path.exists()
-
-
-class TestTakingOver:
-    """The layout of before."""
-
-    @pytest.fixture
-    def old(self, store: Store) -> Store:
-        secret = {SIGNATURE: SECRET, "ciphertext": "v1:abc"}
-        store.checkpoint.parent.mkdir(parents=True)
-        document = checkpoint(resource("a", inputs={"mtu": 1420.0, "token": secret}))
-        store.checkpoint.write_text(json.dumps(document))
-        (store.folder / "passphrase").write_text("old one\n")
-        store.project.mkdir()
-        (store.folder / "lock").touch()
-        return store
-
-    def test_it_is_read_as_it_is(self, old: Store) -> None:
-        before = content(old.folder)
-
-        assert names(old) == {"a"}
-        assert old.passphrase_file().read_text() == "old one\n"
-        assert content(old.folder) == before
-
-    def test_the_first_run_takes_it_over(self, old: Store) -> None:
-        seen = old.snapshot()
-        lease = leased(old, 7)
-
-        assert old.recover(lease) == []
-
-        assert {path.name for path in old.folder.iterdir()} == {"state.json", "keys", "lease.json", "lease.lock"}
-        assert old.snapshot() == seen
-        assert old.passphrase_file() == old.folder / "keys" / "passphrase"
-        assert old.passphrase_file().read_text() == "old one\n"
-        found = old.load()
-        assert found is not None
-        assert found.generation == 1
-
-    @pytest.mark.parametrize("step", ["take_keys", "clear"])
-    def test_also_when_it_was_cut_off_on_the_way(self, old: Store, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        from swarmctl.state import migration
-
-        def killed(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        seen = old.snapshot()
-        monkeypatch.setattr(migration, step, killed)
-        with pytest.raises(KeyboardInterrupt):
-            old.recover(leased(old, 7))
-        monkeypatch.undo()
-        assert (old.snapshot(), old.passphrase_file().read_text()) == (seen, "old one\n")
-
-        old.recover(leased(old, 8))
-        assert (old.snapshot(), old.passphrase_file().read_text()) == (seen, "old one\n")
-        assert not old.checkpoint.exists()
-
-    def test_not_while_an_older_swarmctl_works_on_it(self, old: Store) -> None:
-        with old.lock(), pytest.raises(SwarmError, match="an older version of swarmctl works"):
-            old.recover(leased(old, 7))
-        assert old.checkpoint.exists()
 
 
 class TestKeys:
