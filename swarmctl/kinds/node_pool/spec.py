@@ -126,7 +126,8 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
         Rollout | None,
         msgspec.Meta(
             description="How changes spread over the machines: some first, then the rest in batches, stopping when too "
-            "many fail. Left out: all at once, and a failure stops no other machine.",
+            "many fail. What must know another machine, such as the peers of its tunnels, goes through the machines "
+            "on its own. Removals wait for nothing. Left out: all at once, and a failure stops no other machine.",
             examples=[{"canary": 1, "batch": "10%", "maxFailures": 1}],
         ),
     ] = None
