@@ -96,8 +96,10 @@ def _otherwise(planned: Mapping[str, Any], diff: Mapping[str, Any], filled: _Fil
     """Why a property doesn't end as it was planned; empty when it does."""
     wanted = _wanted(planned, diff["path"])
     if wanted is _UNTOUCHED:
-        # Of what is made anew the plan names what differs; all else is as declared, which is the same as then.
-        return "" if planned["action"] == "replace" else "the plan leaves it as it is"
+        # Of what is made anew the plan names what differs; all else is as declared, which is the same as then. Of what
+        # is made it names everything: what more is there has to go.
+        anew = planned["action"] == "replace" or (planned["action"] == "create" and diff["action"] == "delete")
+        return "" if anew else "the plan leaves it as it is"
     if diff["action"] == "delete" or wanted is _GONE:
         return "" if diff["action"] == "delete" and wanted is _GONE else "the plan ends with another value"
     return _mismatch(wanted, diff["after"], filled)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from swarmctl.plans.values import is_secret
 from swarmctl.reports.console import safe
 
 UNKNOWN = "(known after apply)"
@@ -45,7 +46,7 @@ def _show(value: Any) -> str:
     if isinstance(value, Mapping):
         if set(value) == {"unknown"}:
             return UNKNOWN
-        if set(value) == {"secret"}:
+        if set(value) == {"secret"} or is_secret(value):
             return SECRET
         inner = ", ".join(f"{_show(str(key))}: {_show(item)}" for key, item in value.items())
         return "{" + inner + "}"
