@@ -10,8 +10,8 @@ import signal
 import threading
 
 from swarmctl.provider.orphans import watch
-from swarmctl.provider.protocol import OPTIONS, grpc, provider_pb2_grpc
-from swarmctl.provider.server import Provider
+from swarmctl.provider.server import Provider, methods
+from swarmctl.provider.wire import Connection
 
 PORT_VARIABLE = "SWARMCTL_PROVIDER_PORT"
 """Set by engine/launch.py, which imports nothing and cannot be imported here."""
@@ -20,7 +20,7 @@ STARTER_VARIABLE = "SWARMCTL_STARTER"
 
 
 def serve(provider: Provider) -> None:
-    """Serve until killed. Raises RuntimeError when the port that the launcher has reserved cannot be had."""
+    """Serve until killed. Raises OSError when the port that the launcher has reserved cannot be had."""
     # Ctrl-C is the engine's to handle: it lets us finish what was begun.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_descriptors_from_children()
@@ -31,12 +31,11 @@ def serve(provider: Provider) -> None:
 
 async def _serve(provider: Provider, port: int, starter: int) -> None:
     # The launcher's socket holds the port without listening; it can only be shared.
-    server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", 1)))
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
+    implemented = methods(provider)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(implemented), "127.0.0.1", port, reuse_port=True)
     threading.Thread(target=watch, args=(os.getppid(), starter, provider.calls), daemon=True).start()
-    await server.wait_for_termination()
+    await server.serve_forever()
 
 
 def _keep_descriptors_from_children() -> None:

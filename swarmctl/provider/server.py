@@ -7,28 +7,28 @@ Pulumi; what isn't implemented here answers "unimplemented", which the engine ta
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
+
+from google.protobuf import message_factory
 
 from swarmctl import __version__, kinds
 from swarmctl.backends.base import HostGone
-from swarmctl.kinds.base import UNKNOWN, ChangeKind, Hosts, PropertyChange, ResourceType
+from swarmctl.kinds.base import UNKNOWN as UNKNOWN_VALUE
+from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, ResourceType
 from swarmctl.provider.adoption import Adoption
 from swarmctl.provider.errors import describe
 from swarmctl.provider.notes import Notes
 from swarmctl.provider.orphans import Calls
-from swarmctl.provider.protocol import empty_pb2, grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
+from swarmctl.provider.protocol import empty_pb2, plugin_pb2, provider_pb2
 from swarmctl.provider.status import partial
 from swarmctl.provider.steps import NOTHING_LEFT, READ, Cancelled, Step, Steps
 from swarmctl.provider.values import from_struct, journaled, known, to_struct
+from swarmctl.provider.wire import CANCELLED, FAILED_PRECONDITION, UNKNOWN, Method, Refused
 from swarmctl.state.checkpoint import address_of
 from swarmctl.state.journal import CREATE, DELETE, UPDATE, Journal
 
 Json = Any
-Context = Any
-"""`grpc.aio.ServicerContext`, for which there are no types."""
-Method = Callable[["Provider", Any, Context], Awaitable[Any]]
 
 _KINDS = {
     (ChangeKind.ADD, False): provider_pb2.PropertyDiff.ADD,
@@ -40,21 +40,10 @@ _KINDS = {
 }
 
 
-def _counted(method: Method) -> Method:
-    """A call of the engine's, from its beginning to its answer."""
+class Provider:
+    """The provider of all `swarm:` resources. Each method of the protocol is one of the same name.
 
-    @functools.wraps(method)
-    async def answer(self: Provider, request: Any, context: Context) -> Any:
-        with self.calls:
-            return await method(self, request, context)
-
-    return answer
-
-
-class Provider(provider_pb2_grpc.ResourceProviderServicer):
-    """The provider of all `swarm:` resources, for `grpc.aio`.
-
-    What only computes is answered on the event loop; what may wait for a host, in a thread.
+    What only computes is answered at once; what may wait for a host, in a thread, and awaited.
     """
 
     def __init__(
@@ -77,8 +66,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._recorded: set[str] = set()
         """URNs that the engine has in its state: what is there under them is their own, and none to adopt."""
 
-    @_counted
-    async def Handshake(self, request: Any, context: Context) -> Any:
+    def Handshake(self, request: Any) -> Any:
         """Tell the engine which kinds of values it may send; another stage of the run begins."""
         # Every stage ends with a cancellation, also when nobody asked for one.
         self._steps.begin()
@@ -87,46 +75,38 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             accept_secrets=True, accept_resources=True, accept_outputs=True, supports_autonaming_configuration=False
         )
 
-    @_counted
-    async def Attach(self, request: Any, context: Context) -> Any:
+    def Attach(self, request: Any) -> Any:
         """Where the engine takes notes for the user."""
         self._notes.connect(request.address)
         return empty_pb2.Empty()
 
-    @_counted
-    async def GetPluginInfo(self, request: Any, context: Context) -> Any:
+    def GetPluginInfo(self, request: Any) -> Any:
         """The provider's version is swarmctl's."""
         return plugin_pb2.PluginInfo(version=__version__)
 
-    @_counted
-    async def GetSchema(self, request: Any, context: Context) -> Any:
+    def GetSchema(self, request: Any) -> Any:
         """The engine wants one; nothing is generated from it."""
         return provider_pb2.GetSchemaResponse(schema=f'{{"name":"swarm","version":"{__version__}"}}')
 
-    @_counted
-    async def CheckConfig(self, request: Any, context: Context) -> Any:
+    def CheckConfig(self, request: Any) -> Any:
         """There is no configuration."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    @_counted
-    async def DiffConfig(self, request: Any, context: Context) -> Any:
+    def DiffConfig(self, request: Any) -> Any:
         """A new version of swarmctl never makes resources anew."""
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    @_counted
-    async def Configure(self, request: Any, context: Context) -> Any:
+    def Configure(self, request: Any) -> Any:
         """Previews are answered by this process, too."""
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=True, acceptOutputs=True
         )
 
-    @_counted
-    async def Check(self, request: Any, context: Context) -> Any:
+    def Check(self, request: Any) -> Any:
         """Inputs were checked before the engine was started; the engine prints values of properties named here."""
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    @_counted
-    async def Diff(self, request: Any, context: Context) -> Any:
+    def Diff(self, request: Any) -> Any:
         """Compare the inputs as last applied, or as just read back, with those declared."""
         self._recorded.add(request.urn)
         if request.old_inputs == request.news and known(request.news):
@@ -134,30 +114,28 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             changes = self._type(request.urn).diff(from_struct(request.old_inputs), from_struct(request.news))
             return diff_response(changes)
-        except Exception as error:  # noqa: BLE001 - the boundary of the process: everything becomes a status
-            await _abort(context, error)
+        except Exception as error:
+            raise _refused(error) from error
 
-    @_counted
-    async def Create(self, request: Any, context: Context) -> Any:
+    async def Create(self, request: Any) -> Any:
         """Make or adopt it. What fails half-way is recorded all the same, so that it is found again and removed."""
-        urn, kind = request.urn, await self._type_for(request, context)
+        urn, kind = request.urn, self._type_for(request)
         try:
             inputs = from_struct(request.properties)
             if request.preview:
                 outputs: Mapping[str, Json] | None = None
                 if urn not in self._recorded:
                     outputs = await self._adoption.look(self._steps, self._hosts, kind, urn, inputs)
-                outputs = dict.fromkeys(kind.outputs(), UNKNOWN) if outputs is None else outputs
+                outputs = dict.fromkeys(kind.outputs(), UNKNOWN_VALUE) if outputs is None else outputs
                 return provider_pb2.CreateResponse(properties=to_struct(outputs))
             step = Step(CREATE, urn, self._kept(request.properties, inputs), limit=request.timeout)
             outputs = await self._steps.run(step, lambda: kind.create(self._hosts, inputs))
             return provider_pb2.CreateResponse(id=address_of(urn), properties=to_struct(outputs))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             left = not request.preview and not isinstance(error, (*NOTHING_LEFT, Cancelled))
-            await _abort(context, error, partial(address_of(urn), request.properties) if left else None)
+            raise _refused(error, partial(address_of(urn), request.properties) if left else None) from error
 
-    @_counted
-    async def Read(self, request: Any, context: Context) -> Any:
+    async def Read(self, request: Any) -> Any:
         """Read it back. A resource on a machine that is gone is gone with it."""
         self._recorded.add(request.urn)
         try:
@@ -175,39 +153,36 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 inputs=request.inputs if same else to_struct(observed.inputs),
                 properties=to_struct(observed.outputs),
             )
-        except Exception as error:  # noqa: BLE001
-            await _abort(context, error)
+        except Exception as error:
+            raise _refused(error) from error
 
-    @_counted
-    async def Update(self, request: Any, context: Context) -> Any:
+    async def Update(self, request: Any) -> Any:
         """Change it in place. In a preview the outputs stay what they are: a change that makes others replaces."""
         try:
             kind = self._type(request.urn)
             if request.preview:
                 recorded = from_struct(request.olds)
-                outputs = {name: recorded.get(name, UNKNOWN) for name in kind.outputs()}
+                outputs = {name: recorded.get(name, UNKNOWN_VALUE) for name in kind.outputs()}
                 return provider_pb2.UpdateResponse(properties=to_struct(outputs))
             old, new = from_struct(request.old_inputs), from_struct(request.news)
             kept = self._kept(request.news, new), self._kept(request.old_inputs, old)
             step = Step(UPDATE, request.urn, *kept, limit=request.timeout)
             outputs = await self._steps.run(step, lambda: kind.update(self._hosts, old, new))
             return provider_pb2.UpdateResponse(properties=to_struct(outputs))
-        except Exception as error:  # noqa: BLE001
-            await _abort(context, error)
+        except Exception as error:
+            raise _refused(error) from error
 
-    @_counted
-    async def Delete(self, request: Any, context: Context) -> Any:
+    async def Delete(self, request: Any) -> Any:
         """Remove it; what is gone already, or was on a machine that is gone, is removed."""
         try:
             kind, inputs = self._type(request.urn), from_struct(request.old_inputs)
             step = Step(DELETE, request.urn, self._kept(request.old_inputs, inputs), limit=request.timeout)
             await self._steps.run(step, lambda: _delete(kind, self._hosts, inputs))
             return empty_pb2.Empty()
-        except Exception as error:  # noqa: BLE001
-            await _abort(context, error)
+        except Exception as error:
+            raise _refused(error) from error
 
-    @_counted
-    async def Cancel(self, request: Any, context: Context) -> Any:
+    def Cancel(self, request: Any) -> Any:
         """Begin nothing any more; what was begun is finished."""
         self._steps.cancel()
         return empty_pb2.Empty()
@@ -216,11 +191,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         # urn:pulumi:STACK::PROJECT::TYPE::ADDRESS; types of resources without a parent have no `$` in them.
         return self._resolve(urn.split("::", 3)[2])
 
-    async def _type_for(self, request: Any, context: Context) -> ResourceType:
+    def _type_for(self, request: Any) -> ResourceType:
         try:
             return self._type(request.urn)
-        except Exception as error:  # noqa: BLE001
-            await _abort(context, error)
+        except Exception as error:
+            raise _refused(error) from error
 
     def _kept(self, message: Any, values: Mapping[str, Json]) -> Mapping[str, Json]:
         """Inputs as the journal keeps them, if there is one."""
@@ -235,15 +210,41 @@ def _delete(kind: ResourceType, hosts: Hosts, inputs: Mapping[str, Json]) -> Map
     return {}
 
 
-async def _abort(context: Context, error: Exception, on_failure: Callable[[str], bytes] | None = None) -> NoReturn:
-    """Answer with an error that speaks to the user; `on_failure` adds what the engine needs."""
+def _refused(error: Exception, on_failure: Callable[[str], bytes] | None = None) -> Refused:
+    """An error as it speaks to the user; `on_failure` adds what the engine needs."""
     if isinstance(error, Cancelled):
-        await context.abort(grpc.StatusCode.CANCELLED, error.message)
+        return Refused(CANCELLED, error.message)
     text = describe(error)
-    if on_failure is not None:
-        await context.abort(grpc.StatusCode.UNKNOWN, text, (("grpc-status-details-bin", on_failure(text)),))
-    await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
-    raise AssertionError  # abort has raised
+    return Refused(FAILED_PRECONDITION, text) if on_failure is None else Refused(UNKNOWN, text, on_failure(text))
+
+
+def methods(provider: Provider) -> dict[str, Method]:
+    """What the provider implements of the protocol, by path; the engine takes the rest as it is meant."""
+    service = provider_pb2.DESCRIPTOR.services_by_name["ResourceProvider"]
+
+    def method(described: Any) -> Method:
+        answer = getattr(provider, described.name)
+        request = message_factory.GetMessageClass(described.input_type)
+        response = message_factory.GetMessageClass(described.output_type)
+        return Method(_counted(provider.calls, answer), request.FromString, response.SerializeToString)
+
+    implemented = [described for described in service.methods if hasattr(provider, described.name)]
+    return {f"/{service.full_name}/{described.name}": method(described) for described in implemented}
+
+
+def _counted(calls: Calls, answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A call of the engine's, from its beginning to its answer."""
+
+    async def later(pending: Awaitable[Any]) -> Any:
+        with calls:
+            return await pending
+
+    def answered(request: Any) -> Any:
+        with calls:
+            response = answer(request)
+        return later(response) if isinstance(response, Awaitable) else response
+
+    return answered
 
 
 def diff_response(changes: Sequence[PropertyChange]) -> Any:

@@ -75,8 +75,15 @@ def encode(record: Record) -> bytes:
         plain = {"n": record.n, "end": "failed", "error": record.error}
         if not record.left:
             plain["left"] = False
-    text = msgspec.json.encode(plain)
+    text = msgspec.json.encode(plain, enc_hook=_plain)
     return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+def _plain(value: Json) -> Json:
+    """What a resource type may put into its outputs beside plain data."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is no plain data")
 
 
 def decode(line: bytes) -> Record | None:

@@ -232,9 +232,10 @@ def _needs(resource: Resource) -> list[str]:
 
 
 def _storable(values: Mapping[str, Json]) -> dict[str, Json]:
-    """Values as a checkpoint may have them: without what is marked as secret or not known. The journal has no secret,
-    only its mark; a property that is missing is one more difference that the next run puts right."""
-    return {key: _plain(value) for key, value in values.items() if not _marked(value)}
+    """Values as a checkpoint has them: without what is marked as secret or not known, and without properties that are
+    null. The journal has no secret, only its mark; a property that is missing is one more difference that the next run
+    puts right."""
+    return {key: _plain(value) for key, value in values.items() if value is not None and not _marked(value)}
 
 
 def _plain(value: Json) -> Json:

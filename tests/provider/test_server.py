@@ -25,10 +25,11 @@ from swarmctl.provider.protocol import (
     provider_pb2_grpc,
     status_pb2,
 )
-from swarmctl.provider.server import Provider, property_path
+from swarmctl.provider.server import Provider, methods, property_path
 from swarmctl.provider.values import from_struct, to_struct
 from swarmctl.state.checkpoint import SECRET, SIGNATURE
 from swarmctl.state.journal import Intent, Journal, Record, Result, read
+from tests.provider.listening import listening
 
 URN = "urn:pulumi:lab::swarmctl::swarm:mesh:Peers::mesh/backbone[workers-0/peers]"
 TOKEN = "swarm:mesh:Peers"
@@ -97,13 +98,10 @@ def serving(served: Provider) -> Iterator[Any]:
     """A stub of a provider that serves on an event loop in a thread."""
 
     async def serve() -> None:
-        server = grpc.aio.server(options=OPTIONS)
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
-        ports.append(server.add_insecure_port("127.0.0.1:0"))
-        await server.start()
-        begun.set()
-        await asyncio.to_thread(over.wait)
-        await server.stop(0)
+        async with listening(methods(served)) as port:
+            ports.append(port)
+            begun.set()
+            await asyncio.to_thread(over.wait)
 
     ports: list[int] = []
     begun, over = threading.Event(), threading.Event()

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def journal(tmp_path: Path) -> Journal:
 def test_what_is_written_is_read(journal: Journal) -> None:
     first = journal.intent("create", URN, {"name": "ä\n", "deep": [1, None, {"x": 2.5}]})
     second = journal.intent("update", URN, {"n": 2}, {"n": 1})
-    journal.done(second, {})
+    journal.done(second, MappingProxyType({}))
     journal.failed(first, "no\nroom", left=False)
 
     assert read(journal.path) == [

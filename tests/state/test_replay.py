@@ -234,9 +234,10 @@ def test_what_the_run_had_not_come_to_keeps_its_dependencies(before: dict[str, A
     assert found["b"]["dependencies"] == [urn("a")]
 
 
-def test_secrets_and_what_is_not_known_are_left_out() -> None:
+def test_secrets_what_is_not_known_and_what_has_no_value_are_left_out() -> None:
     inputs = {
         "name": "a",
+        "nothing": None,
         "key": {SIGNATURE: SECRET},
         "later": UNKNOWN_VALUE,
         "deep": {"key": {SIGNATURE: SECRET}, "list": [UNKNOWN_VALUE, 1], "n": 1},
