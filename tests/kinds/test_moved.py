@@ -125,6 +125,24 @@ def test_single_machines_move_to_keys_of_another_pool(tmp_path: Path) -> None:
     assert inputs_by_node(renamed) == inputs_by_node(before)
 
 
+def test_a_move_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    before = fleet(tmp_path, "workers: {count: 3}")
+    renamed = fleet(tmp_path, "gpu: {count: 3}", moved=RENAME, recorded=applied(before))
+    half = {name: it for name, it in applied(before).items() if name != "nodepool/workers[1]"}
+    half["nodepool/gpu[1]"] = applied(renamed)["nodepool/gpu[1]"]
+    again = fleet(tmp_path, "gpu: {count: 3}", moved=RENAME, recorded=half)
+    assert moved(again, half) == {f"nodepool/gpu[{n}]": f"nodepool/workers[{n}]" for n in (0, 2)}
+    assert applied(again) == applied(renamed)
+
+
+def test_a_host_with_another_name_in_the_files_stays_the_same_machine_with_its_node_name(tmp_path: Path) -> None:
+    before = fleet(tmp_path, "w: {hosts: [{name: n1}, {name: n2}]}")
+    entry = ', moved: [{from: "nodepool/w[n1]", to: "nodepool/w[big]"}]'
+    renamed = fleet(tmp_path, "w: {hosts: [{name: big}, {name: n2}]}", moved=entry, recorded=applied(before))
+    assert moved(renamed, applied(before)) == {"nodepool/w[big]": "nodepool/w[n1]"}
+    assert inputs_by_node(renamed) == inputs_by_node(before)
+
+
 def test_a_mesh_moves_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     before = fleet(tmp_path, "w: {count: 2}")
     entry = ", moved: [{from: mesh/backbone, to: mesh/spine}]"
