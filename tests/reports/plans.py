@@ -99,6 +99,39 @@ EVERYTHING = Plan(
     notes=("another run is changing this stack",),
 )
 
+PART = Plan(
+    "lab-5b2a9a52",
+    (
+        Change(
+            "mesh/backbone[workers-0]",
+            "swarm:mesh:Interface",
+            Action.ADOPT,
+            "workers-0",
+            "core",
+            "workers",
+            properties=(PropertyDiff("mtu", "update", 1300, 1420),),
+            effects=(HostEffect("update", "mtu 1300 → 1420"),),
+            timeout=90,
+        ),
+        Change("nodepool/workers[0]", "swarm:nodepool:Machine", Action.ADOPT, "workers-0", "core", "workers"),
+        Change(
+            "nodepool/workers[1]",
+            "swarm:nodepool:Machine",
+            Action.CREATE,
+            "workers-1",
+            "core",
+            "workers",
+            effects=(HostEffect("add", "machine workers-1"),),
+            timeout=1800,
+        ),
+    ),
+    same=4,
+    partial=("nodepool/workers[0]", "nodepool/workers[1]"),
+    world_read=False,
+    unfenced=("cloud",),
+)
+"""With everything that a plan may leave out, or can't promise."""
+
 NOTHING = Plan("lab-5b2a9a52", (), 20)
 
 MANY = Plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from swarmctl.operations.running import Run
 from swarmctl.plans.model import Action, Change, Plan, PropertyDiff
 from swarmctl.reports import drift, outcome, plan
 from swarmctl.reports.folding import fold
-from tests.reports.plans import EVERYTHING, MANY, NOTHING
+from tests.reports.plans import EVERYTHING, MANY, NOTHING, PART
 
 FOLDER = Path(__file__).parent / "snapshots"
 # Read once: tests run in a scrubbed environment.
@@ -42,6 +42,7 @@ class Failure:
         ("everything-color", EVERYTHING, True, 100),
         ("many", MANY, False, 100),
         ("nothing", NOTHING, False, 100),
+        ("part", PART, False, 100),
     ],
 )
 def test_plan(name: str, made: Plan, color: bool, width: int) -> None:
@@ -51,6 +52,13 @@ def test_plan(name: str, made: Plan, color: bool, width: int) -> None:
 @pytest.mark.parametrize(("name", "made"), [("everything", EVERYTHING), ("nothing", NOTHING)])
 def test_drift(name: str, made: Plan) -> None:
     assert_snapshot(f"drift-{name}.txt", drift.render(made, color=False, width=100))
+
+
+def test_one_timeout_for_all_steps_is_one_line() -> None:
+    changes = tuple(replace(change, timeout=600) for change in MANY.changes)
+    told = plan.render(replace(MANY, changes=changes), color=False, width=100)
+    assert told.count("10m") == 1
+    assert "each step may take 10m" in told
 
 
 def test_outcomes() -> None:
@@ -73,7 +81,10 @@ def test_no_snapshot_holds_what_a_terminal_would_obey() -> None:
 
 
 def test_every_snapshot_is_still_compared() -> None:
-    made = {f"plan-{name}.txt" for name in ("everything", "everything-narrow", "everything-color", "many", "nothing")}
+    made = {
+        f"plan-{name}.txt"
+        for name in ("everything", "everything-narrow", "everything-color", "many", "nothing", "part")
+    }
     assert {path.name for path in FOLDER.iterdir()} == made | {
         "drift-everything.txt",
         "drift-nothing.txt",
