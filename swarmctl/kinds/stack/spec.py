@@ -58,11 +58,13 @@ PublicKey = Annotated[
     str,
     msgspec.Meta(
         # 51 bytes in base64: two lengths, the algorithm's name, and the 32 bytes of the key. Its first two bits are
-        # those that follow the fixed part, so whatever matches is a key of the right length.
-        pattern="^ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-P][A-Za-z0-9+/]{42}( [!-~ ]*)?$",
+        # those that follow the fixed part, so whatever matches is a key of the right length. A key on hardware has the
+        # name of its application behind that.
+        pattern="^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-P][A-Za-z0-9+/]{42}|sk-ssh-ed25519@openssh\\.com "
+        "AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAI[A-P][A-Za-z0-9+/]{42}AAAA[A-Za-z0-9+/]{4,88}={0,2})( [!-~ ]*)?$",
         extra_json_schema={
             "patternErrorMessage": "the public half of an Ed25519 key in one line, as in `id_ed25519.pub`: "
-            "`ssh-ed25519 AAAAC3…`, 68 characters after the space"
+            "`ssh-ed25519 AAAAC3…`, 68 characters after the space, or `sk-ssh-ed25519@openssh.com AAAAGn…`"
         },
     ),
 ]
@@ -87,7 +89,7 @@ class Signer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     key: Annotated[
         PublicKey,
         msgspec.Meta(
-            description="Public Ed25519 key in OpenSSH's form; a comment after it is ignored.",
+            description="Public Ed25519 key in OpenSSH's form, one on hardware too; a comment after it is ignored.",
             examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJY0R1cPpdVHKBfVJX2QK0m8jRzUiHVhhPAnXcv6tPPS ci"],
         ),
     ]
