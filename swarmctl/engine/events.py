@@ -185,14 +185,20 @@ class Gatherer:
     """Takes the engine's events one by one; `on_step` hears of each that is about one of our resources."""
 
     def __init__(
-        self, on_step: Callable[[Step], None], result: Gathered | None = None, *, only_refreshes: bool = False
+        self,
+        on_step: Callable[[Step], None],
+        result: Gathered | None = None,
+        *,
+        only_refreshes: bool = False,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """What is told is gathered in `result`.
+        """What is told is gathered in `result`; `on_note` hears what the provider has to say while a step goes on.
 
         `only_refreshes`: the run is a refresh, in which the engine calls every step by its result."""
         self.result = Gathered() if result is None else result
         self._on_step = on_step
         self._only_refreshes = only_refreshes
+        self._on_note = on_note
         self._begun: dict[str, RawStep] = {}
 
     def receive(self, event: EngineEvent) -> None:
@@ -214,6 +220,8 @@ class Gatherer:
                 self._on_step(step)
 
     def _diagnose(self, diagnostic: RawDiagnostic) -> None:
+        if diagnostic.severity == "info" and diagnostic.urn:
+            self._on_note(f"{address_of(diagnostic.urn)}: {diagnostic.message.strip()}")
         if diagnostic.severity != "error":
             return
         message = diagnostic.message.strip().removeprefix(PREVIEW_FAILED)

@@ -17,7 +17,7 @@ from swarmctl.engine.outcome import EngineFailed
 from swarmctl.engine.process import EngineProcess
 from swarmctl.engine.watchdog import Watchdog
 from swarmctl.engine.workspace import Workspace, without_logs
-from swarmctl.plans.events import Event, PhaseEnded, PhaseStarted
+from swarmctl.plans.events import Event, Note, PhaseEnded, PhaseStarted
 
 if TYPE_CHECKING:
     from swarmctl.engine.install import Engine
@@ -104,7 +104,10 @@ class Runner:
             order.watchdog.on_step(step)
             order.on_step(step)
 
-        gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes)
+        def on_note(text: str) -> None:
+            self._emit(Note(text, warning=True))
+
+        gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes, on_note=on_note)
         started = time.monotonic()
         self._emit(PhaseStarted(order.title, order.total))
         with serving(order.program, gatherer.receive) as served:
