@@ -254,8 +254,12 @@ class Backend(Protocol):
     def remains(self, stack: str) -> list[str]:
         """What exists for this stack beside its machines: networks, folders, processes that no machine has; cheap.
 
-        One clause each, for people. `sweep` removes them.
+        One clause each, for people.
         """
+        ...
+
+    def clear(self, stack: str, fence: Fence | None = None) -> list[str]:
+        """Remove what `remains` tells of and leave the machines alone; returns what was removed."""
         ...
 
     def sweep(self, stack: str, fence: Fence | None = None) -> list[str]:

@@ -43,6 +43,9 @@ class Kind:
     """Kinds whose exports the expansion reads."""
     resources: Mapping[str, str] = field(default_factory=dict)
     """Type token → `module:attribute` of a `ResourceType` instance."""
+    marked: str = ""
+    """`module:function`, called as `marked(stack, machines, hosts) -> Iterable[Marked]` with the `host` inputs of
+    machines by node: what the kind finds of its own by marks alone. Raises what reading a host raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,20 @@ class Observed:
 
     inputs: Mapping[str, Json]
     outputs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Something that carries the mark of a kind, whatever a state knows of it."""
+
+    type: str
+    """Type token."""
+    inputs: Mapping[str, Json]
+    """As far as the marks tell; enough for `ResourceType.delete`."""
+    same: tuple[str, ...]
+    """Names of the inputs by which a resource of this type is this very thing."""
+    text: str
+    """What it is, for people."""
 
 
 class Hosts(Protocol):

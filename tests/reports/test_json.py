@@ -17,14 +17,16 @@ from swarmctl.backends.base import Check
 from swarmctl.engine.outcome import Skipped
 from swarmctl.operations import state as state_operations
 from swarmctl.operations.doctor import Area
+from swarmctl.operations.doctor_stack import Examination
 from swarmctl.operations.graph import picture
 from swarmctl.operations.plan_show import Shown
+from swarmctl.operations.remains import Finding, Standing
 from swarmctl.operations.running import Run
 from swarmctl.operations.validate import validate
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.model import Preconditions
 from swarmctl.plans.signing import with_local_key
-from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock, state
+from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock, remains, state
 from swarmctl.reports.status_json import to_json as status_json
 from swarmctl.state.lease_admin import LeaseStatus, Queued, Released
 from swarmctl.state.lease_rules import Life
@@ -192,6 +194,13 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_doctor() -> None:
     areas = [Area("tools", (Check("ip", True, "/bin/ip"), Check("wg", False, "not found", "apt-get install it")))]
     compare("swarmctl/doctor/v1", doctor.to_json(areas))
+
+
+def test_remains() -> None:
+    found = Finding(Standing.UNKNOWN, "machine a (lab)", "nodepool/p[0]", "a", "lab", "me@here")
+    bare = Finding(Standing.UNREADABLE, "what is on b", why="b does not answer")
+    examination = Examination("lab", (found, bare), frozenset(["nodepool/p[0]"]))
+    compare("swarmctl/remains/v1", remains.to_json(examination))
 
 
 def test_engine_and_version(

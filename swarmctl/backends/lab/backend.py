@@ -76,6 +76,10 @@ class LabBackend:
         """See `fabric.remains`."""
         return fabric.remains(Lab(stack))
 
+    def clear(self, stack: str, fence: Fence | None = None) -> list[str]:
+        """See `machine.clear`."""
+        return machine.clear(stack, fence)
+
     def sweep(self, stack: str, fence: Fence | None = None) -> list[str]:
         """See `machine.sweep`."""
         return machine.sweep(stack, fence)

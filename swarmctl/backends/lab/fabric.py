@@ -96,6 +96,8 @@ def _unknown(lab: Lab) -> tuple[list[Process], set[str]]:
 def remains(lab: Lab) -> list[str]:
     """What there is of the lab beside its nodes, a clause each; `end` takes it away. Changes nothing."""
     found = []
+    if not lab.folder.exists() and marks.tagged_nodes(lab.tag):
+        return []  # all of it is one lab without marks: to remove a node of it is to remove it
     if lab.folder.exists() and not lab.names():
         found.append(f"the folder of a lab without nodes: {lab.folder}")
     processes, groups = _unknown(lab)

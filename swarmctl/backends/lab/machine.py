@@ -251,6 +251,23 @@ def sweep(stack: str, fence: Fence | None = None) -> list[str]:
     return names_
 
 
+def clear(stack: str, fence: Fence | None = None) -> list[str]:
+    """Take away what the lab has beside its nodes, see `fabric.remains`; returns what that was.
+
+    Raises `Fenced`, `ForeignStack`, `StillChanging`.
+    """
+    lab = Lab(stack)
+    fencing.require_own(lab)
+    with fencing.held(lab.folder, fence, f"the lab of {stack}"), marks.locked(lab.folder) as there:
+        found = fabric.remains(lab)
+        if there:
+            fabric.end_unknown(lab)
+            fabric.end_when_empty(lab)
+        elif found:
+            fabric.end(lab)
+    return found
+
+
 def names(stack: str) -> list[str]:
     """The nodes that left a mark; where the lab's folder is lost, those that still run."""
     lab = Lab(stack)

@@ -10,6 +10,7 @@ KIND = Kind(
     rules="swarmctl.kinds.mesh.rules:check",
     expand="swarmctl.kinds.mesh.expand:expand",
     expands_after=("NodePool",),
+    marked="swarmctl.kinds.mesh.marks:marked",
     resources={
         "swarm:mesh:Interface": "swarmctl.kinds.mesh.resources:INTERFACE",
         "swarm:mesh:Peers": "swarmctl.kinds.mesh.resources:PEERS",

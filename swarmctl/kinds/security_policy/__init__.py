@@ -10,5 +10,6 @@ KIND = Kind(
     rules="swarmctl.kinds.security_policy.rules:check",
     expand="swarmctl.kinds.security_policy.expand:expand",
     expands_after=("NodePool", "Mesh"),
+    marked="swarmctl.kinds.security_policy.marks:marked",
     resources={"swarm:securitypolicy:Firewall": "swarmctl.kinds.security_policy.resources:FIREWALL"},
 )

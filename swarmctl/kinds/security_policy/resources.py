@@ -38,7 +38,7 @@ class FirewallType:
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Put the table there as a whole, in one transaction, unless it is there like that already."""
-        table = _table(hosts.facts(inputs["host"]), inputs["node"])
+        table = table_of(hosts.facts(inputs["host"]), inputs["node"])
         if table != nft.Table(inputs["policy"], inputs["chains"], inputs["rules"]):
             text = firewall.render(inputs["policy"], inputs["chains"], inputs["rules"])
             self._transaction(hosts, inputs, text)
@@ -51,7 +51,7 @@ class FirewallType:
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
         """As the node has it; None when the table is gone or another policy's."""
         try:
-            table = _table(hosts.facts(inputs["host"]), inputs["node"])
+            table = table_of(hosts.facts(inputs["host"]), inputs["node"])
         except HostGone:
             return None
         if table is None or table.owner not in ("", inputs["policy"]):
@@ -61,7 +61,7 @@ class FirewallType:
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Take the table away, unless another policy has put its own there."""
         try:
-            table = _table(hosts.facts(inputs["host"]), inputs["node"])
+            table = table_of(hosts.facts(inputs["host"]), inputs["node"])
             if table is not None and table.owner in ("", inputs["policy"]):
                 self._transaction(hosts, inputs, firewall.render_removal())
         except HostGone:
@@ -105,7 +105,8 @@ class FirewallType:
             hosts.changed(inputs["host"])
 
 
-def _table(facts: Facts, node: str) -> nft.Table | None:
+def table_of(facts: Facts, node: str) -> nft.Table | None:
+    """The table of swarmctl's, None when there is none. Raises `WorldUnreadable`."""
     try:
         return nft.parse(facts.nftables)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
