@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from swarmctl import __version__, paths
 from swarmctl.errors import LeaseLost, SwarmError
-from swarmctl.state import backups, files, migration, moving, published, runs
+from swarmctl.state import backups, files, migration, moving, published, recovery, runs
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
 from swarmctl.state.keys import Keys
 from swarmctl.state.migration import PROJECT, checkpoint_file
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["PROJECT", "Recorded", "Snapshot", "Store", "checkpoint_file"]
 
 Json = Any
+_LEAST = 4096
+"""Bytes that a state takes on a disk, however small it is."""
 _TIMES = 3
 """How often the state has to fit into what is free: the engine's copy, what it makes of it, what is published."""
 
@@ -94,7 +96,7 @@ class Store:
         """
         # The runs first: one that is published in between is then known by its generation.
         found = self.runs()
-        return _replayed(self.load(), found, self.identity)[0]
+        return recovery.replayed(self.load(), found, self.identity)[0]
 
     def exists(self) -> bool:
         """Whether anything is recorded: the stack was applied, at least in part, and not destroyed since."""
@@ -138,15 +140,14 @@ class Store:
 
         with files.told(self.folder):
             notes: list[str] = []
-            for torn in self.folder.glob("*.new"):
-                torn.unlink(missing_ok=True)
-            base = self._whole(lease, notes)
+            self._remove_torn()
+            found = runs.found(self.runs_folder)
+            mine = [run for run in found.runs if run.header.token < lease.token]
+            base = self._whole(lease, mine, notes)
             if migration.pending(self.folder):
                 base = self._take_over(lease, base)
             rotation.settle(self)
-            found = runs.found(self.runs_folder)
-            mine = [run for run in found.runs if run.header.token < lease.token]
-            mended, told = _replayed(base, mine, self.identity)
+            mended, told = recovery.replayed(base, mine, self.identity)
             if told and mended is not None:
                 self._put(lease, mended)
                 notes += told
@@ -250,7 +251,7 @@ class Store:
     def require_room(self, spare: int = files.SPARE) -> None:
         """Raise `DiskFull` when a run that changes things could not save them, with `spare` bytes left over, and
         `ReadOnly` when nothing can be written at all."""
-        size = self.file.stat().st_size if self.file.exists() else 0
+        size = max(self.file.stat().st_size if self.file.exists() else 0, _LEAST)
         files.require_room(self.folder, _TIMES * size + spare)
 
     # Inside.
@@ -266,7 +267,7 @@ class Store:
                 self._keep_aside()
         newest = next((backup.generation for backup in backups.found(self.backups)), 0)
         # A damaged one was the generation after its backup.
-        last = before.generation if before else newest + damaged
+        last = before.generation if before else max(newest + damaged, copy.generation)
         plans = {plan.id: plan for plan in (*copy.plans, *(before.plans if before else ()))}
         made = replace(
             copy,
@@ -280,7 +281,7 @@ class Store:
         with files.told(self.folder):
             return self._put(lease, made, over_damage=damaged)
 
-    def _whole(self, lease: Lease, notes: list[str]) -> Published | None:
+    def _whole(self, lease: Lease, mine: Sequence[RunFolder], notes: list[str]) -> Published | None:
         try:
             return self.load()
         except StateUnreadable as error:
@@ -289,10 +290,19 @@ class Store:
                 raise
             backup, found = good
             aside = self._keep_aside()
-            made = self.replace(lease, found, kept=True)
+            # At once with what was done since: by its new generation it would look as if that was in it.
+            mended, told = recovery.replayed(found, mine, self.identity)
+            made = self.replace(lease, mended or found, kept=True)
             kept = f" and kept in {aside}" if aside else ""
             notes.append(f"{error.message}{kept}; generation {backup.generation}, the last good one, is used instead")
+            notes += told
             return made
+
+    def _remove_torn(self) -> None:
+        """Remove files that were being written by who was killed; of those that only the lease's holder writes."""
+        for folder, name in ((self.folder, published.FILE), (self.backups, ""), (self.keys.folder, "passphrase")):
+            for torn in folder.glob(f"{name}*.new"):
+                torn.unlink(missing_ok=True)
 
     def _keep_aside(self) -> Path | None:
         """Copy a state that can't be read; None when there is none."""
@@ -353,33 +363,6 @@ class Store:
             f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(backup.written))}; `swarmctl state restore "
             f"{backup.generation}` does only that",
         )
-
-
-def _replayed(base: Published | None, found: Sequence[RunFolder], identity: str) -> tuple[Published | None, list[str]]:
-    """The state with the journals of `found` in it, as the next generation, and what to tell of them."""
-    from swarmctl.state import journal, replay
-
-    generation = base.generation if base else 0
-    checkpoint: dict[str, Json] | None = base.checkpoint if base else None
-    applied = base.applied if base else None
-    plans = base.plans if base else ()
-    told: list[str] = []
-    for run in found:
-        # What an earlier generation led to is published already, only its folder was left.
-        if run.header.generation < generation:
-            continue
-        records = journal.read(run.journal)
-        if not records:
-            continue
-        checkpoint = replay.replay(checkpoint, run.header, records)
-        applied = replace(applied, complete=False) if applied else Applied(run.header.graph, complete=False)
-        if run.header.plan:
-            plans = published.marked(plans, run.header.plan, finished=False)
-        told.append(f"a run of {run.header.owner} was cut off: what it did was taken into the state from its journal")
-    if not told or checkpoint is None:
-        return base, []
-    token = found[-1].header.token
-    return Published(identity, generation + 1, token, __version__, checkpoint, applied, tuple(plans)), told
 
 
 def recorded(folder: Path, identity: str) -> bool:
