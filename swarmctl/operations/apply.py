@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swarmctl import backends
 from swarmctl.errors import Declined
@@ -17,6 +18,9 @@ from swarmctl.operations.stack import Confirm, Emit, Options, Stack
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.events import Event, Note, PhaseStarted
 from swarmctl.plans.model import Action, Change, Plan
+
+if TYPE_CHECKING:
+    from swarmctl.state.lease import Lease
 
 INTERFACE = "swarm:mesh:Interface"
 """Type of the resources that are a machine's end of a mesh."""
@@ -71,7 +75,7 @@ def apply(
                 stack.graph, lease, held=held, plan_id=plan_id, changing=changing, refresh=options.refresh
             )
         went_well = not (outcome.failures or outcome.interrupted or outcome.skipped)
-        removed = _clean_up(stack, plan.changes, emit) if went_well and not options.targets else []
+        removed = _clean_up(stack, plan.changes, lease, emit) if went_well and not options.targets else []
         return Run.of(plan, outcome, removed, time.monotonic() - started)
 
 
@@ -105,13 +109,13 @@ def _counting(plan: Plan, emit: Emit) -> Emit:
     return counted
 
 
-def _clean_up(stack: Stack, planned: Iterable[Change], emit: Emit) -> list[str]:
+def _clean_up(stack: Stack, planned: Iterable[Change], lease: Lease, emit: Emit) -> list[str]:
     """Remove the undeclared machines that the plan named; tell of any other, which nobody has confirmed."""
     confirmed = {change.address for change in planned}
     removed = []
     for backend, node in stacks.strays(stack.identity, stack.nodes):
         if stacks.stray_change(backend, node).address in confirmed:
-            stacks.remove_stray(stack.identity, backend, node)
+            stacks.remove_stray(stack.identity, backend, node, stacks.fence_of(stack.identity, lease))
             removed.append(node)
         else:
             emit(Note(f"the machine {node} is there and nothing declares it; apply again to remove it", warning=True))

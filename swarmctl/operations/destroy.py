@@ -17,6 +17,7 @@ from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan
 
 if TYPE_CHECKING:
+    from swarmctl.backends.base import Fence
     from swarmctl.engine.changes import Place
     from swarmctl.operations.load import LoadedStack
     from swarmctl.state.lease import Lease
@@ -52,7 +53,7 @@ def destroy(
                 outcome = session.destroy(lease)
             if outcome.failures or outcome.interrupted:
                 return Run.of(plan, outcome, (), time.monotonic() - started)
-        removed = sweep(loaded.identity, emit)
+        removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
         store.forget(lease)
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
 
@@ -105,11 +106,14 @@ def _deletion(address: str, recorded: Recorded, places: Mapping[str, Place]) -> 
     )
 
 
-def sweep(identity: str, emit: Emit) -> list[str]:
-    """Let every backend remove what still carries the stack's mark; returns what was found."""
+def sweep(identity: str, fence: Fence, emit: Emit) -> list[str]:
+    """Let every backend remove what still carries the stack's mark; returns what was found.
+
+    Raises Fenced, ForeignStack.
+    """
     title = "looking for remains"
     started = time.monotonic()
     emit(PhaseStarted(title))
-    removed = [thing for name in backends.names() for thing in backends.load(name).sweep(identity)]
+    removed = [thing for name in backends.names() for thing in backends.load(name).sweep(identity, fence)]
     emit(PhaseEnded(title, time.monotonic() - started))
     return removed

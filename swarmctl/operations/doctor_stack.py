@@ -61,7 +61,7 @@ def adopt(folder: Path, emit: Emit, *, lock_timeout: float = 0.0) -> Examination
     loaded, store = stacks.load(folder, emit)
     with stacks.leased(store, stacks.Options(lock_timeout=lock_timeout), emit) as lease:
         stack = stacks.compile_stack(loaded, store)
-        world = _world(stack.graph, stack.snapshot, fence_of(loaded.identity, lease))
+        world = _world(stack.graph, stack.snapshot, stacks.fence_of(loaded.identity, lease))
         findings = tuple(remains.examine(stack.graph, stack.snapshot, world))
         found = remains.adopted(findings)
         if found:
@@ -78,7 +78,7 @@ def remove(folder: Path, emit: Emit, *, confirm: ConfirmRemoval, lock_timeout: f
     loaded, store = stacks.load(folder, emit)
     with stacks.leased(store, stacks.Options(lock_timeout=lock_timeout), emit) as lease:
         graph, snapshot = _compiled(loaded, store, emit)
-        fence = fence_of(loaded.identity, lease)
+        fence = stacks.fence_of(loaded.identity, lease)
         findings = tuple(remains.examine(graph, snapshot, _world(graph, snapshot, fence)))
         going = remains.removable(findings)
         _require_unprotected(graph, going)
@@ -89,11 +89,6 @@ def remove(folder: Path, emit: Emit, *, confirm: ConfirmRemoval, lock_timeout: f
             if one.removal is not None:
                 one.removal(fence)
     return Examination(loaded.name, findings, removed=_with_machines(findings, going))
-
-
-def fence_of(identity: str, lease: Lease) -> Fence:
-    """The fence of what this very process changes under its lease."""
-    return Fence(identity, lease.token, lease.holder.owner)
 
 
 def _compiled(loaded: LoadedStack, store: Store, emit: Emit) -> tuple[Graph, Snapshot]:

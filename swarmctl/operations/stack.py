@@ -16,6 +16,7 @@ from swarmctl.plans.events import Event, Note, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
 
 if TYPE_CHECKING:
+    from swarmctl.backends.base import Fence
     from swarmctl.engine.install import Engine
     from swarmctl.engine.session import Session
     from swarmctl.graph.model import Address, Graph, Json
@@ -234,12 +235,20 @@ def strays(identity: str, known: set[str]) -> list[tuple[str, str]]:
     ]
 
 
-def remove_stray(identity: str, backend: str, node: str) -> None:
-    """Remove a machine of which nothing is known but the mark it carries."""
+def fence_of(identity: str, lease: Lease) -> Fence:
+    """The fence of what this very process changes under its lease."""
+    from swarmctl.backends.base import Fence
+
+    return Fence(identity, lease.token, lease.holder.owner)
+
+
+def remove_stray(identity: str, backend: str, node: str, fence: Fence) -> None:
+    """Remove a machine of which nothing is known but the mark it carries. Raises Fenced, ForeignStack."""
     from swarmctl import backends
 
-    host = {"backend": backend, "stack": identity, "node": node}
-    backends.load(backend).delete_machine({"backend": backend, "node": node, "host": host})
+    there = backends.load(backend)
+    host = dict(there.host_of(identity, node))
+    there.delete_machine({"backend": backend, "node": node, "host": host}, fence)
 
 
 def stray_change(backend: str, node: str) -> Change:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from swarmctl.backends.base import Fence
 from swarmctl.errors import LockHeld, SwarmError
 from swarmctl.graph.model import Graph
 from swarmctl.kinds.base import ChangeKind, Effect, Impact
 from swarmctl.plans.events import Event, PhaseStarted, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, DriftedProperty, Plan, PropertyDiff
+from swarmctl.state.model import Holder
 
 IDENTITY = "lab-5b2a9a52"
 
@@ -56,6 +58,9 @@ class Outcome:
 
 class Lease:
     """It is ours."""
+
+    token = 7
+    holder = Holder("here", "boot", "pid:[1]", 1, 1, "me", "swarmctl", 1)
 
     def check(self) -> None:
         pass
@@ -176,8 +181,9 @@ class World:
         raise AssertionError("replaced when the session is opened")
 
     # the backend
-    def sweep(self, identity: str) -> list[str]:
-        assert identity == IDENTITY
+    def sweep(self, identity: str, fence: Fence) -> list[str]:
+        assert identity == fence.stack == IDENTITY
+        assert fence.token > 0
         self.done.append("sweep")
         gone, self.machines = self.machines, []
         return gone
@@ -206,7 +212,12 @@ class Backend:
         if self._world.no_mesh:
             raise self._world.no_mesh
 
-    def delete_machine(self, inputs: Mapping[str, Any]) -> None:
+    def host_of(self, identity: str, node: str) -> Mapping[str, Any]:
+        return {"backend": "fake", "stack": identity, "node": node}
+
+    def delete_machine(self, inputs: Mapping[str, Any], fence: Fence) -> None:
+        assert fence.stack == IDENTITY
+        assert fence.token > 0
         node = inputs["node"]
         assert inputs == {"backend": "fake", "node": node, "host": {"backend": "fake", "stack": IDENTITY, "node": node}}
         self._world.machines.remove(node)
