@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swarmctl.cli.context import Context, ask, format_option, pass_context, print_out, require_terminal, tell
+from swarmctl.cli.context import (
+    Context,
+    ask,
+    format_option,
+    lock_timeout_option,
+    pass_context,
+    print_out,
+    require_terminal,
+    tell,
+)
 
 if TYPE_CHECKING:
     from swarmctl.operations.state import Difference
@@ -17,6 +26,7 @@ PASSPHRASE_FILE = click.option(
     "--passphrase-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
+    help="File with the passphrase on one line; only you may be able to read it.",
 )
 
 
@@ -109,9 +119,12 @@ def backup(context: Context, file: Path | None, format_: str) -> None:
 @click.argument("source", metavar="FILE|GENERATION")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 @PASSPHRASE_FILE
+@lock_timeout_option
 @format_option()
 @pass_context
-def restore(context: Context, source: str, yes: bool, passphrase_file: Path | None, format_: str) -> None:
+def restore(
+    context: Context, source: str, yes: bool, passphrase_file: Path | None, lock_timeout: float, format_: str
+) -> None:
     """Put a copy of the state back: a file that `state backup` has written, or a generation that the store has kept.
 
     Shows what that changes in the record, and asks. What was there is kept as a backup. No machine is touched: what is
@@ -135,14 +148,17 @@ def restore(context: Context, source: str, yes: bool, passphrase_file: Path | No
         click.echo(report.render_difference(difference, color=color), nl=False, err=True, color=color)
         return yes or ask("Restore it? Only yes is taken for an answer:") == "yes"
 
-    done = put_back(context.folder, source, tell, confirm=confirm, passphrase=passphrase_file)
+    done = put_back(
+        context.folder, source, tell, confirm=confirm, passphrase=passphrase_file, lock_timeout=lock_timeout
+    )
     print_out(json_v1.text(report.restored_to_json(*done)) if format_ == "json" else report.render_restored(*done))
 
 
 @command.command()
 @click.option("--to", metavar="URL", help="Where the state shall be, such as file:///srv/state.")
+@lock_timeout_option
 @pass_context
-def migrate(context: Context, to: str | None) -> None:
+def migrate(context: Context, to: str | None, lock_timeout: float) -> None:
     """Move the state to another place, or bring one of an older swarmctl into the layout of this one.
 
     Where it was, a note stays that says where it went: a stack that still names the old place is refused, and not
@@ -156,14 +172,15 @@ def migrate(context: Context, to: str | None) -> None:
     from swarmctl.operations.state import migrate as move
     from swarmctl.reports.state import render_migrated
 
-    store = move(context.folder, to, tell)
+    store = move(context.folder, to, tell, lock_timeout=lock_timeout)
     print_out(render_migrated(store, to or "", moved=to is not None))
 
 
 @command.command(name="rotate-passphrase")
 @PASSPHRASE_FILE
+@lock_timeout_option
 @pass_context
-def rotate_passphrase(context: Context, passphrase_file: Path | None) -> None:
+def rotate_passphrase(context: Context, passphrase_file: Path | None, lock_timeout: float) -> None:
     """Encrypt every secret of the state and its backups anew, with a new random passphrase.
 
     With --passphrase-file it is the one in that file, which only you may be able to read. Copies that `state backup`
@@ -177,4 +194,4 @@ def rotate_passphrase(context: Context, passphrase_file: Path | None) -> None:
     from swarmctl.operations.state import rotate
     from swarmctl.reports.state import render_rotated
 
-    print_out(render_rotated(rotate(context.folder, passphrase_file, tell)))
+    print_out(render_rotated(rotate(context.folder, passphrase_file, tell, lock_timeout=lock_timeout)))

@@ -15,7 +15,7 @@ from swarmctl.operations.stack import Emit
 from swarmctl.plans.events import Note
 
 if TYPE_CHECKING:
-    from swarmctl.state.lease import Lease, OnWait
+    from swarmctl.state.lease import Lease
     from swarmctl.state.model import Published
     from swarmctl.state.rotation import Rotated
     from swarmctl.state.store import Store
@@ -172,7 +172,7 @@ def restore(
     *,
     confirm: Callable[[Difference], bool],
     passphrase: Path | None = None,
-    wait: tuple[float, OnWait | None] = (0.0, None),
+    lock_timeout: float = 0.0,
 ) -> tuple[Difference, Published]:
     """Make a copy the state again: a file, or a generation of the store's own backups. What was there is kept as a
     backup, and the generation is a new one.
@@ -183,7 +183,7 @@ def restore(
     from swarmctl.state.restoring import put_back, source_of
 
     _, store = stacks.load(folder, emit)
-    with store.lease(*wait) as lease:
+    with store.lease(lock_timeout, stacks.waiting(emit)) as lease:
         _recover(store, lease, emit, damaged=True)
         file, copy = source_of(store, source)
         difference = _difference(store, file, copy)
@@ -224,7 +224,7 @@ def _difference(store: Store, file: Path, copy: Published) -> Difference:
     )
 
 
-def migrate(folder: Path, to: str | None, emit: Emit, wait: tuple[float, OnWait | None] = (0.0, None)) -> Store | None:
+def migrate(folder: Path, to: str | None, emit: Emit, *, lock_timeout: float = 0.0) -> Store | None:
     """Take over the layout before; and with `to`, a URL, move the state there. Returns where it is then, None when
     nothing is recorded.
 
@@ -237,19 +237,17 @@ def migrate(folder: Path, to: str | None, emit: Emit, wait: tuple[float, OnWait 
     target = Store(loaded.identity, to) if to else store
     if to:
         require_elsewhere(store, target)
-    with store.lease(*wait) as lease:
+    with store.lease(lock_timeout, stacks.waiting(emit)) as lease:
         _recover(store, lease, emit)
         if store.load() is None:
             return None
         if to:
-            with target.lease(*wait) as other:
+            with target.lease(lock_timeout, stacks.waiting(emit)) as other:
                 move(store, lease, target, other)
     return target
 
 
-def rotate(
-    folder: Path, passphrase: Path | None, emit: Emit, wait: tuple[float, OnWait | None] = (0.0, None)
-) -> Rotated:
+def rotate(folder: Path, passphrase: Path | None, emit: Emit, *, lock_timeout: float = 0.0) -> Rotated:
     """Encrypt every secret of the state and its backups with a new passphrase: the one in a file, or a random one.
 
     Raises UsageError for a file that others can read; WrongPassphrase, LockHeld, LeaseLost, DiskFull, ReadOnly.
@@ -258,7 +256,7 @@ def rotate(
 
     given = _given(passphrase)
     _, store = stacks.load(folder, emit)
-    with store.lease(*wait) as lease:
+    with store.lease(lock_timeout, stacks.waiting(emit)) as lease:
         _recover(store, lease, emit)
         return encrypt_anew(store, lease, given)
 

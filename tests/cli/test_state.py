@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -387,3 +389,14 @@ def test_a_newer_swarmctls_state_is_refused_with_the_version(store: Store, capsy
     assert cli.run(["state", *command]) == 1
     assert "needs 99.0.0 or newer" in capsys.readouterr().err
     assert json.loads(store.file.read_bytes()) == document
+
+
+def test_with_a_lock_timeout_it_waits(store: Store, capsys: Out) -> None:
+    publish(store, resource("a"))
+    with contextlib.ExitStack() as held:
+        held.enter_context(store.lease())
+        timer = threading.Timer(0.2, held.pop_all().close)
+        timer.start()
+        assert cli.run(["state", "migrate", "--lock-timeout", "20s"]) == 0
+        timer.join()
+    assert "waiting for" in capsys.readouterr().err
