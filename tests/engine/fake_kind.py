@@ -90,9 +90,11 @@ class File:
 
 
 if __name__ == "__main__":
+    from swarmctl.provider import run as runs
     from swarmctl.provider.hosts import Connections
     from swarmctl.provider.process import serve
     from swarmctl.provider.server import Provider
 
+    run = runs.of()
     file = File(Path(sys.argv[1]))
-    serve(Provider(Connections(), {TOKEN: file}.__getitem__))
+    serve(Provider(Connections(), {TOKEN: file}.__getitem__, journal=run.journal if run else None))
