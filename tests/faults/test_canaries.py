@@ -25,6 +25,7 @@ from tests.integration.watching import alive
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 EACH = 25
+ROLES = {"engine": "--event-log", "provider": "provider.py"}
 LARGEST = 50_000_000
 
 
@@ -94,8 +95,8 @@ class Watcher(threading.Thread):
         # Between fork and exec it is still a copy of the command line's.
         if (proc / "cmdline").read_bytes() == argv:
             self.seen.add(environment)
-        role = "engine" if "--event-log" in argv.decode() else "provider" if "provider.py" in argv.decode() else "other"
-        if "launch.py" in argv.decode():
+        role = next((it for it, word in ROLES.items() if word in argv.decode()), "other")
+        if "launch.py" in argv.decode() or role == "other":
             return
         if not re.search(r"Max core file size +0 +0", (proc / "limits").read_text()):
             self.uncapped.add(role)
