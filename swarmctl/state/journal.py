@@ -20,6 +20,10 @@ from swarmctl.errors import SwarmError
 
 Json = Any
 
+CLOSED = "closed"
+"""Beside a journal: it is being replayed, or was. Who recovers a run writes that before reading, and the run looks for
+it after it has synced an intent: either the intent is read, or what it intends is not begun."""
+
 CREATE, UPDATE, DELETE = "create", "update", "delete"
 """What an intent is about to do."""
 
@@ -128,6 +132,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """`path` must not exist. Raises `JournalFailed`."""
         self.path = path
+        self._closed = path.parent / CLOSED
         self._next = 1
         self._size = 0
         self._broken: OSError | None = None
@@ -148,7 +153,7 @@ class Journal:
     def intent(self, op: str, urn: str, inputs: Mapping[str, Json], old: Mapping[str, Json] | None = None) -> int:
         """Write down what is about to begin; returns its number once it is on the disk, also after a power cut.
 
-        Raises `JournalFailed`: it is then not written down, and must not begin.
+        Raises `JournalFailed`: it is not written down, or nobody will read it any more; it must not begin.
         """
         with self._guard:
             n = self._next
@@ -165,6 +170,11 @@ class Journal:
             group.ended.wait()
         if group.error is not None:
             raise self._failed(group.error)
+        if os.path.exists(self._closed) or not os.path.exists(self.path):
+            raise JournalFailed(
+                "another run has taken the place of this one, so nothing more is begun",
+                "What was done is in the state already; run the same command again to go on from there.",
+            )
         return n
 
     def done(self, n: int, outputs: Mapping[str, Json]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.state import files
+from swarmctl.state.journal import CLOSED
 from swarmctl.state.model import ResourceHeader, RunHeader
 from swarmctl.state.published import StateTooNew
 
@@ -57,6 +59,12 @@ def begin(folder: Path, header: RunHeader) -> RunFolder:
         files.folder(path / part)
     files.write(path / "run.json", encode(header))
     return RunFolder(path, header)
+
+
+def close(run: RunFolder) -> None:
+    """Let the run begin nothing more, should it still work somewhere; then its journal can be read. See `CLOSED`."""
+    with contextlib.suppress(FileNotFoundError):  # another one has recovered it and removed its folder
+        os.close(os.open(run.path / CLOSED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def finish(run: RunFolder) -> None:

@@ -143,6 +143,8 @@ class Store:
             self._remove_torn()
             found = runs.found(self.runs_folder)
             mine = [run for run in found.runs if run.header.token < lease.token]
+            for run in mine:
+                runs.close(run)
             base = self._whole(lease, mine, notes)
             if migration.pending(self.folder):
                 base = self._take_over(lease, base)
@@ -177,7 +179,6 @@ class Store:
         """
         with files.told(self.folder):
             self.require_room()
-            lease.check()
             base = self.load()
             header = RunHeader(
                 stack=self.identity,
@@ -189,7 +190,9 @@ class Store:
                 plan=plan,
                 resources=resources or {},
             )
-            return runs.begin(self.runs_folder, header)
+            # Whoever takes the lease from now on finds the folder, or it is not made: see tests/model.
+            with lease.guard():
+                return runs.begin(self.runs_folder, header)
 
     def publish(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, auto
 from functools import cache
 
@@ -36,7 +36,7 @@ class Rules:
     compared: bool = True
     """Publishing compares token and generation."""
     closed: bool = True
-    """Who recovers a run takes its journal's name away before reading it; who writes looks for the name after it."""
+    """Who recovers a run closes its journal before reading it; who writes looks for that afterwards."""
     reads_fence: bool = True
     """In a changing run reading a machine raises its token too."""
     begins_guarded: bool = True
@@ -54,7 +54,7 @@ class At(IntEnum):
     READ = auto()
     PLAN = auto()
     INTENT = auto()
-    NAMED = auto()
+    LOOK = auto()
     CHANGE = auto()
     RESULT = auto()
     PUBLISH = auto()
@@ -69,8 +69,9 @@ class Folder:
     """`runs/<token>/`."""
 
     token: int
+    based_on: int
     lines: bytes = b""
-    named: bool = True
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,12 @@ class State:
     runs: tuple[Run, ...]
     crashes: int
     stops: int
-    lease: Record = Record()
+    lease: Record = field(default_factory=Record)
     generation: int = 0
     published: bytes = b""
     publisher: int = 0
     folders: tuple[Folder, ...] = ()
-    world: tuple[World, ...] = (World(),) * len(THINGS)
+    world: tuple[World, ...] = field(default_factory=lambda: (World(),) * len(THINGS))
 
 
 class Broken(AssertionError):
@@ -153,7 +154,7 @@ class Model:
             case At.WANT:
                 return self._acquire(state, index)
             case At.CLOSE:
-                folders = tuple(replace(it, named=False) if self.rules.closed else it for it in state.folders)
+                folders = tuple(replace(it, closed=self.rules.closed) for it in state.folders)
                 return self.put(replace(state, folders=folders), index, replace(run, at=At.RECOVER))
             case At.RECOVER:
                 return self._recover(state, index)
@@ -163,7 +164,7 @@ class Model:
             case At.BEGIN:
                 if self.rules.begins_guarded and not self.owns(state, run):
                     return self.put(state, index, replace(run, at=At.OVER))
-                folders = (*state.folders, Folder(run.token))
+                folders = (*state.folders, Folder(run.token, state.generation))
                 based = replace(run, at=At.READ, based_on=state.generation, state=state.published)
                 return self.put(replace(state, folders=folders), index, based)
             case At.READ:
@@ -175,10 +176,10 @@ class Model:
                 return self.put(state, index, replace(run, todo=tuple(todo), done=0, at=self._next(todo, 0)))
             case At.INTENT:
                 op, thing = run.todo[run.done]
-                return self._write(state, index, Intent(run.done + 1, op, URNS[thing]), At.NAMED)
-            case At.NAMED:
-                named = any(it.token == run.token and it.named for it in state.folders)
-                fine = named or not self.rules.closed
+                return self._write(state, index, Intent(run.done + 1, op, URNS[thing]), At.LOOK)
+            case At.LOOK:
+                open_ = any(it.token == run.token and not it.closed for it in state.folders)
+                fine = open_ or not self.rules.closed
                 return self.put(state, index, replace(run, at=At.CHANGE if fine else At.OVER))
             case At.CHANGE:
                 return self._change(state, index)
@@ -238,7 +239,8 @@ class Model:
         run = state.runs[index]
         document = state.published
         for folder in sorted(state.folders, key=lambda it: it.token):
-            if folder.token < run.token:
+            # What an earlier generation led to is published already, as in `recovery.replayed`.
+            if folder.token < run.token and folder.based_on >= state.generation:
                 document = replayed(document, folder.token, folder.lines)
         after = replace(run, at=At.REMOVE)
         if document != state.published:

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from swarmctl.state import runs
 from swarmctl.state.journal import Intent, Journal, JournalFailed, Result, read
+from swarmctl.state.model import RunHeader
+from swarmctl.state.runs import RunFolder
 
 URN = "urn:pulumi:lab::swarmctl::swarm:test:File::test/a"
 
@@ -154,3 +157,22 @@ def test_where_nothing_can_be_written_no_journal_begins(tmp_path: Path, monkeypa
 def test_a_journal_is_never_continued_by_another_process(journal: Journal) -> None:
     with pytest.raises(JournalFailed):
         Journal(journal.path)
+
+
+def test_a_run_whose_journal_is_being_replayed_begins_nothing_more(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    journal = Journal(folder / "journal")
+    runs.close(RunFolder(folder, RunHeader("lab", 1, 0, "update", "me")))
+    with pytest.raises(JournalFailed, match="another run has taken the place of this one"):
+        journal.intent("create", URN, {})
+    assert [record.n for record in read(journal.path)] == [1]
+
+
+def test_a_run_whose_folder_was_removed_begins_nothing_more(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    journal = Journal(folder / "journal")
+    runs.remove(folder)
+    with pytest.raises(JournalFailed, match="another run has taken the place of this one"):
+        journal.intent("create", URN, {})
