@@ -167,7 +167,7 @@ def _end(folder: Path, token: int, holder: Holder, process: Process, timing: Tim
 
 def _revoke(folder: Path, record: Record, timing: Timing) -> bool:
     """Free the lease under a new token, unless it is another's by now."""
-    with told(folder), locked(folder, ttl=timing.ttl):
+    with told(folder), locked(folder, create=True, ttl=timing.ttl):
         try:
             there = lease_files.read(folder)
         except Unreadable:
