@@ -91,9 +91,13 @@ class _State:
 
     def apply(self, intent: Intent, result: Result | None) -> None:
         """Lay one change over what is recorded."""
-        if intent.op != DELETE:
-            self._register(address_of(intent.urn))
+        address = address_of(intent.urn)
         done = result is not None and result.done
+        if intent.op == CREATE or (intent.op == UPDATE and done):
+            self._register([address])
+        elif intent.op == UPDATE and address in self._header.resources:
+            # It stays as it was applied last, also in what it depends on; what it would depend on had its turn.
+            self._register(self._header.resources[address].dependencies)
         outputs = _storable(result.outputs or {}) if result is not None else {}
         if intent.op == CREATE and (result is None or done or result.left):
             made = self._fresh(intent)
@@ -124,9 +128,9 @@ class _State:
             _unlink(resource, self._live.keys())
         return [*_ordered(self._live), *self._leaving]
 
-    def _register(self, address: str) -> None:
-        """The engine has come to this address, so it had come to all that it depends on."""
-        pending = [address]
+    def _register(self, addresses: Iterable[str]) -> None:
+        """The engine has come to these addresses, so it had come to all that they depend on."""
+        pending = list(addresses)
         while pending:
             address = pending.pop()
             header = self._header.resources.get(address)

@@ -135,7 +135,15 @@ def test_an_update_counts_when_it_was_done(before: dict[str, Any]) -> None:
 
     assert (found["a"]["inputs"], found["a"]["outputs"]) == ({"name": "a", "size": 2}, {"token": "new"})
     assert found["a"]["propertyDependencies"] == {"name": [], "size": []}
+    assert found["b"]["dependencies"] == [urn("a")]
     assert (found["b"]["inputs"], found["c"]["inputs"]) == ({"name": "b", "ref": "x"}, {"name": "c", "ref": "y"})
+
+
+def test_an_update_that_failed_leaves_what_it_depends_on_as_well(before: dict[str, Any]) -> None:
+    records: list[Record] = [Intent(1, "update", urn("b"), {"name": "b"}), Result(1, error="no room")]
+    found = resources(replay(before, header(a=(), b=("c",), c=()), records))
+    assert found["b"]["dependencies"] == [urn("a")]
+    assert "dependencies" not in found["c"], "the run had come to what it would have depended on"
 
 
 def test_a_removal_counts_when_it_was_done(before: dict[str, Any]) -> None:
