@@ -99,6 +99,8 @@ def render_backup(done: BackedUp) -> str:
 
 def render_rotated(done: Rotated) -> str:
     """What a rotation did."""
+    if not (done.secrets or done.backups or done.left):
+        return "Nothing in the state is encrypted yet; from now on it will be with the new passphrase.\n"
     lines = [
         f"{amount(done.secrets, 'secret')} of the state and {amount(done.backups, 'backup')} are encrypted with the "
         "new passphrase; the old one is gone.",
