@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from swarmctl.errors import LeaseLost, SwarmError, WorldUnreadable
 
 FOLDER = "/var/lib/swarmctl"
-WAIT = 60
-"""Seconds to wait for what is in flight on the machine; then the call fails and nothing was done."""
+WAIT = 45
+"""Seconds to wait for what is in flight on the machine, fewer than a step may take; then the call fails."""
 FENCED, FOREIGN, BUSY, BROKEN = 77, 78, 75, 74
 """Exit statuses of a refusal. They count only together with the marker: a command may end with them, too."""
 MARKER = "@swarmctl-fence"
