@@ -88,10 +88,10 @@ class Lease:
                 record = lease_rules.freed(lease_files.read(self.folder), self.token)
                 if record is not None:
                     lease_files.write(self.folder, record, sync=True)
-        except FileNotFoundError:
-            return  # the whole store has been taken away by its destroy
-        except Unreadable:
-            return  # nothing that we could give back: whoever comes next waits for its time to live
+        except (OSError, Unreadable):
+            # The whole store was taken away by its destroy, or nothing can be written. That makes no run fail at its
+            # end: the lease is free for the next one as soon as this process has ended.
+            return
 
     def __enter__(self) -> Lease:
         return self
