@@ -64,6 +64,7 @@ class World:
         self._log = os.open(folder / LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._guard = threading.RLock()
         self._read = 0
+        self._changes = 0
         self._things: dict[str, Thing] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._tokens: dict[str, int] = {}
@@ -130,6 +131,12 @@ class World:
             self._catch_up()
             return dict(self._things)
 
+    def changes(self) -> int:
+        """How many changes there were, failures that were asked for included."""
+        with self._guard:
+            self._catch_up()
+            return self._changes
+
     def effects(self) -> list[dict[str, Json]]:
         """Every line of the log."""
         return [json.loads(line) for line in os.pread(self._log, os.fstat(self._log).st_size, 0).splitlines()]
@@ -192,6 +199,7 @@ class World:
         self._tokens[stack] = max(self._tokens.get(stack, 0), line["token"])
         if op == "fence":
             return
+        self._changes += 1
         if op == "fail":
             key = (address, line["thing"])
             self._failures[key] = self._failures.get(key, 0) + 1

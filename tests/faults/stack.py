@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Stack:
         """The stack's folder in the state store."""
         return self.root / "data" / "swarmctl" / "stacks" / self.identity
 
-    @property
+    @cached_property
     def world(self) -> World:
         return World(Path(self.env[VARIABLE]))
 
@@ -114,7 +115,7 @@ class Stack:
 
     def changes(self) -> int:
         """How many changes the world has seen."""
-        return sum(line["op"] != "fence" for line in self.world.effects())
+        return self.world.changes()
 
     def processes(self) -> dict[int, str]:
         """Every process on this machine that works on this world, with its command line."""
