@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from swarmctl.engine import components
 from swarmctl.graph.model import Address, Graph, Ref, Resource, Timeouts
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.provider.protocol import OPTIONS, empty_pb2, grpc, resource_pb2, resource_pb2_grpc
 from swarmctl.provider.values import from_struct, to_struct
+from swarmctl.state.store import PROJECT
 
 Json = Any
 PLACE = ("node", "host")
@@ -78,18 +80,36 @@ class Task:
     """Whether what is recorded at an address was there when the world was read."""
     protects: bool = True
     """Tell the engine what is protected. Not in a preview: it would break off where we want to know everything."""
+    components: Sequence[components.Component] = ()
+    """What runs beside it in Pulumi's SDK."""
     skipped: dict[Address, str] = field(default_factory=dict)
     """Filled: what was not begun, and why."""
 
 
-async def run(task: Task, monitor: str) -> bool:
+async def run(task: Task, monitor: str, *, preview: bool = False) -> bool:
     """Register the task's resources at the resource monitor with this address; False when the engine broke off.
 
     What depends on a resource that failed is registered all the same, with unknown values: the engine skips it
     because of the dependency, whereas what is not registered it would take for removed from the declarations.
     """
     async with grpc.aio.insecure_channel(monitor, options=OPTIONS) as channel:
-        return await _Registration(task, resource_pb2_grpc.ResourceMonitorStub(channel)).run()
+        registration = _Registration(task, resource_pb2_grpc.ResourceMonitorStub(channel))
+        try:
+            if not task.components:
+                await registration.alone()
+            else:
+                await components.run(
+                    task.components,
+                    registration.under,
+                    stack=task.graph.stack,
+                    project=PROJECT,
+                    monitor=monitor,
+                    preview=preview,
+                )
+        except grpc.RpcError:
+            # The monitor has gone: the engine was interrupted, or stopped for a reason that its events tell.
+            return False
+        return True
 
 
 class _Registration:
@@ -126,23 +146,22 @@ class _Registration:
             return dependencies(resource)
         return frozenset(need for name in record.dependencies if (need := Address.parse(name)) in self._resources)
 
-    async def run(self) -> bool:
-        """Send what is ready, and what becomes ready by the answers."""
-        try:
-            self._stack = await self._register_stack()
-            for address in [address for address, waits in self._waits.items() if not waits]:
-                self._offer(address)
-            await self._work_off()
-            if stuck := [str(address) for address in self._resources if address not in self._outputs]:
-                raise ValueError(f"waiting for each other, or for what is not there: {', '.join(stuck)}")
-            await self._monitor.RegisterResourceOutputs(
-                resource_pb2.RegisterResourceOutputsRequest(urn=self._stack, outputs=to_struct({}))
-            )
-            await self._monitor.SignalAndWaitForShutdown(empty_pb2.Empty())
-        except grpc.RpcError:
-            # The monitor has gone: the engine was interrupted, or stopped for a reason that its events tell.
-            return False
-        return True
+    async def alone(self) -> None:
+        """Register the stack, what is under it, and say that this is all."""
+        await self.under(await self._register_stack())
+        await self._monitor.RegisterResourceOutputs(
+            resource_pb2.RegisterResourceOutputsRequest(urn=self._stack, outputs=to_struct({}))
+        )
+        await self._monitor.SignalAndWaitForShutdown(empty_pb2.Empty())
+
+    async def under(self, stack: str) -> None:
+        """Under the stack with this URN send what is ready, and what becomes ready by the answers."""
+        self._stack = stack
+        for address in [address for address, waits in self._waits.items() if not waits]:
+            self._offer(address)
+        await self._work_off()
+        if stuck := [str(address) for address in self._resources if address not in self._outputs]:
+            raise ValueError(f"waiting for each other, or for what is not there: {', '.join(stuck)}")
 
     async def _register_stack(self) -> str:
         request = resource_pb2.RegisterResourceRequest(type="pulumi:pulumi:Stack", name=self._task.graph.stack)

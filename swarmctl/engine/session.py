@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from swarmctl import engine as room
 from swarmctl import kinds
 from swarmctl.engine import changes, header, program, protection, publication, verdict, workspace
+from swarmctl.engine.components import Component
 from swarmctl.engine.events import Gathered
 from swarmctl.engine.outcome import EngineFailed, Failure, Outcome, Protected, Skipped
 from swarmctl.engine.progress import Progress
@@ -87,13 +88,16 @@ class Session:
         provider: Sequence[str] = (),
         resolve: Callable[[str], ResourceType] = kinds.resource_type,
         secrets: Mapping[str, str] | None = None,
+        components: Sequence[Component] = (),
     ) -> None:
         """`provider` starts the provider process (default: `engine.provider_command`), `resolve` finds the resource
-        types that it knows; `secrets` (`kinds.secrets.Secrets.values`) are for the provider alone."""
+        types that it knows; `secrets` (`kinds.secrets.Secrets.values`) are for the provider alone.
+        `components` run beside the graph in Pulumi's SDK; digests don't know what they make."""
         self._store = store
         self._engine = engine
         self._emit = emit
         self._resolve = resolve
+        self._components = components
         self._home = workspace.engine_home(engine.version)
         self._runner = Runner(engine, self._home, emit, tuple(provider) or room.provider_command, secrets)
 
@@ -115,7 +119,7 @@ class Session:
         return Plan(
             stack=graph.stack,
             changes=found,
-            same=gathered.same - len(changes.protected_alone(gathered, work.context)),
+            same=_same(gathered, work),
             drift=changes.drift(gathered, work.context),
             notes=changes.notes(gathered),
             world_read=refresh,
@@ -152,7 +156,10 @@ class Session:
         `LeaseLost`, `DiskFull`, `EngineFailed`, `StateUnreadable`. Failures of resources are in the outcome.
         """
         only = None if changing is None else {Address.parse(address) for address in changing}
-        gate = Gate(graph, only) if graph.rollouts else None
+        try:
+            gate = Gate(graph, only) if graph.rollouts else None
+        except ValueError as error:
+            raise EngineFailed(f"the rollout cannot be put in order: {error}") from error
         return self._change("up", graph, lease, held, plan_id, gate, refresh=refresh)
 
     def destroy(self, lease: Lease) -> Outcome:
@@ -184,6 +191,7 @@ class Session:
             work.moved,
             frozenset(map(Address.parse, work.held)),
             present=_present(gathered) if refresh else program.always,
+            components=self._components,
         )
 
     def _look(
@@ -213,8 +221,8 @@ class Session:
         *,
         changing: bool,
     ) -> Order:
-        async def run(monitor: str, _dry: bool) -> bool:
-            return task is None or await program.run(task, monitor)
+        async def run(monitor: str, dry: bool) -> bool:
+            return task is None or await program.run(task, monitor, preview=dry)
 
         return Order(
             arguments,
@@ -271,6 +279,7 @@ class Session:
         gathered = ended.gathered
         settled = gathered.settled - work.held - skipped.keys()
         lease.check()
+        done = False
         with told(self._store.folder):
             document = publication.result(base, ended, work.wanted, work.recorded.keys() - settled)
             if document is None or verdict.unread(gathered):
@@ -279,10 +288,10 @@ class Session:
                 done = work.wanted - work.held <= settled and _addresses(document) == work.wanted
                 complete = done and not gathered.failures and not work.held
                 publication.publish(self._store, lease, base, document, complete=complete, engine=self._engine.version)
-        interrupted = self._runner.interruptions > 0 and (document is None or not done)
+        interrupted = self._runner.interruptions > 0 and not done
         if not self._runner.interruptions:
             verdict.judge(ended, work.context, self._store.folder, changing=True)
-        return _outcome(gathered, work.context, skipped, interrupted=interrupted)
+        return _outcome(gathered, work, skipped, interrupted=interrupted)
 
     @contextmanager
     def _watching_disk(self) -> Iterator[None]:
@@ -292,7 +301,7 @@ class Session:
             try:
                 self._store.require_room(0)
             except DiskFull as error:
-                hint = "make room on it and the run goes on; Ctrl-C stops it"
+                hint = "what would begin now fails; make room on it, then run the same command again"
                 self._emit(Note(f"{error.message}; {hint}", warning=True))
                 return True
             return False
@@ -358,7 +367,14 @@ def _addresses(document: Mapping[str, Json]) -> set[str]:
     return set(header.records(document))
 
 
-def _outcome(gathered: Gathered, context: changes.Context, skipped: Mapping[str, str], *, interrupted: bool) -> Outcome:
+def _same(gathered: Gathered, work: _Work) -> int:
+    """How many needed nothing; what was held was not asked."""
+    return len(gathered.kept - work.held - changes.protected_alone(gathered, work.context))
+
+
+def _outcome(gathered: Gathered, work: _Work, skipped: Mapping[str, str], *, interrupted: bool) -> Outcome:
+    context = work.context
+
     def node(address: str) -> str:
         resource = context.graph.resources.get(Address.parse(address)) if context.graph else None
         return resource.node if resource else ""
@@ -369,6 +385,6 @@ def _outcome(gathered: Gathered, context: changes.Context, skipped: Mapping[str,
             Failure(step.address, context.place(step).node, step.error) for step in gathered.failures.values()
         ),
         interrupted=interrupted,
-        same=gathered.same - len(changes.protected_alone(gathered, context)),
+        same=_same(gathered, work),
         skipped=tuple(Skipped(address, node(address), why) for address, why in sorted(skipped.items())),
     )

@@ -25,7 +25,7 @@ from swarmctl.provider.status import partial
 from swarmctl.provider.steps import NOTHING_LEFT, READ, Cancelled, Step, Steps
 from swarmctl.provider.values import from_struct, journaled, known, to_struct
 from swarmctl.provider.wire import CANCELLED, FAILED_PRECONDITION, UNKNOWN, Method, Refused
-from swarmctl.state.checkpoint import address_of
+from swarmctl.state.checkpoint import address_of, type_of
 from swarmctl.state.journal import CREATE, DELETE, UPDATE, Journal
 
 Json = Any
@@ -188,8 +188,7 @@ class Provider:
         return empty_pb2.Empty()
 
     def _type(self, urn: str) -> ResourceType:
-        # urn:pulumi:STACK::PROJECT::TYPE::ADDRESS; types of resources without a parent have no `$` in them.
-        return self._resolve(urn.split("::", 3)[2])
+        return self._resolve(type_of(urn))
 
     def _type_for(self, request: Any) -> ResourceType:
         try:

@@ -53,6 +53,11 @@ def address_of(urn: str) -> str:
     return urn.split("::", 3)[-1]
 
 
+def type_of(urn: str) -> str:
+    """The type in a URN; in that of something within a component the types around it stand before it, with `$`."""
+    return urn.split("::", 3)[2].rpartition("$")[2]
+
+
 def plain(value: Json, *, unknown: Json = UNKNOWN_VALUE) -> Json:
     """A serialised property value as plain data: secrets as `{"secret": true}`, whole numbers as int."""
     # By exact types: there are a hundred thousand values in a large state, and a reader has made them.

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from swarmctl.state.checkpoint import PREFIX, SIGNATURE, UNKNOWN_VALUE, VERSION, address_of
+from swarmctl.state.checkpoint import PREFIX, SIGNATURE, UNKNOWN_VALUE, VERSION, address_of, type_of
 from swarmctl.state.journal import CREATE, DELETE, UPDATE, Intent, Record, Result
 from swarmctl.state.model import ResourceHeader, RunHeader
 
@@ -65,7 +65,7 @@ def _changes(records: Iterable[Record]) -> Iterator[tuple[Intent, Result | None]
     for record in records:
         if isinstance(record, Intent):
             # The provider serves no other types; the engine would look for a plugin that has them.
-            if record.urn.split("::", 3)[2].startswith(PREFIX):
+            if type_of(record.urn).startswith(PREFIX):
                 begun[record.n] = record
         elif (intent := begun.pop(record.n, None)) is not None:
             yield intent, record
@@ -156,7 +156,7 @@ class _State:
             "urn": intent.urn,
             "custom": True,
             "id": address,
-            "type": intent.urn.split("::", 3)[2],
+            "type": type_of(intent.urn),
             "inputs": _storable(intent.inputs),
             "parent": self._stack,
             "provider": f"{self._provider}::{self._live[self._provider]['id']}",

@@ -31,13 +31,14 @@ class World:
     def store(self) -> Store:
         return Store(STACK)
 
-    def session(self, emit: Callable[[Event], None] | None = None, store: Store | None = None) -> Session:
+    def session(self, emit: Callable[[Event], None] | None = None, store: Store | None = None, **more: Any) -> Session:
         return Session(
             store or self.store,
             self.engine,
             emit or self.events.append,
             provider=(sys.executable, "-I", fake_kind.__file__, str(self.folder)),
             resolve={fake_kind.TOKEN: self.kind}.__getitem__,
+            **more,
         )
 
     def update(
