@@ -12,6 +12,7 @@ from swarmctl.engine.runner import Ended
 from swarmctl.engine.workspace import Workspace
 from swarmctl.state import journal, published, replay
 from swarmctl.state.checkpoint import StateUnreadable, decode
+from swarmctl.state.integrity import flaw
 from swarmctl.state.lease import Lease
 from swarmctl.state.model import Applied, PlanMark, Published
 from swarmctl.state.runs import RunFolder
@@ -60,12 +61,17 @@ def result(base: Base, ended: Ended, wanted: Collection[str], unsettled: Collect
 
 
 def _saved(base: Base, ended: Ended) -> dict[str, Json] | None:
-    """What the engine has saved at its end; None when it did not come to that."""
+    """What the engine has saved at its end; None when it did not come to that, or when it would refuse it next time.
+
+    Going on after an error, it may make something anew without having removed the old one, because the removal waits
+    for what failed; it then records both as one, and takes that from nobody (v3.259.0).
+    """
     orderly = ended.status >= 0 or ended.gathered.finished
     try:
         if not orderly or _identity(base.space) == base.written:
             return None
-        return decode(base.space.checkpoint.read_bytes())
+        document = decode(base.space.checkpoint.read_bytes())
+        return None if flaw(document) else document
     except (FileNotFoundError, StateUnreadable):
         return None
 

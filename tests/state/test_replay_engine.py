@@ -17,6 +17,7 @@ from swarmctl.plans.events import Note
 from swarmctl.plans.model import Action
 from swarmctl.state import journal
 from swarmctl.state.checkpoint import address_of, decode
+from swarmctl.state.integrity import flaw
 from swarmctl.state.journal import Intent, Result
 from swarmctl.state.model import ResourceHeader, RunHeader
 from swarmctl.state.replay import replay, urn
@@ -62,6 +63,11 @@ class Watch:
         result = self._result(base, ended, wanted, unsettled)
         assert ended.status == 0 or ended.gathered.finished
         document = decode(base.space.checkpoint.read_bytes())
+        self.runs += 1
+        if flaw(document):
+            assert result is not None
+            assert not flaw(result)
+            return result
         replayed, saved = recorded(replay(before, base.run.header, records)), recorded(document)
         # What was read back as gone and needed no removal is in no journal: the next refresh finds the same.
         missing = {address for address, step in ended.gathered.refreshed.items() if step.new is None}
@@ -70,7 +76,6 @@ class Watch:
         assert replayed.keys() == saved.keys()
         for address, told in saved.items():
             assert replayed[address] == told
-        self.runs += 1
         return result
 
 
@@ -162,6 +167,24 @@ def test_the_engine_goes_on_from_a_state_that_was_never_its_own(world: World) ->
     assert now is not None
     assert not any(told["begun"] for told in recorded(now.checkpoint).values())
     assert "pending_operations" not in json.dumps(now.checkpoint)
+    assert world.session().preview(wanted).empty
+    assert world.destroy().failures == ()
+    assert world.files() == set()
+
+
+def test_what_the_engine_would_refuse_is_not_published(world: World) -> None:
+    """It makes `h` anew without removing the old one first: the removal would wait for `d`, which fails."""
+    world.update(graph(file("d"), file("h", k=token("d"))))
+
+    outcome = world.update(graph(file("d", x=1, fail="update"), file("h", size=2)))
+
+    assert [it.address for it in outcome.failures] == ["test/d"]
+    now = world.store.load()
+    assert now is not None
+    assert flaw(now.checkpoint) == ""
+    assert recorded(now.checkpoint)["test/h"]["inputs"] == {"name": "h", "size": 2}
+    wanted = graph(file("d", x=2), file("h", size=2))
+    assert world.update(wanted).failures == ()
     assert world.session().preview(wanted).empty
     assert world.destroy().failures == ()
     assert world.files() == set()
