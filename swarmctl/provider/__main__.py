@@ -9,7 +9,7 @@ from swarmctl.provider import run as runs
 from swarmctl.provider.hosts import Connections
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
-"""Path of a JSON file with the hosts that the run will ask for; see engine/session.py."""
+"""Path of a JSON file with the hosts that the run will ask for; see engine/runner.py."""
 
 
 def main() -> None:

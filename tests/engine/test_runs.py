@@ -64,22 +64,25 @@ def test_what_was_applied_and_by_which_plan_is_published(world: World) -> None:
     )
 
 
-def test_a_run_that_was_overtaken_publishes_nothing(world: World) -> None:
+def test_a_run_that_was_overtaken_begins_nothing_more_and_publishes_nothing(world: World) -> None:
     world.update(graph(file("a")))
     before = world.store.file.read_bytes()
 
     def emit(event: object) -> None:
-        if isinstance(event, StepEnded):
+        if isinstance(event, StepEnded) and event.address == "test/a":
             record = json.loads((world.store.folder / "lease.json").read_text())
             text = json.dumps(record).replace(str(lease.token), str(lease.token + 1))
             (world.store.folder / "lease.json").write_text(text)
 
     store = world.store
+    # Until the lease's next beat nobody has noticed.
+    wanted = graph(file("a", x=1), file("slow", after=("a",), sleep=5.0), file("next", after=("slow",)))
     with store.lease() as lease, pytest.raises(LeaseLost):
-        world.session(emit, store).update(graph(file("a", x=1)), lease)
+        world.session(emit, store).update(wanted, lease)
 
     assert world.store.file.read_bytes() == before
     assert world.inputs("a")["x"] == 1
+    assert world.files() == {"a", "slow"}
     # Its journal is there for the next one, which knows what was done.
     assert world.store.snapshot().resources["test/a"].inputs["x"] == 1
 
@@ -96,7 +99,7 @@ def test_what_is_held_is_neither_changed_nor_made_nor_removed(world: World) -> N
 
     assert [(it.address, it.action) for it in plan.changes] == [("test/a", Action.UPDATE)]
     assert [it.address for it in outcome.changes] == ["test/a"]
-    assert (outcome.failures, outcome.skipped) == ((), ())
+    assert (outcome.failures, outcome.skipped, outcome.same, plan.same) == ((), (), 0, 0)
     assert world.files() == {"a", "b", "left"}
     assert world.inputs("a")["mode"] == "w"
     assert world.inputs("b") == {"name": "b", "k": "token of a 0", "extra": 1}

@@ -295,7 +295,7 @@ def test_a_disk_that_fills_up_in_a_run_is_told_while_the_engine_tries_to_save(
 
     (note,) = [event.text for event in world.events if isinstance(event, Note)]
     assert "is full: 0 KiB are free" in note
-    assert "make room on it and the run goes on" in note
+    assert "what would begin now fails; make room on it" in note
 
 
 def test_a_stop_that_comes_with_the_last_step_has_stopped_nothing(world: World) -> None:
