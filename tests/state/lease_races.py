@@ -56,11 +56,13 @@ class Race:
     after: float
     asleep: float
     timing: Timing
+    aimed: bool = False
+    """The one that has the lease is hit, when it has begun to change the machine."""
 
     @classmethod
     def draw(cls, rng: random.Random, timing: Timing, rules: Rules) -> Race:
         if rules != Rules():  # what shows best that something is missing
-            return cls(True, "stop", rng.randrange(2), rng.uniform(0, 0.06), timing.ttl * 4, timing)
+            return cls(True, "stop", rng.randrange(2), rng.uniform(0, 0.06), timing.ttl * 4, timing, aimed=True)
         fault = rng.choice(["stop", "stop", "kill", "kill", ""])
         asleep = timing.ttl * rng.uniform(0.5, 4)
         return cls(rng.random() < 0.5, fault, rng.randrange(2), rng.uniform(0, 0.06), asleep, timing)
@@ -117,6 +119,7 @@ def contend(folder: Path, far: str, timing: Timing, seed: int, rules: Rules) -> 
         based_on = int(file.read_text()) if file.exists() else 0
         for _ in range(CHANGES):
             change(folder, held, rules, rng.uniform(0, 0.01))
+            time.sleep(rng.uniform(0, 0.01 if rules.fenced else 0.04))
         time.sleep(rng.uniform(0, 0.01 if rules.guarded else 0.06))
         publish(folder, held, based_on, rules)
         held.release()
@@ -154,6 +157,7 @@ class Running:
         self._begun = time.monotonic()
         self._plan = {"stop": [signal.SIGSTOP, signal.SIGCONT], "kill": [signal.SIGKILL], "": []}[race.fault]
         self._next = self._begun + race.after
+        self._victim = None if race.aimed else self.pids[race.victim]
 
     def go_on(self) -> bool:
         """Do what is due; whether both have ended."""
@@ -163,8 +167,10 @@ class Running:
                 if found:
                     self.ended[pid] = os.waitstatus_to_exitcode(status)
         now = time.monotonic()
-        victim = self.pids[self.race.victim]
-        if self._plan and now >= self._next:
+        if self.race.aimed and self._victim is None:
+            self._aim(now)
+        victim = self._victim
+        if victim is not None and self._plan and now >= self._next:
             number = self._plan.pop(0)
             if victim not in self.ended:  # not waited for, so its id is still its own
                 os.kill(victim, number)
@@ -173,6 +179,11 @@ class Running:
             for pid in set(self.pids) - set(self.ended):
                 os.kill(pid, signal.SIGKILL)
         return len(self.ended) == len(self.pids)
+
+    def _aim(self, now: float) -> None:
+        record = lease_files.read(self.folder)
+        if (self.folder / "log").exists() and record is not None and record.owner is not None:
+            self._victim, self._next = record.owner.holder.pid, now + self.race.after
 
 
 def judge(running: Running) -> list[str]:

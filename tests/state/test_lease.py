@@ -235,11 +235,12 @@ def test_after_a_reboot_nothing_is_waited_for(folder: Path, monkeypatch: pytest.
 def test_those_who_wait_are_served_in_their_order_and_who_dies_or_is_stopped_is_passed_over(
     folder: Path, start: Start
 ) -> None:
-    holder = start()
+    longer = Timing(ttl=2.0)  # on a busy machine one that waits may not run for a while, and would lose its place
+    holder = start(timing=longer)
     holder.taken()
     waiting = []
     for far in ("", "", "", "mars", ""):
-        waiting.append(start(timeout=60, far=far))
+        waiting.append(start(timeout=60, far=far, timing=longer))
         until(lambda: len(record(folder).queue) == len(waiting))
     first, dies, sleeps, away, last = waiting
     assert [party.holder.pid for party in record(folder).queue] == [child.pid for child in waiting]
