@@ -176,14 +176,16 @@ def test_what_the_engine_would_refuse_is_not_published(world: World) -> None:
     """It makes `h` anew without removing the old one first: the removal would wait for `d`, which fails."""
     world.update(graph(file("d"), file("h", k=token("d"))))
 
-    outcome = world.update(graph(file("d", x=1, fail="update"), file("h", size=2)))
+    # `e` keeps `h` waiting until `d` has failed.
+    e = file("e", sleep=0.3)
+    outcome = world.update(graph(file("d", x=1, fail="update"), e, file("h", size=2, k=token("e"))))
 
     assert [it.address for it in outcome.failures] == ["test/d"]
     now = world.store.load()
     assert now is not None
     assert flaw(now.checkpoint) == ""
-    assert recorded(now.checkpoint)["test/h"]["inputs"] == {"name": "h", "size": 2}
-    wanted = graph(file("d", x=2), file("h", size=2))
+    assert recorded(now.checkpoint)["test/h"]["inputs"] == {"name": "h", "size": 2, "k": "token of e 0"}
+    wanted = graph(file("d", x=2), e, file("h", size=2, k=token("e")))
     assert world.update(wanted).failures == ()
     assert world.session().preview(wanted).empty
     assert world.destroy().failures == ()
