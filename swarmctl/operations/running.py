@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swarmctl.errors import Interrupted, PartlyDone, SwarmError
@@ -38,9 +38,14 @@ class Run:
     @classmethod
     def of(cls, plan: Plan, outcome: Outcome, removed: Sequence[str], seconds: float) -> Run:
         """The run in which the engine did `outcome`."""
+        # The engine knows no adoption: to it, it creates.
+        adopted = {change.address for change in plan.changes if change.action is Action.ADOPT}
+        changes = tuple(
+            replace(change, action=Action.ADOPT) if change.address in adopted else change for change in outcome.changes
+        )
         return cls(
             plan,
-            outcome.changes,
+            changes,
             outcome.failures,
             tuple(removed),
             outcome.interrupted,
