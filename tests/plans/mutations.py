@@ -65,7 +65,7 @@ def other(value: Json) -> Json:
 
 def moved(document: Json, place: Place) -> Json:
     """A copy with another value at this place."""
-    made = copy.deepcopy(document)
+    made = json.loads(json.dumps(document))
     holder = made
     for key in place[:-1]:
         holder = holder[key]

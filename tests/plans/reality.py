@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -222,13 +223,14 @@ class Reality:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Whatever is moved within is put back."""
-        kept = copy.deepcopy((self.recorded, self.world, self.strays, self.engine, self.generation, self.marks))
+        # Much faster than deepcopy, and it is done hundreds of times.
+        kept = pickle.dumps((self.recorded, self.world, self.strays, self.engine, self.generation, self.marks))
         files = {file: file.read_bytes() for file in self.folder.iterdir()}
         try:
             with pytest.MonkeyPatch.context() as self.patch:
                 yield
         finally:
-            self.recorded, self.world, self.strays, self.engine, self.generation, self.marks = kept
+            self.recorded, self.world, self.strays, self.engine, self.generation, self.marks = pickle.loads(kept)
             for file in set(self.folder.iterdir()) - set(files):
                 file.unlink()
             for file, content in files.items():
