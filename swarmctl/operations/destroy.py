@@ -41,6 +41,9 @@ def destroy(
     with store.lease(options.lock_timeout, stacks.waiting(emit)) as lease:
         snapshot = _recorded(store, lease, emit)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
+        if snapshot is None and not unknown and (damage := store.damage()):
+            # Nothing carries a mark here; what the state knew may be elsewhere, and would be forgotten.
+            raise damage
         known = deletions(snapshot) if snapshot else []
         plan = Plan(loaded.identity, (*known, *(stacks.stray_change(*stray) for stray in unknown)), 0)
         if not (plan.empty and snapshot) and not confirm(plan, loaded.name):

@@ -19,6 +19,7 @@ def drift(folder: Path, *, emit: Emit, stopper: Stopper) -> Plan:
     WorldUnreadable, Interrupted.
     """
     loaded, store = stacks.load(folder, emit)
+    stacks.look_around(store, emit)
     if not store.exists() or not store.snapshot().resources:
         return Plan(loaded.identity, (), 0, notes=(NEVER_APPLIED,))
     session = stacks.open_session(store, stacks.obtain_engine(emit), stacks.only_looking(emit))

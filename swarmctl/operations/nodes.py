@@ -11,7 +11,7 @@ from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import UsageError
 from swarmctl.graph.model import Graph, Machine, MeshMember
 from swarmctl.graph.names import natural as natural
-from swarmctl.operations.stack import Emit, compile_stack, load, tell_of_others
+from swarmctl.operations.stack import Emit, compile_stack, load, look_around
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def declared(folder: Path, emit: Emit) -> Declared:
     `emit` is told when somebody is changing the stack. Raises NoDocuments, InvalidDeclaration and StateUnreadable.
     """
     loaded, store = load(folder)
-    tell_of_others(store, emit)
+    look_around(store, emit)
     stack = compile_stack(loaded, store, reveal=False)
     return Declared.of(stack.loaded.name, stack.loaded.inventory, stack.graph, frozenset(stack.snapshot.resources))
 

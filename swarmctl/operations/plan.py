@@ -35,7 +35,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     Raises InvalidDeclaration, NoDocuments, EngineMissing, Protected, StateUnreadable, WorldUnreadable, Interrupted.
     """
     loaded, store = stacks.load(folder, emit)
-    stacks.tell_of_others(store, emit)
+    stacks.look_around(store, emit)
     stack = stacks.compile_stack(loaded, store)
     engine = stacks.obtain_engine(emit)
     found = unchanged.proved(stack, emit, refresh=options.refresh)

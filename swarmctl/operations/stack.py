@@ -116,12 +116,15 @@ def recover(store: Store, lease: Lease, emit: Emit) -> None:
         emit(Note(note, warning=True))
 
 
-def tell_of_others(store: Store, emit: Emit) -> None:
-    """Say it when somebody is changing the stack: what is looked at meanwhile may be another thing in a moment."""
+def look_around(store: Store, emit: Emit) -> None:
+    """Say it when the state can't be read and the last good one is looked at, and when somebody is changing the stack:
+    what is looked at may be another thing in a moment."""
     from swarmctl.state import lease
     from swarmctl.state.lease_rules import Life
     from swarmctl.state.lease_words import who
 
+    if damage := store.damage():
+        emit(Note(f"{damage.message}; the last good state is shown. {damage.hint}", warning=True))
     found = lease.status(store.folder)
     if found is not None and found.holder is not None and found.life not in (Life.GONE, Life.EXPIRED):
         emit(Note(f"{who(found.holder)} works on this stack: what is shown may soon be otherwise", warning=True))

@@ -92,11 +92,27 @@ class Store:
     def current(self) -> Published | None:
         """The published state with what runs that were cut off, or go on, have done since; None for neither.
 
-        Raises `StateUnreadable`, `StateTooNew`.
+        Of a state that can't be read the last good one, as the next run has it; see `damage`. Raises `StateUnreadable`
+        when there is none, `StateTooNew`.
         """
         # The runs first: one that is published in between is then known by its generation.
         found = self.runs()
-        return recovery.replayed(self.load(), found, self.identity)[0]
+        try:
+            base = self.load()
+        except StateUnreadable:
+            good = backups.newest(self.backups)
+            if good is None:
+                raise
+            base = good[1]
+        return recovery.replayed(base, found, self.identity)[0]
+
+    def damage(self) -> StateUnreadable | None:
+        """Why the published state can't be read, so that the last good one is looked at; None when all is well."""
+        try:
+            self.load()
+        except StateUnreadable as error:
+            return error
+        return None
 
     def exists(self) -> bool:
         """Whether anything is recorded: the stack was applied, at least in part, and not destroyed since."""

@@ -48,7 +48,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return Preconditions(stack.loaded.digest, world.graph_digest, stack.snapshot.digest, versions)
 
     monkeypatch.setattr(stacks, "load", load)
-    monkeypatch.setattr(stacks, "tell_of_others", lambda store, emit: None)
+    monkeypatch.setattr(stacks, "look_around", lambda store, emit: None)
     monkeypatch.setattr(stacks, "compile_stack", compile_stack)
     monkeypatch.setattr(stacks, "obtain_engine", lambda emit: world.engine)
     monkeypatch.setattr(stacks, "open_session", open_session)

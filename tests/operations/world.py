@@ -129,6 +129,9 @@ class World:
     def recover(self, lease: Lease) -> list[str]:
         return []
 
+    def damage(self) -> None:
+        return None
+
     def forget(self, lease: Lease) -> None:
         shutil.rmtree(self.folder)
 

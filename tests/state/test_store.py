@@ -225,8 +225,10 @@ class TestDamage:
         store.file.write_bytes(damaged)
 
         with pytest.raises(StateUnreadable, match="the recorded state is not readable") as caught:
-            store.snapshot()
+            store.load()
 
+        assert names(store) == {"a"}, "what only looks is shown the last good one"
+        assert str(store.damage()) == str(caught.value)
         assert "generation 1" in caught.value.hint
         assert "`swarmctl state restore 1`" in caught.value.hint
         assert store.file.read_bytes() == damaged
