@@ -131,8 +131,9 @@ class Stack:
                 continue
         return found
 
-    def quiet(self, seconds: float = 20.0) -> None:
-        """Wait until nobody works on the world any more."""
+    def quiet(self, seconds: float = 60.0) -> None:
+        """Wait until nobody works on the world any more: an engine that hangs after the command line was killed is
+        ended by its provider after 20 s, where no other run does it before."""
         deadline = time.monotonic() + seconds
         while left := self.processes():
             assert time.monotonic() < deadline, f"still there: {left}"
@@ -169,7 +170,10 @@ class Stack:
         return json.loads((self.store / "state.json").read_bytes())
 
     def lose_the_store(self) -> None:
-        shutil.rmtree(self.store)
+        """The stack's folder is gone, all at once, whoever still works with it."""
+        lost = self.root / f"lost-{time.monotonic_ns()}"
+        self.store.rename(lost)
+        shutil.rmtree(lost)
 
 
 class Watched(LabWatched):
