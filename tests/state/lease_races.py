@@ -119,8 +119,8 @@ def contend(folder: Path, far: str, timing: Timing, seed: int, rules: Rules) -> 
         based_on = int(file.read_text()) if file.exists() else 0
         for _ in range(CHANGES if rules.guarded else 1):
             change(folder, held, rules, rng.uniform(0, 0.01))
-            time.sleep(rng.uniform(0, 0.01 if rules.fenced else 0.04))
-        time.sleep(rng.uniform(0, 0.01 if rules.guarded else 0.06))
+            time.sleep(rng.uniform(0, 0.01 if rules.fenced else 0.15))
+        time.sleep(rng.uniform(0, 0.01 if rules.guarded else 0.3))
         publish(folder, held, based_on, rules)
         held.release()
     except Fenced:
