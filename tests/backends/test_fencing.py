@@ -227,9 +227,8 @@ def test_a_call_that_is_stopped_while_it_works_is_waited_for(
     placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ThreadPoolExecutor(2) as threads:
-        old = threads.submit(fenced(placement, 1).run, ["sh", "-c", "sleep 0.3; echo 1 >>/srv/log"])
-        assert labs.soon(lambda: any(process.alive() for process in inside(placement)))
-        time.sleep(0.15)
+        old = threads.submit(fenced(placement, 1).run, ["sh", "-c", "echo >/srv/begun; sleep 2; echo 1 >>/srv/log"])
+        assert labs.soon(lambda: labs.host(placement).get("/srv/begun") is not None)
         (working,) = inside(placement)
         os.kill(working.pid, signal.SIGSTOP)
         monkeypatch.setattr(fences, "WAIT", 0.2)
@@ -243,6 +242,29 @@ def test_a_call_that_is_stopped_while_it_works_is_waited_for(
         old.result()
         new.result()
     assert log(placement) == [1, 2]
+
+
+def test_a_call_of_a_run_that_was_stopped_meanwhile_goes_to_its_end(placement: Placement) -> None:
+    """It has all of its input with it: the node is not kept waiting for a caller that does nothing."""
+    host = dict(placement.host)
+    script = f"""
+import os, signal, subprocess
+from swarmctl import backends
+from swarmctl.backends.base import Fence
+from swarmctl.backends.lab import launch
+def stop(*_, **__):
+    os.kill(os.getpid(), signal.SIGSTOP)
+launch.converse = stop
+backends.open_host({host!r}, Fence("trial", 1, "stopped")).run(["sh", "-s"], stdin=b"echo 1 >>/srv/log")
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.DEVNULL) as old:
+        try:
+            assert labs.soon(lambda: log(placement) == [1])
+            assert old.poll() is None
+            fenced(placement, 2).run(effect(2))
+            assert log(placement) == [1, 2]
+        finally:
+            old.kill()
 
 
 def race(placement: Placement, trials: int, act: Callable[[int], bool], first: int = 0) -> list[int]:

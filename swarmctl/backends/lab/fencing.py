@@ -58,15 +58,18 @@ def _said(refused: records.Refused) -> tuple[int, str, int, str]:
 
 
 @contextmanager
-def request(folder: Path, fence: Fence, limit: float) -> Iterator[dict[str, Any]]:
+def request(folder: Path, fence: Fence, limit: float, stdin: bytes) -> Iterator[dict[str, Any]]:
     """What `inside/` needs to compare by itself, in the process that makes the change; `limit` in seconds ends that.
+
+    All of its input goes along: it would hold the lock and wait for a caller that is stopped.
 
     Raises FileNotFoundError when the folder does not exist (any more).
     """
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         words = _words(fence)
-        yield {"folder": opened, "words": words, "wait": fences.WAIT, "limit": limit, "nonce": secrets.token_hex(8)}
+        about = {"wait": fences.WAIT, "limit": limit, "nonce": secrets.token_hex(8)}
+        yield {"folder": opened, "words": words, "stdin": stdin, **about}
     finally:
         os.close(opened)
 

@@ -72,13 +72,13 @@ class LabHost:
             return self._exchange(request, stdin, timeout, argv)
         with ExitStack() as stack:
             try:
-                own = stack.enter_context(fencing.request(self._folder, self._fence, timeout))
+                own = stack.enter_context(fencing.request(self._folder, self._fence, timeout, stdin))
             except FileNotFoundError:
                 raise self._gone() from None
             fenced = {**request, "fence": own}
             # The command's time begins when the fence lets it begin; out here it is only made sure that it ends.
             patience = timeout + fences.WAIT + 5
-            done = self._exchange(fenced, stdin, patience, argv, extra=[own["folder"]])
+            done = self._exchange(fenced, b"", patience, argv, extra=[own["folder"]])
         if done.returncode in (GONE, OVERDUE) and done.stderr.startswith(f"{fences.MARKER} {own['nonce']}".encode()):
             raise self._gone() if done.returncode == GONE else self._overdue(argv, timeout)
         if error := fences.refusal(self._fence, self.name, own["nonce"], done.returncode, done.stderr):

@@ -188,9 +188,10 @@ def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any
     Raises `ForeignStack`, and with a fence `Fenced` and `StillChanging`.
     """
     lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
+    # Raised and not held: nothing older begins from here on, and nobody waits for one who only looks.
     with fencing.held(lab.folder, fence, f"the lab of {lab.stack}"), fencing.held(lab.node(name), fence, name):
         fencing.require_own(lab, name)
-        return _read(lab, name)
+    return _read(lab, name)
 
 
 def _read(lab: Lab, name: str) -> dict[str, Any] | None:
