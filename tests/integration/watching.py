@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from swarmctl.state.checkpoint import type_of
+from swarmctl.state.journal import Intent, read
 from tests.integration.lab import Lab
 
 PROGRESS = re.compile(r"^ +\[ *(\d+)/(\d+)\]")
@@ -98,14 +99,9 @@ class Watched:
         assert "Destroyed" not in self.out, said
 
 
-def again(lab: Lab, *args: str, seconds: float = 30.0) -> None:
-    """Run the command as a user does after a crash: an engine that is still finishing its steps is waited for."""
-    deadline = time.monotonic() + seconds
-    while (run := lab(*args, code=None)).code == 6:
-        assert "although swarmctl itself is gone" in run.err, run.err
-        assert "try again in a moment" in run.err, run.err
-        assert time.monotonic() < deadline, run.err
-        time.sleep(0.1)
+def again(lab: Lab, *args: str) -> None:
+    """Run the command as a user does after a crash: what the run before has left running is waited for by itself."""
+    run = lab(*args, code=None)
     assert run.code == 0, f"{args}: exit {run.code}\n{run.out}\n{run.err}"
 
 
@@ -115,13 +111,15 @@ def nodes(watched: Watched) -> list[str]:
 
 
 def pending(watched: Watched) -> list[str]:
-    """What the engine has noted that it begins and has not recorded yet: types of resources."""
-    for file in (watched.lab.data / "stacks").glob("*/state/.pulumi/stacks/swarmctl/*.json"):
-        try:
-            latest = json.loads(file.read_bytes())["checkpoint"].get("latest") or {}
-        except (OSError, ValueError):
-            continue  # it is just being written
-        return [operation["resource"]["type"] for operation in latest.get("pending_operations") or ()]
+    """What the run has noted in its journal that it begins, and not that it is done: types of resources."""
+    for file in (watched.lab.data / "stacks").glob("*/runs/*/journal"):
+        begun: dict[int, str] = {}
+        for record in read(file):
+            if isinstance(record, Intent):
+                begun[record.n] = type_of(record.urn)
+            else:
+                begun.pop(record.n, None)
+        return list(begun.values())
     return []
 
 
