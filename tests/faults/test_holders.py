@@ -53,7 +53,7 @@ def test_a_holder_that_is_killed_keeps_nobody_waiting(stack: Stack) -> None:
 
 
 def test_one_that_waits_is_told_for_whom_and_gets_its_turn(stack: Stack) -> None:
-    stack.declare(web={"count": 10, "slow": 150})
+    stack.declare(web={"count": 160, "slow": 400})
     first = stack.watch("apply", "--yes")
     first.until(changed(1))
     second = stack.watch("apply", "--yes", "--lock-timeout", "60s")

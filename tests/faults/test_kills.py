@@ -170,7 +170,7 @@ def apply_something_else(stack: Stack, chance: random.Random, took: float) -> tu
 
 def apply_without_the_store(stack: Stack, chance: random.Random, took: float) -> tuple[float, bool]:
     """Killed in an apply, and then the folder with the state is lost. What nothing declares any more nobody would
-    know, so nothing leaves here; what is there is adopted. What the killed run has left running may still be at work."""
+    know, so nothing leaves here; what is there is adopted. What the killed run left running may still be at work."""
     change(stack, chance, growing=True)
     result = kill_somewhere(stack, chance, took, "apply", "--yes")
     if stack.store.exists():
