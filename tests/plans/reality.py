@@ -243,7 +243,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reality:
     shutil.copytree(ROOT / "stacks" / "lab", folder / "lab")
     made = Reality(folder / "lab", folder / "keys")
     monkeypatch.setattr(stacks, "load", lambda folder, emit: (made.read(), made))
-    monkeypatch.setattr(stacks, "tell_of_others", lambda store, emit: None)
+    monkeypatch.setattr(stacks, "look_around", lambda store, emit: None)
     monkeypatch.setattr(stacks, "obtain_engine", lambda emit: made.engine)
     monkeypatch.setattr(stacks, "open_session", lambda *args: made)
     monkeypatch.setattr(stacks, "strays", lambda identity, known: [it for it in made.strays if it[1] not in known])
