@@ -1,9 +1,11 @@
 """gRPC as the engine speaks it to its provider: unary calls over HTTP/2 on the loopback, on an asyncio event loop.
 
-gRPC's own servers for Python hand every call from thread to thread: 0.2 to 0.4 ms of processor time each, three times
-per resource and more than the engine itself takes. Here frames are read as they come, what only computes is answered
-on the spot, and all answers of one moment go out in one write. There is one client, the engine; what a general server
-has beside this (streams of messages, compression, deadlines, server push) it never asks for.
+gRPC's own servers for Python hand every call from thread to thread, or from one event loop to another: 0.2 to 0.4 ms of
+processor time each, three times per resource and more than the engine itself takes. Making 10,000 resources took 64 s
+with the one for asyncio where it takes 38 s with this (one machine, one hour, bench/costless). Here frames are read as
+they come, what only computes is answered on the spot, and all answers of one moment go out in one write. There is one
+client, the engine; what a general server has beside this (streams of messages, compression, deadlines, server push) it
+never asks for.
 
 RFC 9113 (HTTP/2), RFC 7541 (HPACK, by the library of that name), and gRPC's PROTOCOL-HTTP2.md.
 """
