@@ -43,12 +43,13 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
         raise EngineFailed(
             f"the Pulumi engine was given up: {ended.given_up}", _AGAIN if changing else "", details=details
         )
-    if ended.status == 0 or (gathered.finished and failed and changing):
+    # A program that ends well without a word of what it did is no engine.
+    if gathered.finished and (ended.status == 0 or (failed and changing)):
         return
     if failed and not changing:
         raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))
     raise EngineFailed(
-        f"the Pulumi engine {'ended' if ended.status > 0 else 'was killed'} (status {ended.status}) before it was done",
+        f"the Pulumi engine {'ended' if ended.status >= 0 else 'was killed'} (status {ended.status}) before it was done",
         _AGAIN if changing else "",
         details=[*_told(failed, context), *_lines([*gathered.complaints, *_left(gathered)] or ended.output)],
     )
