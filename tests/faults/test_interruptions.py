@@ -41,7 +41,7 @@ def recorded(stack: Stack) -> set[str]:
 
 
 def test_a_second_ctrl_c_ends_at_once_and_the_journal_has_what_was_done(stack: Stack) -> None:
-    stack.declare(web={"count": THINGS, "slow": 3000})
+    stack.declare(web={"count": THINGS, "slow": 15000})
     run = stack.watch("apply", "--yes")
     run.until(lambda run: list(stack.store.glob("runs/*/journal")) and run.find("provider"))
     run.until(lambda run: any(it.stat().st_size for it in stack.store.glob("runs/*/journal")))
@@ -50,7 +50,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_journal_has_what_was_done(stack: S
     pressed = time.monotonic()
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 130, run.out + run.err
-    assert time.monotonic() - pressed < 2.5, "not even the steps in flight are waited for"
+    assert time.monotonic() - pressed < 10, "not even the steps in flight are waited for"
     stack.quiet()
     stack.declare(web={"count": THINGS})
     stack("apply", "--yes")
