@@ -44,9 +44,9 @@ MEMORY = 500.0
 """Megabytes that the largest process may use, with 10,000 resources."""
 STATE = 1024
 """Bytes of state that a small resource may take."""
-STRAIGHT = 0.98
-"""R² of a straight line through the times, at least; and the exponent of a power law through them at most:"""
 EXPONENT = 1.15
+"""Of a power law through the times, at most; what takes hardly longer for more has a small one. R² of a straight line is
+printed beside it, and judges nothing: even x^1.5 has 0.99 over these sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         times = [results[step, size].seconds for size in sizes]
         straight, exponent = fit(sizes, times)
         print(f"{step:22}{straight:9.4f}{exponent:10.2f}")
-        # What takes hardly longer for more is not straight: it is mostly its start.
-        if not quick and exponent > EXPONENT and straight < STRAIGHT:
+        if not quick and exponent > EXPONENT:
             missed.append(f"{step}: grows with the power {exponent:.2f}")
     for line in missed:
         print(f"missed: {line}")

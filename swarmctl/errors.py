@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @unique
 class ExitCode(IntEnum):
-    """The published exit codes. Precedence, first that holds: 130, 2-9, 1, 21, 20."""
+    """The published exit codes; when several hold, the first of `PRECEDENCE` counts."""
 
     OK = 0
     FAILED = 1
@@ -27,6 +27,10 @@ class ExitCode(IntEnum):
     CHANGES_PENDING = 20
     DRIFT = 21
     INTERRUPTED = 130
+
+
+PRECEDENCE = (130, 2, 3, 4, 5, 6, 7, 8, 9, 1, 21, 20)
+"""Exit codes, the one that counts first."""
 
 
 class SwarmError(Exception):

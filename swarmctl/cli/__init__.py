@@ -100,7 +100,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 no documents, 4 invalid declaration, 5 plan refused, 6 lock held, "
-    "7 partly done, 8 world unreadable, 9 declined, 20 changes pending, 21 drift, 130 interrupted.\n\n"
+    "7 partly done, 8 world unreadable, 9 declined, 20 changes pending, 21 drift, 130 interrupted. "
+    "The first that holds counts: 130, 2, 3, 4, 5, 6, 7, 8, 9, 1, 21, 20.\n\n"
     'Completion: eval "$(_SWARMCTL_COMPLETE=bash_source swarmctl)", also zsh_source and fish_source.',
 )
 @click.option(

@@ -16,7 +16,7 @@ from swarmctl.operations.plan import preview
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Confirm, Emit, Options, Stack
 from swarmctl.plans import file as plan_file
-from swarmctl.plans.events import Event, Note, PhaseStarted
+from swarmctl.plans.events import Event, Note, PhaseStarted, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, Plan
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def apply(
         options = replace(options, targets=reviewed.partial, refresh=True)
     with stacks.leased(store, options, emit) as lease:
         stack = stacks.compile_stack(loaded, store)
-        if not reviewed and (nothing := unchanged.proved(stack, emit, refresh=options.refresh)):
+        held = targets.held(stack, options.targets)
+        if not reviewed and (nothing := unchanged.proved(stack, emit, options, held)):
             return Run(nothing)
-        held = targets.held(stack.graph, stack.snapshot.resources, options.targets)
         engine = stacks.obtain_engine(emit)
         resumed = reviewed is not None and saved_plans.require(reviewed, stack, engine)
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
@@ -82,10 +82,10 @@ def apply(
 def _unrecorded(stack: Stack, held: frozenset[str], plan_id: str) -> bool:
     """Whether the engine has to write something down although nothing changes: that this graph, which says the same in
     other words, is what is applied, or that a saved plan is done with. From then on digests alone tell so."""
-    if held or not stack.snapshot.resources:
-        return False
+    if plan_id or held or not stack.snapshot.resources:
+        return bool(plan_id)
     applied = stack.published.applied if stack.published else None
-    return bool(plan_id) or applied is None or not applied.complete or applied.graph != stack.digest
+    return applied is None or not applied.complete or applied.graph != stack.digest
 
 
 def _require_meshes(stack: Stack, plan: Plan) -> None:
@@ -100,11 +100,17 @@ def _require_meshes(stack: Stack, plan: Plan) -> None:
 
 
 def _counting(plan: Plan, emit: Emit) -> Emit:
-    """`emit`, with phases counted in changes of the plan: the engine can only count in resources."""
+    """`emit`, with phases counted in changes of the plan, and adoptions called so: the engine counts resources, and to
+    it an adoption is a creation."""
     total = sum(1 for change in plan.changes if change.type != stacks.NO_TYPE)
+    adopted = {change.address for change in plan.changes if change.action is Action.ADOPT}
 
     def counted(event: Event) -> None:
-        emit(replace(event, total=total) if isinstance(event, PhaseStarted) else event)
+        if isinstance(event, PhaseStarted):
+            event = replace(event, total=total)
+        elif isinstance(event, StepStarted | StepEnded) and event.address in adopted:
+            event = replace(event, action=Action.ADOPT)
+        emit(event)
 
     return counted
 

@@ -38,7 +38,7 @@ def destroy(
     """
     loaded, store = stacks.load(folder, emit)
     require_unprotected(loaded)
-    with store.lease(options.lock_timeout, stacks.waiting(emit)) as lease:
+    with stacks.lease_of(store, options.lock_timeout, emit) as lease:
         snapshot = _recorded(store, lease, emit)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
         if snapshot is None and not unknown and (damage := store.damage()):

@@ -26,10 +26,14 @@ def show(folder: Path) -> LeaseStatus | None:
     return lease.status(store.folder, watch=WATCH)
 
 
-def release(folder: Path, emit: stack.Emit, *, force: bool) -> Released:
-    """Free the lease of a run that is gone, with `force` of any run. Raises InvalidDeclaration, NoDocuments, LockHeld,
-    DiskFull, ReadOnly."""
+def release(folder: Path, emit: stack.Emit, *, force: bool, above: int = 0) -> Released:
+    """Free the lease of a run that is gone, with `force` of any run.
+
+    With `force` the next token is also greater than any that a backend knows of, and than `above`: whoever works under
+    an older one is kept out. Raises InvalidDeclaration, NoDocuments, LockHeld, DiskFull, ReadOnly.
+    """
     from swarmctl.state import lease
 
     _, store = stack.load(folder)
-    return lease.release(store.folder, force=force, tell=lambda text: emit(Note(text)))
+    floor = max(above, stack.greatest_token(store.identity)) if force else 0
+    return lease.release(store.folder, force=force, floor=floor, tell=lambda text: emit(Note(text)))

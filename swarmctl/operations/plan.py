@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +38,11 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     loaded, store = stacks.load(folder, emit)
     stacks.look_around(store, emit)
     stack = stacks.compile_stack(loaded, store)
+    held = targets.held(stack, options.targets)
     engine = stacks.obtain_engine(emit)
-    found = unchanged.proved(stack, emit, refresh=options.refresh)
+    found = unchanged.proved(stack, emit, options, held)
     if found is None:
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-        held = targets.held(stack.graph, stack.snapshot.resources, options.targets)
         found = preview(stack, session, stopper, options, held)
     return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key())
 
@@ -51,7 +52,11 @@ def preview(stack: Stack, session: Session, stopper: Stopper, options: Options, 
     with stopper.looking(session, "planning"):
         found = session.preview(stack.graph, refresh=options.refresh, held=held)
     found = replace(
-        found, partial=tuple(sorted(options.targets)), world_read=options.refresh, unfenced=_unfenced(stack, found)
+        found,
+        partial=options.partial,
+        world_read=options.refresh,
+        unfenced=_unfenced(stack, found),
+        notes=(*found.notes, *_rollouts(stack, found)),
     )
     if options.targets:
         return found
@@ -69,3 +74,17 @@ def _unfenced(stack: Stack, plan: Plan) -> tuple[str, ...]:
     nodes = set(plan.nodes)
     touched = {machine.host["backend"] for machine in stack.graph.exported(Machine) if machine.name in nodes}
     return tuple(sorted(name for name in touched if not backends.load(name).fences))
+
+
+def _rollouts(stack: Stack, plan: Plan) -> Iterator[str]:
+    """How the pools that it changes are gone through, where they declare it."""
+    touched = {change.pool: set[str]() for change in plan.changes if change.pool in stack.graph.rollouts}
+    for change in plan.changes:
+        if change.pool in touched:
+            touched[change.pool].add(change.node)
+    for pool, nodes in sorted(touched.items()):
+        rollout = stack.graph.rollouts[pool]
+        first = f"{rollout.canary} first, then " if rollout.canary else ""
+        batch = f"{rollout.batch} at a time" if rollout.batch else "all at once"
+        limit = f"more than {rollout.max_failures}" if rollout.max_failures else "any"
+        yield f"rollout of {pool}: nodes {len(nodes)}, {first}{batch}; stopped when {limit} of them fails"

@@ -62,7 +62,8 @@ class Run:
     def judge(self) -> None:
         """Raises Interrupted or PartlyDone, naming what failed where and why; returns when all went well."""
         if self.interrupted:
-            raise Interrupted(f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes", GO_ON)
+            done = f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes"
+            raise Interrupted(done, GO_ON, details=self._told())
         if self.failures or self.skipped:
             counts = [
                 f"{len(some)} change{'s' if len(some) > 1 else ''} {how}"

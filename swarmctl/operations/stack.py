@@ -6,7 +6,7 @@ Operations never print: they return values and emit typed events. What needs the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +43,11 @@ class Options:
     """Addresses that the run is for, with what they need; none: everything."""
     lock_timeout: float = 0.0
     """Seconds to wait for whoever works on the stack."""
+
+    @property
+    def partial(self) -> tuple[str, ...]:
+        """The targets, in an order of their own."""
+        return tuple(sorted(set(self.targets)))
 
 
 DEFAULT = Options()
@@ -100,9 +105,22 @@ def leased(store: Store, options: Options, emit: Emit) -> Iterator[Lease]:
 
     Waits for whoever works on it as long as the options say. Raises LockHeld, StateUnreadable, StateTooNew, DiskFull.
     """
-    with store.lease(options.lock_timeout, waiting(emit)) as lease:
+    with lease_of(store, options.lock_timeout, emit) as lease:
         recover(store, lease, emit)
         yield lease
+
+
+def lease_of(store: Store, timeout: float, emit: Emit) -> AbstractContextManager[Lease]:
+    """The stack's lease, with a token that is greater than any that a machine of the stack has seen, also when the
+    store that counts them was lost. Raises LockHeld after `timeout` seconds."""
+    return store.lease(timeout, waiting(emit), lambda: greatest_token(store.identity))
+
+
+def greatest_token(identity: str) -> int:
+    """The greatest token that any backend knows of for this stack; 0 for none."""
+    from swarmctl import backends
+
+    return max((backends.load(name).greatest_token(identity) for name in backends.names()), default=0)
 
 
 def waiting(emit: Emit) -> Callable[[Waiting], None]:

@@ -183,7 +183,7 @@ def restore(
     from swarmctl.state.restoring import put_back, source_of
 
     _, store = stacks.load(folder, emit)
-    with store.lease(lock_timeout, stacks.waiting(emit)) as lease:
+    with stacks.lease_of(store, lock_timeout, emit) as lease:
         _recover(store, lease, emit, damaged=True)
         file, copy = source_of(store, source)
         difference = _difference(store, file, copy)
@@ -237,12 +237,13 @@ def migrate(folder: Path, to: str | None, emit: Emit, *, lock_timeout: float = 0
     target = Store(loaded.identity, to) if to else store
     if to:
         require_elsewhere(store, target)
-    with store.lease(lock_timeout, stacks.waiting(emit)) as lease:
+    with stacks.lease_of(store, lock_timeout, emit) as lease:
         _recover(store, lease, emit)
         if store.load() is None:
             return None
         if to:
-            with target.lease(lock_timeout, stacks.waiting(emit)) as other:
+            # Of what counts the tokens there, the machines know nothing: it goes on from what counts them here.
+            with target.lease(lock_timeout, stacks.waiting(emit), lambda: lease.token) as other:
                 move(store, lease, target, other)
     return target
 
@@ -256,7 +257,7 @@ def rotate(folder: Path, passphrase: Path | None, emit: Emit, *, lock_timeout: f
 
     given = _given(passphrase)
     _, store = stacks.load(folder, emit)
-    with store.lease(lock_timeout, stacks.waiting(emit)) as lease:
+    with stacks.lease_of(store, lock_timeout, emit) as lease:
         _recover(store, lease, emit)
         return encrypt_anew(store, lease, given)
 

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swarmctl.errors import UsageError
+from swarmctl.state.checkpoint import address_of, latest
 
 if TYPE_CHECKING:
     from swarmctl.graph.model import Graph
+    from swarmctl.operations.stack import Stack
 
 
-def held(graph: Graph, recorded: Collection[str], targets: Sequence[str]) -> frozenset[str]:
-    """The addresses, declared or `recorded`, that a run for `targets` must not touch.
+def held(stack: Stack, targets: Sequence[str]) -> frozenset[str]:
+    """The addresses, declared or recorded, that a run for `targets` must not touch.
 
     A target is an address (`nodepool/workers[0]`) or a declaration (`nodepool/workers`, all of it). With it comes what
-    it depends on, and what that depends on. Raises UsageError for one that names nothing.
+    it depends on, and what that depends on; with one that has left the declarations, what depended on it and has left
+    them, too. Raises UsageError for one that names nothing.
     """
     if not targets:
         return frozenset()
-    needs = _needs(graph)
-    everything = {*needs, *recorded}
+    needs = _needs(stack.graph)
+    stood_on = _stood_on(stack, needs)
+    everything = {*needs, *stack.snapshot.resources}
     wanted: set[str] = set()
     for target in targets:
         named = [address for address in everything if address == target or address.startswith(f"{target}[")]
         if not named:
             raise UsageError(f"--target: {target} is neither declared nor in the state", _near(target, everything))
-        wanted |= _closure(named, needs)
+        wanted |= _closure(named, {**needs, **stood_on})
     return frozenset(everything - wanted)
+
+
+def _stood_on(stack: Stack, declared: Container[str]) -> Mapping[str, set[str]]:
+    """What stands on what has left the declarations, and has left them, too, by the address that it stands on: nothing
+    may go before what needs it."""
+    found: dict[str, set[str]] = {}
+    resources = latest(stack.published.checkpoint).get("resources") or () if stack.published else ()
+    for resource in resources:
+        address = address_of(resource["urn"])
+        for need in map(address_of, resource.get("dependencies") or ()):
+            if need not in declared and address not in declared:
+                found.setdefault(need, set()).add(address)
+    return found
 
 
 def _needs(graph: Graph) -> Mapping[str, set[str]]:

@@ -7,17 +7,18 @@ was left. Then no engine is started. Anything else, a machine that can't be read
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from swarmctl.errors import SwarmError
+from swarmctl.operations import stack as stacks
 from swarmctl.plans.events import PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Plan
 
 if TYPE_CHECKING:
     from swarmctl.kinds.base import Hosts
-    from swarmctl.operations.stack import Emit, Stack
+    from swarmctl.operations.stack import Emit, Options, Stack
     from swarmctl.state.store import Recorded
 
 READERS = 16
@@ -25,22 +26,24 @@ READERS = 16
 Resolve = Callable[[str], Any]
 
 
-def proved(stack: Stack, emit: Emit, *, refresh: bool) -> Plan | None:
+def proved(stack: Stack, emit: Emit, options: Options, held: Collection[str] = ()) -> Plan | None:
     """The plan that changes nothing, when nothing has to change; None when that is not certain.
 
-    With `refresh` the world is read back; without, the digests alone decide.
+    With `options.refresh` the world is read back; without, the digests alone decide. What is `held` does not count.
     """
     if not _applied(stack):
         return None
-    recorded = stack.snapshot.resources
-    if refresh:
+    recorded = {address: it for address, it in stack.snapshot.resources.items() if address not in held}
+    if options.refresh:
+        if not options.targets and stacks.strays(stack.identity, stack.nodes):
+            return None
         started = time.monotonic()
         emit(PhaseStarted("reading the world", len(recorded)))
         moved = not _as_recorded(recorded)
         emit(PhaseEnded("reading the world", time.monotonic() - started))
         if moved:
             return None
-    return Plan(stack.identity, (), len(recorded), world_read=refresh)
+    return Plan(stack.identity, (), len(recorded), partial=options.partial, world_read=options.refresh)
 
 
 def _applied(stack: Stack) -> bool:

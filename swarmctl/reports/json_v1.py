@@ -72,6 +72,8 @@ def _run(schema: str, run: Run) -> dict[str, Any]:
             {"address": failure.address, "node": failure.node, "error": failure.error} for failure in run.failures
         ],
         "skipped": [{"address": it.address, "node": it.node, "reason": it.reason} for it in run.skipped],
+        "partial": list(run.plan.partial),
+        "worldRead": run.plan.world_read,
         "interrupted": run.interrupted,
         "removed": list(run.removed),
         "seconds": round(run.seconds, 1),

@@ -41,6 +41,11 @@ def render(status: LeaseStatus | None, *, color: bool) -> str:
 
 def render_released(released: Released) -> str:
     """What `lock release` did."""
+    if released.holder is None and released.raised:
+        return (
+            f"Nobody held the lease. The next run's token is greater than {released.raised}.\n"
+            f"What that means: whoever still works elsewhere, under that token or an older one, is kept out: {FENCED}."
+        )
     if released.holder is None:
         return "Nobody held the lease: nothing to release."
     ended = ", and ended it" if released.ended else ""
@@ -74,6 +79,7 @@ def released_to_json(released: Released) -> dict[str, Any]:
         "holder": _holder(released.holder),
         "ended": released.ended,
         "elsewhere": released.elsewhere,
+        "raisedTo": released.raised or None,
     }
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl.plans.model import Action
 from swarmctl.reports.console import amount, duration, names, paint, safe
-from swarmctl.reports.plan import COLORS
+from swarmctl.reports.plan import COLORS, scope
 from swarmctl.reports.progress import PAST
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
     What failed is not listed here: it ends the run as an error, see `Run.judge`.
     """
     if run.plan.empty:
-        return f"{paint(nothing, 'green', color=color)}{_same(run)}\n"
+        notes = "".join(f"note: {safe(text)}\n" for text in scope(run.plan))
+        return f"{paint(nothing, 'green', color=color)}{_same(run)}\n{notes}"
     lines = []
     if run.removed:
         lines.append(f"  {paint('- removed', 'red', color=color)}  {safe(names(run.removed))}")

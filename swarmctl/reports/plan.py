@@ -51,12 +51,17 @@ def _common_timeout(changes: Sequence[Change]) -> int:
     return timeouts.pop() if len(timeouts) == 1 < len(changes) else 0
 
 
-def _limits(plan: Plan, common: int) -> Iterator[str]:
-    """What the plan does not cover, or can't promise."""
+def scope(plan: Plan) -> Iterator[str]:
+    """What it does not cover."""
     if plan.partial:
         yield f"only {', '.join(plan.partial)} and what that needs: everything else is left as it is"
     if not plan.world_read:
         yield "the world was not read: what has moved away from what was applied is not seen here"
+
+
+def _limits(plan: Plan, common: int) -> Iterator[str]:
+    """What the plan does not cover, or can't promise."""
+    yield from scope(plan)
     if common:
         yield f"each step may take {span(common)}"
     if plan.unfenced:

@@ -31,7 +31,11 @@ def render(listed: Listed, *, color: bool, width: int) -> str:
         if listed.generation
         else ("not published yet")
     )
-    notes = [] if listed.complete else ["The last run did not do all that it was asked for: `swarmctl apply` goes on."]
+    notes = (
+        []
+        if listed.complete
+        else ["The last run left something undone, or was held to a part (--target): `swarmctl apply` does the rest."]
+    )
     if listed.pending:
         runs = amount(listed.pending, "run")
         notes.append(f"With what {runs} did that {_are(listed.pending)} going on or cut off.")

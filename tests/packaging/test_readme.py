@@ -12,7 +12,7 @@ import click
 import pytest
 
 from swarmctl.cli import COMMANDS, cli
-from swarmctl.errors import ExitCode
+from swarmctl.errors import PRECEDENCE, ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md")
@@ -103,6 +103,14 @@ def test_every_command_and_exit_code_is_in_the_readme() -> None:
     assert [name for name in COMMANDS if f"`{name}`" not in text] == []
     codes = " ".join(text[text.index("Exit codes are") :].split())
     assert [code.value for code in ExitCode if not re.search(rf"\b{code.value} [a-z]", codes)] == []
+
+
+def test_the_precedence_of_exit_codes_is_published_as_it_is() -> None:
+    order = ", ".join(map(str, PRECEDENCE))
+    assert len(set(PRECEDENCE)) == len(PRECEDENCE)
+    assert {*PRECEDENCE} == {code.value for code in ExitCode} - {0}
+    for text in ((ROOT / "README.md").read_text(), (ROOT / "ARCHITECTURE.md").read_text(), cli.epilog or ""):
+        assert order in " ".join(text.split())
 
 
 def test_every_target_of_the_makefile_is_documented_in_it() -> None:
