@@ -32,7 +32,7 @@ from swarmctl.graph.rollout import Gate
 from swarmctl.kinds.base import ResourceType
 from swarmctl.plans.events import Event, Note
 from swarmctl.plans.model import Plan
-from swarmctl.state.files import DiskFull, told
+from swarmctl.state.files import DiskFull, ReadOnly, told
 from swarmctl.state.store import Store
 
 if TYPE_CHECKING:
@@ -286,8 +286,18 @@ class Session:
                 self._store.finish(base.run)
             else:
                 done = work.wanted - work.held <= settled and _addresses(document) == work.wanted
-                complete = done and not gathered.failures and not work.held
-                publication.publish(self._store, lease, base, document, complete=complete, engine=self._engine.version)
+                # All that this run was asked for; with what is held it is not all that is declared.
+                finished = done and not gathered.failures and not skipped
+                complete = finished and not work.held
+                publication.publish(
+                    self._store,
+                    lease,
+                    base,
+                    document,
+                    complete=complete,
+                    finished=finished,
+                    engine=self._engine.version,
+                )
         interrupted = self._runner.interruptions > 0 and not done
         if not self._runner.interruptions:
             verdict.judge(ended, work.context, self._store.folder, changing=True)
@@ -295,18 +305,22 @@ class Session:
 
     @contextmanager
     def _watching_disk(self) -> Iterator[None]:
-        """Say it once when the disk fills up: the journal can't be written then, and nothing more is begun."""
+        """Say it once when the disk fills up or can't be written any more: the journal can't be written then, and
+        nothing more is begun."""
 
-        def full() -> bool:
+        def refused() -> bool:
             try:
                 self._store.require_room(0)
-            except DiskFull as error:
-                hint = "what would begin now fails; make room on it, then run the same command again"
-                self._emit(Note(f"{error.message}; {hint}", warning=True))
-                return True
-            return False
+            except (DiskFull, ReadOnly) as error:
+                what, hint = error.message, error.hint
+            except OSError as error:
+                what, hint = f"{self._store.folder}: {error.strerror}", "mend that, then run the same command again"
+            else:
+                return False
+            self._emit(Note(f"{what}; what would begin now fails; {hint}", warning=True))
+            return True
 
-        with _repeating(full, DISK_SECONDS):
+        with _repeating(refused, DISK_SECONDS):
             yield
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -280,22 +281,40 @@ def test_drift_that_was_read_in_a_run_that_could_not_begin_is_still_told(world: 
     assert [(d.address, d.path) for d in world.session().drift().drift] == [("test/a", "mode")]
 
 
-def test_a_disk_that_fills_up_in_a_run_is_told_while_the_engine_tries_to_save(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def full(_: object) -> SimpleNamespace:
+    return SimpleNamespace(f_blocks=9, f_bavail=0, f_frsize=1, f_flag=0)
+
+
+def read_only(_: object) -> SimpleNamespace:
+    return SimpleNamespace(f_blocks=9, f_bavail=9, f_frsize=1, f_flag=os.ST_RDONLY)
+
+
+def broken(_: object) -> SimpleNamespace:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (full, ["is full: 0 KiB are free", "make room on it"]),
+        (read_only, ["is read-only", "mount it so that it can be written"]),
+        (broken, ["Input/output error", "mend that"]),
+    ],
+)
+def test_a_disk_that_cannot_be_written_any_more_is_told_once_while_the_engine_tries_to_save(
+    world: World, monkeypatch: pytest.MonkeyPatch, look: object, told: list[str]
 ) -> None:
-    full = SimpleNamespace(f_blocks=9, f_bavail=0, f_frsize=1, f_flag=0)
     monkeypatch.setattr(sessions, "DISK_SECONDS", 0.01)
 
     def emit(event: object) -> None:
         world.events.append(event)  # type: ignore[arg-type]
         if isinstance(event, StepStarted):
-            monkeypatch.setattr(os, "statvfs", lambda _: full)
+            monkeypatch.setattr(os, "statvfs", look)
 
     assert world.update(graph(file("a", sleep=0.2)), emit).failures == ()
 
     (note,) = [event.text for event in world.events if isinstance(event, Note)]
-    assert "is full: 0 KiB are free" in note
-    assert "what would begin now fails; make room on it" in note
+    assert all(text in note for text in [*told, "what would begin now fails"])
 
 
 def test_a_stop_that_comes_with_the_last_step_has_stopped_nothing(world: World) -> None:
