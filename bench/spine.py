@@ -45,8 +45,8 @@ MEMORY = 500.0
 STATE = 1024
 """Bytes of state that a small resource may take."""
 EXPONENT = 1.15
-"""Of a power law through the times, at most; what takes hardly longer for more has a small one. R² of a straight line is
-printed beside it, and judges nothing: even x^1.5 has 0.99 over these sizes."""
+"""Of a power law through the times, at most; what takes hardly longer for more has a small one. R² of a straight line
+is printed beside it, and judges nothing: even x^1.5 has 0.99 over these sizes."""
 
 
 @dataclass(frozen=True, slots=True)
