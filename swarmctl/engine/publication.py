@@ -77,10 +77,19 @@ def _saved(base: Base, ended: Ended) -> dict[str, Json] | None:
 
 
 def publish(
-    store: Store, lease: Lease, base: Base, document: Mapping[str, Json], *, complete: bool, engine: str
+    store: Store,
+    lease: Lease,
+    base: Base,
+    document: Mapping[str, Json],
+    *,
+    complete: bool,
+    finished: bool,
+    engine: str,
 ) -> Published:
     """Make it the state that everyone sees, and remove the run's folder.
 
+    `complete`: the whole graph is applied; `finished`: all that the run was asked for is done, so that the saved plan
+    which it carried out is done with.
     Raises `LeaseLost`, `DiskFull`, `ReadOnly`: the folder is kept then, and the next run takes from it what was done.
     """
     header = base.run.header
@@ -89,7 +98,7 @@ def publish(
     applied = Applied(header.graph, complete, versions) if header.graph else None
     plans: tuple[PlanMark, ...] = base.published.plans if base.published else ()
     if header.plan:
-        plans = published.marked(plans, header.plan, finished=complete)
+        plans = published.marked(plans, header.plan, finished=finished)
     made = store.publish(lease, header.generation, document, applied=applied, plans=plans)
     store.finish(base.run)
     return made

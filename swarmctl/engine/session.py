@@ -73,7 +73,7 @@ class _Work:
     def wanted(self) -> set[str]:
         """What shall be there afterwards; what is held stays."""
         declared = set() if self.graph is None else {str(address) for address in self.graph.resources}
-        return (declared - self.held) | (self.held & self.recorded.keys())
+        return (declared - self.held) | ((self.held & self.recorded.keys()) - set(self.moved.values()))
 
 
 class Session:
@@ -177,6 +177,9 @@ class Session:
     def _work(self, graph: Graph | None, checkpoint: Mapping[str, Json] | None, held: Collection[str]) -> _Work:
         recorded = header.records(checkpoint)
         moved = {} if graph is None else _moves(graph, recorded)
+        # What is not to be touched stays at the address that it is recorded at, too.
+        held = {*held, *(before for now, before in moved.items() if str(now) in held)}
+        moved = {now: before for now, before in moved.items() if str(now) not in held}
         inputs = {address: record.inputs for address, record in recorded.items()}
         protects = {} if graph is None else protection.changed(graph, recorded, moved)
         context = changes.Context(self._resolve, graph, changes.places(graph, inputs), protects)

@@ -64,6 +64,53 @@ def test_what_was_applied_and_by_which_plan_is_published(world: World) -> None:
     )
 
 
+def test_a_plan_of_a_part_is_finished_when_that_part_is_done_and_the_graph_is_not_applied(world: World) -> None:
+    world.update(graph(file("a"), file("b", fail="update")))
+    wanted = graph(file("a", x=1), file("b", x=1, fail="update"), file("new"))
+
+    world.update(wanted, held={"test/b", "test/new"}, plan_id="part")
+    assert (published(world)["applied"]["complete"], published(world)["plans"]) == (
+        False,
+        [{"id": "part", "finished": True}],
+    )
+
+    world.update(wanted, held={"test/a", "test/new"}, plan_id="fails")
+    assert published(world)["plans"][-1] == {"id": "fails", "finished": False}
+    world.update(graph(file("a"), file("b")), held={"test/b"}, plan_id="nothing")
+    world.update(graph(file("c", k=token("new")), file("new")), held={"test/new"}, plan_id="skips")
+    assert published(world)["plans"][-2:] == [
+        {"id": "nothing", "finished": True},
+        {"id": "skips", "finished": False},
+    ]
+
+
+@pytest.mark.parametrize("held", [{"test/a", "test/c"}, {"test/c"}])
+def test_what_has_moved_and_is_held_stays_at_its_old_address(world: World, held: set[str]) -> None:
+    world.update(graph(file("a", node="w-0"), file("b")))
+    wanted = graph(replace(file("c", node="w-0"), inputs={"name": "a", "node": "w-0"}), file("b", x=1))
+
+    outcome = world.update(wanted, held=held, plan_id="p")
+
+    assert [it.address for it in outcome.changes] == ["test/b"]
+    assert published(world)["plans"] == [{"id": "p", "finished": True}]
+    assert world.store.snapshot().resources.keys() == {"test/a", "test/b"}
+    world.update(wanted)
+    assert world.store.snapshot().resources.keys() == {"test/c", "test/b"}
+    assert (world.files(), world.deletions()) == ({"a", "b"}, [])
+
+
+def test_what_moves_while_its_old_address_is_held_is_recorded_once(world: World) -> None:
+    world.update(graph(file("a", node="w-0"), file("b")))
+    wanted = graph(replace(file("c", node="w-0"), inputs={"name": "a", "node": "w-0"}), file("b", x=1))
+
+    world.update(wanted, held={"test/a", "test/b"}, plan_id="p")
+
+    assert published(world)["plans"] == [{"id": "p", "finished": True}]
+    assert world.store.snapshot().resources.keys() == {"test/c", "test/b"}
+    world.update(wanted)
+    assert (world.files(), world.deletions()) == ({"a", "b"}, [])
+
+
 def test_a_run_that_was_overtaken_begins_nothing_more_and_publishes_nothing(world: World) -> None:
     world.update(graph(file("a")))
     before = world.store.file.read_bytes()
