@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
 
 from swarmctl import __version__
+from swarmctl.cli import streams
 from swarmctl.errors import ExitCode, SwarmError
 
 if TYPE_CHECKING:
@@ -135,30 +135,29 @@ def cli(ctx: click.Context, directory: str, debug: bool) -> None:
 
 
 def main() -> None:
-    """Entry point of `swarmctl`: run, turn errors into messages, exit with the published code."""
-    _open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal without our letters gets question marks in their place, and bytes that are no text don't end a run.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    if instruction := os.environ.get(COMPLETION):
-        from click.shell_completion import shell_complete
+    """Run the command line, turn errors into messages, exit with the published code; `swarmctl.__main__` calls it."""
+    code = int(ExitCode.OK)
+    try:
+        streams.prepare()
+        if instruction := os.environ.get(COMPLETION):
+            from click.shell_completion import shell_complete
 
-        sys.exit(shell_complete(cli, {}, "swarmctl", COMPLETION, instruction))
-    sys.exit(run(sys.argv[1:]))
+            code = shell_complete(cli, {}, "swarmctl", COMPLETION, instruction)
+        else:
+            code = run(sys.argv[1:])
+        streams.finish()
+    except KeyboardInterrupt:
+        # One that came before `run` could take it, or while it told of another error.
+        click.echo("Interrupted.", err=True)
+        code = int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        pass  # nobody reads on: that changes nothing of what came of the run
+    except OSError as error:
+        from swarmctl.reports.failure import show_system_error
 
-
-def _open_standard_streams() -> None:
-    """Open those that the caller has closed (`2>&-`) on nothing: else the next file that is opened gets their number,
-    and what is meant for a terminal is written into it."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            # The lowest free number is this one: those before it are open by now.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))
+        show_system_error(error)
+        code = code or int(ExitCode.FAILED)
+    sys.exit(code)
 
 
 def run(args: list[str]) -> int:
@@ -182,8 +181,7 @@ def run(args: list[str]) -> int:
         show_error(error)
         return int(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output has gone (`swarmctl … | head`): not an error, but Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone (`swarmctl … | head`): not an error.
         return 0
     except OSError as error:
         from swarmctl.reports.failure import show_system_error

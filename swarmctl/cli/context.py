@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -101,10 +101,8 @@ def scope_options(command: F) -> F:
 def print_out(text: str, *, color: bool = False) -> None:
     """Print a report as it is, colour included, to standard output. A reader that has gone away is no error: what a
     command does, and its exit code, must not depend on `| head`."""
-    try:
+    with suppress(BrokenPipeError):
         click.echo(text, nl=not text.endswith("\n"), color=color)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def require_terminal(yes: bool, what: str) -> None:

@@ -21,7 +21,7 @@ HEAVY = ("pulumi", "grpc", "boto3", "jinja2", "rich", "jsonschema_rs", "msgspec"
 
 def test_the_table_is_the_folder() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cli.__path__)}
-    assert modules - {"context"} == set(COMMANDS)
+    assert modules - {"context", "streams"} == set(COMMANDS)
 
 
 def test_every_command_has_one_place_in_the_help() -> None:
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_as_what_it_is() -> None:
         command = [sys.executable, "-c", code, "version"]
         run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert run.returncode == 1
-    assert "error: the system refused: No space left on device" in run.stderr
+    assert "error: the system refused: standard output: No space left on device" in run.stderr
     assert "Traceback" not in run.stderr
 
 
@@ -151,7 +151,7 @@ def test_closed_standard_streams_change_no_exit_code(tmp_path: Path, closed: tup
 
 def test_children_of_a_run_with_closed_streams_have_them_all() -> None:
     code = (
-        "import subprocess, swarmctl.cli as cli; cli._open_standard_streams();"
+        "import subprocess; from swarmctl.cli import streams; streams.prepare();"
         "subprocess.run(['sh', '-c', 'test -e /dev/fd/0 && test -e /dev/fd/1 && test -e /dev/fd/2'], check=True)"
     )
     line = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
