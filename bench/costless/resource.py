@@ -13,6 +13,7 @@ from bench.costless.world import VARIABLE, Foreign, Marks, Overtaken, World
 from swarmctl.backends.base import Fenced, ForeignStack, HostUnreachable
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
+from swarmctl.hosts.fence import overtaken
 from swarmctl.kinds import secrets
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
 
@@ -104,7 +105,7 @@ class ThingType:
         except Foreign as error:
             raise ForeignStack(f"{error}, another stack", "Give one of them another name.") from error
         except Overtaken as error:
-            raise Fenced(f"a later run has taken over: {error}", "Run the same command again.") from error
+            raise Fenced(f"a later run has taken over: {error}", overtaken(error.token)) from error
 
 
 def _itself(inputs: Mapping[str, Json]) -> dict[str, Json]:

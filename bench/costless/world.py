@@ -55,6 +55,10 @@ class Foreign(Exception):
 class Overtaken(Exception):
     """A run with a greater token has changed this world: nothing was done."""
 
+    def __init__(self, token: int, greater: int) -> None:
+        super().__init__(f"token {token} is older than {greater}")
+        self.token = greater
+
 
 class World:
     """One folder; any number of processes work on it, each through an object like this. Safe for threads."""
@@ -155,7 +159,7 @@ class World:
             if there is not None and there.stack != marks.stack:
                 raise Foreign(f"{address} belongs to {there.stack}")
             if self._tokens.get(marks.stack, 0) > marks.token:
-                raise Overtaken(f"token {marks.token} is older than {self._tokens[marks.stack]}")
+                raise Overtaken(marks.token, self._tokens[marks.stack])
             yield
 
     @contextmanager
@@ -205,6 +209,9 @@ class World:
             self._failures[key] = self._failures.get(key, 0) + 1
         elif op == "delete":
             self._things.pop(address, None)
+            if all(thing.stack != stack for thing in self._things.values()):
+                # As with a machine that goes, and its record with it: what a stack leaves does not bind its next one.
+                self._tokens.pop(stack, None)
         else:
             self._things[address] = Thing(line["thing"], stack, line["owner"], line["inputs"])
 

@@ -247,6 +247,12 @@ class Backend(Protocol):
         """What the mark of one of `machines(stack)` says; another stack's identity when it is not this one's."""
         ...
 
+    def greatest_token(self, stack: str) -> int:
+        """The greatest token that anything of this stack's was changed under, as far as it can be told from here; 0 for
+        none. For a store that is new, or was lost: without it, what a run under a clock that was ahead has left could
+        not be changed until time has caught up."""
+        ...
+
     def host_of(self, stack: str, node: str) -> Mapping[str, Json]:
         """The `host` input of one of `machines(stack)`, from marks alone: what `open_host` needs."""
         ...

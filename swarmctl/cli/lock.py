@@ -8,6 +8,10 @@ import sys
 import click
 
 from swarmctl.cli.context import Context, format_option, pass_context, print_out, tell
+from swarmctl.errors import UsageError
+
+GREATEST = 10**17
+"""Tokens are milliseconds, and what compares them on a machine takes 18 digits."""
 
 
 @click.group(name="lock")
@@ -49,24 +53,36 @@ def show(context: Context, format_: str) -> None:
 
 @command.command()
 @click.option("--force", is_flag=True, help="Also of a run that lives: end it, or cut it off when it is elsewhere.")
+@click.option(
+    "--above",
+    metavar="TOKEN",
+    type=click.IntRange(1, GREATEST),
+    help="With --force: the next token is greater than this one; the refusal of a run that is overtaken names it.",
+)
 @format_option()
 @pass_context
-def release(context: Context, force: bool, format_: str) -> None:
+def release(context: Context, force: bool, above: int | None, format_: str) -> None:
     """Release the lease of a run that is gone. One that lives is left alone, unless --force is given.
 
     With --force a run on this machine is asked to end, so that it saves what it has done, and killed if it does not.
     A run on another machine can't be ended from here: it is cut off from the state and, by its older token, from every
     machine that can compare tokens.
 
+    With --force the next run's token is also greater than any that the stack's machines have seen, whether or not
+    anybody holds the lease. That is of use when a clock was ahead and the state with its count of tokens was lost.
+
     \b
     Examples:
       swarmctl lock release
       swarmctl lock release --force
+      swarmctl lock release --force --above 1797874389982
     """
+    if above and not force:
+        raise UsageError("--above is for --force alone", "whoever works under an older token is kept out by it")
     from swarmctl.operations.lock import release as free
     from swarmctl.reports import lock as report
 
-    released = free(context.folder, tell, force=force)
+    released = free(context.folder, tell, force=force, above=above or 0)
     if format_ == "json":
         print_out(json.dumps(report.released_to_json(released), indent=2))
     else:

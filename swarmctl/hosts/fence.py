@@ -124,7 +124,7 @@ def refused(fence: Fence, machine: str, status: int, stack: str, token: int, own
         return Fenced(
             f"{machine} is in the hands of a newer run ({who}, token {token}); this one has token {fence.token}, is "
             "over, and did nothing there",
-            "wait for the other run, and look at `swarmctl plan`",
+            overtaken(token),
         )
     if status == FOREIGN:
         return ForeignStack(
@@ -139,6 +139,14 @@ def refused(fence: Fence, machine: str, status: int, stack: str, token: int, own
     return WorldUnreadable(
         f"{machine} cannot tell whose it is: its mark of ownership cannot be read or written",
         f"look at {FOLDER}/owner there; flock(1) of util-linux must be installed and the disk writable",
+    )
+
+
+def overtaken(token: int) -> str:
+    """How to go on for a run that was refused because of this greater token."""
+    return (
+        "wait for the other run, and look at `swarmctl plan`; if it lives no more anywhere, and its token is the "
+        f"greater one because a clock was ahead: `swarmctl lock release --force --above {token}`, then run this again"
     )
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Waiting",
     "acquire",
     "holds",
+    "recorded",
     "release",
     "status",
 ]
@@ -154,6 +155,14 @@ def acquire(
     timing = timing or Timing()
     contender = Contender(folder, holder, timing, timeout, on_wait or (lambda waiting: None), floor)
     return Lease(folder, contender.run(), holder, timing)
+
+
+def recorded(folder: Path) -> bool:
+    """Whether there is a record, so that it is known which tokens were given out."""
+    try:
+        return lease_files.read(folder) is not None
+    except Unreadable:
+        return False
 
 
 def holds(folder: Path, token: int) -> bool:

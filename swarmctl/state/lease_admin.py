@@ -61,6 +61,8 @@ class Released:
     """Its process was ended."""
     elsewhere: bool = False
     """It may go on to work, on another machine or where its process can't be seen: fencing alone holds it back."""
+    raised: int = 0
+    """The last token by now, where nobody held the lease and the next one would not have been greater than asked."""
 
 
 def status(folder: Path, *, watch: float = 0.0) -> LeaseStatus | None:
@@ -86,14 +88,15 @@ def release(
     folder: Path,
     *,
     force: bool = False,
+    floor: int = 0,
     timing: Timing | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Released:
     """Free the lease of one that is gone; with `force` also of one that lives, which is ended when it is on this
     machine: asked to, then killed after `timing.patience` seconds.
 
-    `tell` is told what takes time. Raises `LockHeld` for one that lives without `force`, DiskFull, ReadOnly,
-    ProcessStuck.
+    The next token is greater than `floor`, also when nobody held the lease. `tell` is told what takes time. Raises
+    `LockHeld` for one that lives without `force`, DiskFull, ReadOnly, ProcessStuck.
     """
     timing = timing or Timing()
     deadline = time.monotonic() + 4 * timing.ttl + 2 * timing.patience
@@ -101,8 +104,10 @@ def release(
     while True:
         record, life, _, _ = _look(folder, timing.ttl, tell)
         owner = record.owner if record else None
-        if record is None or owner is None or (done and owner.holder != done.holder):
-            return done or Released(None, life)
+        if record is None or owner is None:
+            return replace(done or Released(None, life), raised=_raise(folder, floor, timing))
+        if done and owner.holder != done.holder:
+            return done
         if life not in (Life.GONE, Life.EXPIRED) and not force:
             raise _lives(record, life)
         if time.monotonic() > deadline:
@@ -115,7 +120,7 @@ def release(
                 done = replace(done, ended=True)
         if not done.elsewhere:
             end_remains(folder, timing.patience, lambda: None)
-        if _revoke(folder, record, timing):
+        if _revoke(folder, record, floor, timing):
             return done
 
 
@@ -165,7 +170,7 @@ def _end(folder: Path, token: int, holder: Holder, process: Process, timing: Tim
     return True
 
 
-def _revoke(folder: Path, record: Record, timing: Timing) -> bool:
+def _revoke(folder: Path, record: Record, floor: int, timing: Timing) -> bool:
     """Free the lease under a new token, unless it is another's by now."""
     with told(folder), locked(folder, create=True, ttl=timing.ttl):
         try:
@@ -174,6 +179,22 @@ def _revoke(folder: Path, record: Record, timing: Timing) -> bool:
             there = record
         if there is None or there.owner is None or there.token != record.token:
             return False
-        revoked = lease_rules.revoked(there, milliseconds=time.time_ns() // 1_000_000)
+        revoked = lease_rules.revoked(there, milliseconds=time.time_ns() // 1_000_000, floor=floor)
         lease_files.write(folder, revoked, sync=True)
         return True
+
+
+def _raise(folder: Path, floor: int, timing: Timing) -> int:
+    """Let the next token be greater than `floor`; returns that, 0 when it is greater anyway or somebody has come."""
+    if floor <= 0:
+        return 0
+    with told(folder), locked(folder, create=True, ttl=timing.ttl):
+        try:
+            there = lease_files.read(folder)
+        except Unreadable:
+            there = None
+        record = lease_rules.raised(there, floor)
+        if record is None:
+            return 0
+        lease_files.write(folder, record, sync=True)
+        return record.token

@@ -153,9 +153,17 @@ def freed(record: Record | None, token: int) -> Record | None:
     return replace(record, owner=None)
 
 
-def revoked(record: Record, *, milliseconds: int) -> Record:
-    """The lease taken from its owner and given to nobody: under a new token, which the owner does not have."""
-    return replace(record, owner=None, token=next_token(record.token, milliseconds))
+def revoked(record: Record, *, milliseconds: int, floor: int = 0) -> Record:
+    """The lease taken from its owner and given to nobody: under a new token, which the owner does not have, and which
+    is `floor` at least."""
+    return replace(record, owner=None, token=max(next_token(record.token, milliseconds), floor))
+
+
+def raised(record: Record | None, floor: int) -> Record | None:
+    """The free lease with `floor` as its last token, so that the next one is greater; None when it is held, or when
+    the next one is greater anyway."""
+    record = record or Record()
+    return replace(record, token=floor) if record.owner is None and record.token < floor else None
 
 
 def queued(record: Record, party: Party, lives: Mapping[str, Life]) -> Record:

@@ -7,9 +7,9 @@ still be the run's and the state the one that it began from. Whoever reads sees 
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from swarmctl import __version__, paths
 from swarmctl.errors import LeaseLost, SwarmError
-from swarmctl.state import backups, files, migration, moving, published, recovery, runs
+from swarmctl.state import backups, files, forgotten, migration, moving, published, recovery, runs
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
 from swarmctl.state.keys import Keys
 from swarmctl.state.migration import PROJECT, checkpoint_file
@@ -32,6 +32,8 @@ __all__ = ["PROJECT", "Recorded", "Snapshot", "Store", "checkpoint_file"]
 Json = Any
 _LEAST = 4096
 """Bytes that a state takes on a disk, however small it is."""
+_ABANDONED = 3600.0
+"""Seconds after which nobody is still at writing a small file."""
 _TIMES = 3
 """How often the state has to fit into what is free: the engine's copy, what it makes of it, what is published."""
 
@@ -127,16 +129,21 @@ class Store:
     # Changing: with the lease.
 
     @contextlib.contextmanager
-    def lease(self, timeout: float = 0.0, on_wait: OnWait | None = None) -> Iterator[Lease]:
+    def lease(
+        self, timeout: float = 0.0, on_wait: OnWait | None = None, known: Callable[[], int] = lambda: 0
+    ) -> Iterator[Lease]:
         """Be the one who works on the stack; within one `Store` it may be taken again. See `lease.acquire`.
 
-        Raises `LockHeld` when another one does after `timeout` seconds.
+        `known` tells the greatest token that is known outside of the store; it is asked when the lease's record is
+        missing or can't be read. Raises `LockHeld` when another one does after `timeout` seconds.
         """
         from swarmctl.state import holder, lease
 
         if self._lease is None:
             files.make(self.folder)
-            self._lease = lease.acquire(self.folder, holder.me(), timeout=timeout, on_wait=on_wait, floor=self._floor())
+            # Known already when the record is there: whoever makes it begins from this floor.
+            floor = max(self._floor(), 0 if lease.recorded(self.folder) else known())
+            self._lease = lease.acquire(self.folder, holder.me(), timeout=timeout, on_wait=on_wait, floor=floor)
         self._entered += 1
         try:
             yield self._lease
@@ -156,6 +163,7 @@ class Store:
 
         with files.told(self.folder):
             notes: list[str] = []
+            forgotten.remove(self.folder)
             self._remove_torn()
             found = runs.found(self.runs_folder)
             mine = [run for run in found.runs if run.header.token < lease.token]
@@ -235,15 +243,11 @@ class Store:
     def forget(self, lease: Lease) -> None:
         """Remove everything of the stack that was destroyed, the lease with it. Raises `LeaseLost`."""
         try:
-            # The state goes last: until then a later destroy finds that there is something to finish.
-            for path in (self.runs_folder, self.backups, self.keys.folder):
-                lease.check()
-                if path.exists():
-                    shutil.rmtree(path)
-            migration.clear(self.folder)
+            # All at once: half of a store would be taken for one that has lost the rest.
             with lease.guard():
-                self.file.unlink(missing_ok=True)
-                shutil.rmtree(self.folder)
+                os.rename(self.folder, self.folder.with_name(f"{self.folder.name}.{lease.token}{forgotten.SUFFIX}"))
+                files.sync(self.folder.parent)
+            forgotten.remove(self.folder)
         except OSError as error:
             raise SwarmError(
                 f"everything is destroyed, and {error.filename} cannot be removed: {error.strerror}",
@@ -318,10 +322,12 @@ class Store:
             return made
 
     def _remove_torn(self) -> None:
-        """Remove files that were being written by who was killed; of those that only the lease's holder writes."""
-        for folder, name in ((self.folder, published.FILE), (self.backups, ""), (self.keys.folder, "passphrase")):
-            for torn in folder.glob(f"{name}*.new"):
-                torn.unlink(missing_ok=True)
+        """Remove files that were being written by who was killed."""
+        files.sweep(self.folder, f"{published.FILE}*")
+        files.sweep(self.backups, "*")
+        files.sweep(self.keys.folder, "*")
+        # The lease's record is written by those who wait for it, too.
+        files.sweep(self.folder, "*", _ABANDONED)
 
     def _keep_aside(self) -> Path | None:
         """Copy a state that can't be read; None when there is none."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmctl import cli
+from swarmctl import cli, paths
 from swarmctl.errors import ExitCode
 from swarmctl.operations import stack
 from swarmctl.state import holder, lease, lease_files
@@ -60,3 +60,38 @@ def test_a_run_that_is_gone_is_released(folder: Path, capsys: pytest.CaptureFixt
     assert found is not None
     assert found.owner is None
     assert found.token > 7
+
+
+def test_the_next_token_is_made_greater_by_force_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, store = stack.load(folder)
+    assert cli.run(["-C", str(folder), "lock", "release", "--above", "7"]) == ExitCode.USAGE
+    assert not store.folder.exists()
+    capsys.readouterr()
+    assert cli.run(["-C", str(folder), "lock", "release", "--force", "--above", "2000000000000"]) == 0
+    told = capsys.readouterr().out
+    assert "The next run's token is greater than 2000000000000." in told
+    assert "kept out" in told
+    assert cli.run(["-C", str(folder), "lock", "release", "--force", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["raisedTo"] is None
+
+
+def test_by_force_the_next_token_is_greater_than_what_the_machines_have_seen(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, store = stack.load(folder)
+    node = paths.lab_dir(store.identity) / "nodes" / "workers-0"
+    node.mkdir(parents=True)
+    (node / "owner").write_text(f"{store.identity}\n2000000000000\nme\n")
+    (node.parent.parent / "owner").write_text(f"{store.identity}\n1999999999999\nme\n")
+    other = node.with_name("workers-1")
+    other.mkdir()
+    (other / "owner").write_text("another\n3000000000000\nme\n")
+    assert stack.greatest_token(store.identity) == 2000000000000
+
+    assert cli.run(["-C", str(folder), "lock", "release", "--force"]) == 0
+    assert "greater than 2000000000000." in capsys.readouterr().out
+    with stack.lease_of(store, 0, lambda event: None) as held:
+        assert held.token == 2000000000001
+    (store.folder / "lease.json").unlink()
+    with stack.lease_of(store, 0, lambda event: None) as held:
+        assert held.token == 2000000000001, "a store that was lost asks them, too"

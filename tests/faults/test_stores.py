@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -205,3 +206,29 @@ def test_a_state_of_a_newer_version_is_refused_by_every_command(stack: Stack) ->
     assert file.read_bytes() == newer
     assert stack.changes() == before
     assert Path(stack.store).exists()
+
+
+def test_what_a_clock_that_was_ahead_has_left_goes_with_the_last_thing(stack: Stack) -> None:
+    stack.declare(web={"count": 2})
+    ahead = (int(time.time()) + 86400) * 1000
+    stack("lock", "release", "--force", "--above", str(ahead))
+    stack("apply", "--yes")
+    stack("destroy", "--yes")
+    assert min(line["token"] for line in stack.world.effects()) > ahead
+    stack("apply", "--yes")
+    assert len(stack.world.things()) == 2
+    assert stack.world.effects()[-1]["token"] < ahead
+
+    # A world that no backend knows of can't be asked: the refusal names what it has, and the way on.
+    stack("destroy", "--yes")
+    stack("lock", "release", "--force", "--above", str(ahead))
+    stack("apply", "--yes")
+    stack.lose_the_store()
+    stack.declare(web={"count": 2, "version": 2})
+    refused = stack("apply", "--yes", code=None).err
+    greatest = stack.world.effects()[-1]["token"]
+    assert f"`swarmctl lock release --force --above {greatest}`" in refused
+    stack("lock", "release", "--force", "--above", str(greatest))
+    stack("apply", "--yes")
+    assert {thing.inputs["version"] for thing in stack.world.things().values()} == {2}
+    stack("destroy", "--yes")

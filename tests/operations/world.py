@@ -142,7 +142,7 @@ class World:
         return self.folder.with_name("keys") / "signing"
 
     @contextmanager
-    def lease(self, timeout: float = 0.0, on_wait: Any = None) -> Iterator[Lease]:
+    def lease(self, timeout: float = 0.0, on_wait: Any = None, known: Any = None) -> Iterator[Lease]:
         if self.locked:
             raise LockHeld("`swarmctl apply` (process 7) works on this stack", "Wait until it has ended.")
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -536,3 +536,21 @@ def races(folder: Path, count: int, *more: str) -> dict[str, Any]:
     assert ended.stderr == ""
     document: dict[str, Any] = json.loads(ended.stdout)
     return document
+
+
+def test_the_next_token_can_be_asked_to_be_greater_whether_or_not_anybody_holds_it(folder: Path) -> None:
+    ahead = 10**15
+    assert lease.release(folder, force=True, floor=ahead).raised == ahead
+    assert take(folder).token == ahead + 1
+    assert lease.release(folder, force=True, floor=ahead).raised == 0, "greater anyway"
+    assert record(folder).token == ahead + 1
+    released = lease.release(folder, force=True, floor=0)
+    assert (released.holder, released.raised) == (None, 0)
+
+
+def test_one_that_is_released_by_force_is_below_the_token_that_was_asked_for(folder: Path, start: Start) -> None:
+    holder = start(far="mars")
+    holder.taken()
+    assert lease.release(folder, force=True, floor=10**15, timing=SHORT).elsewhere
+    assert record(folder).token == 10**15
+    assert record(folder).owner is None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from swarmctl.state.checkpoint import SECRET, SIGNATURE, salt
 from swarmctl.state.passphrase import Crypter, WrongPassphrase
 from swarmctl.state.rotation import rotate
 from swarmctl.state.store import Store
+from tests.state.crashes import killed_after
 from tests.state.published import checkpoint, leased, resource, secret
 
 OLD = "the old passphrase"
@@ -124,35 +123,6 @@ def test_before_anything_was_encrypted_the_passphrase_alone_is_another(tmp_path:
 
     assert store.passphrase_file().read_text() != before
     assert len(store.keys.passphrases()) == 1
-
-
-def killed_after(steps: int, act: Callable[[], object]) -> bool:
-    """Do it in a process that ends like by kill -9 when it has changed `steps` names of files and is about to change
-    one more; whether that came."""
-    pid = os.fork()
-    if pid == 0:
-        left = steps
-
-        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any, **options: Any) -> Any:
-                nonlocal left
-                if left == 0:
-                    os._exit(9)
-                left -= 1
-                return function(*arguments, **options)
-
-            return call
-
-        try:
-            os.replace, os.link, os.unlink = counted(os.replace), counted(os.link), counted(os.unlink)
-            Path.unlink = counted(Path.unlink)  # type: ignore[method-assign]
-            act()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status in (0, 9)
-    return status == 9
 
 
 def test_a_crash_at_any_step_leaves_a_state_that_can_be_decrypted_and_the_next_run_ends_it(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,12 @@ from swarmctl.state import backups, files, published
 from swarmctl.state.checkpoint import StateUnreadable
 from swarmctl.state.files import DiskFull, ReadOnly
 from swarmctl.state.journal import Intent, Result, encode
+from swarmctl.state.lease import recorded
 from swarmctl.state.model import Applied, PlanMark, ResourceHeader
 from swarmctl.state.published import StateTooNew
 from swarmctl.state.runs import RunFolder
 from swarmctl.state.store import Recorded, Store
+from tests.state.crashes import killed_after
 from tests.state.published import BASE, checkpoint, leased, names, resource
 
 
@@ -483,6 +486,39 @@ def test_nothing_is_left_of_a_stack_that_was_destroyed(store: Store) -> None:
         pass
 
 
+def test_a_crash_at_any_step_of_forgetting_leaves_a_whole_store_or_none(store: Store) -> None:
+    apply(store, 7, "a")
+    apply(store, 8, "b")
+    passphrase = store.passphrase_file().read_bytes()
+    store.hmac(b"")
+    cut_off(store, 9, "c")
+    leased(store, 10).give_back()
+    whole = store.folder.with_name("whole")
+    shutil.copytree(store.folder, whole)
+    outcomes = set()
+    step = 0
+    while True:
+        shutil.rmtree(store.folder, ignore_errors=True)
+        shutil.copytree(whole, store.folder)
+        lease = leased(store, 11)
+        if not killed_after(step, lambda lease=lease: store.forget(lease)):  # type: ignore[misc]
+            break
+        outcomes.add(store.exists())
+        assert store.exists() == (store.folder / "keys").exists()
+        if store.folder.exists():
+            lease.give_back()  # its process is this one, and lives
+        with store.lease() as after:
+            store.recover(after)
+            assert not list(store.folder.parent.glob("*.over")), "the next run ends the removal"
+            if store.exists():
+                assert store.passphrase_file().read_bytes() == passphrase
+            store.begin(after, operation="update")
+        step += 1
+    assert outcomes == {True, False}
+    assert step >= 8
+    assert [path.name for path in store.folder.parent.iterdir()] == ["whole"]
+
+
 def test_a_token_is_greater_than_all_that_the_store_knows_of(store: Store) -> None:
     ahead = 10**15  # of a machine whose clock was wrong
     apply(store, ahead, "a")
@@ -493,3 +529,19 @@ def test_a_token_is_greater_than_all_that_the_store_knows_of(store: Store) -> No
         assert lease.token == ahead + 6
         store.recover(lease)
     assert names(store) == {"a", "b"}
+
+
+def test_a_store_without_a_record_of_tokens_goes_on_from_what_is_known_elsewhere(store: Store) -> None:
+    asked: list[int] = []
+
+    def known() -> int:
+        asked.append(1)
+        return 10**15
+
+    with store.lease(known=known) as lease:
+        assert lease.token == 10**15 + 1
+    with store.lease(known=known) as lease:
+        assert lease.token == 10**15 + 2
+    assert len(asked) == 1, "only while there is no record"
+    (store.folder / "lease.json").write_bytes(b"?")
+    assert not recorded(store.folder), "nor while nobody can read it"

@@ -68,6 +68,10 @@ class LabBackend:
         """See `fencing.owner`."""
         return fencing.owner(Lab(stack), node)
 
+    def greatest_token(self, stack: str) -> int:
+        """See `fencing.greatest_token`."""
+        return fencing.greatest_token(Lab(stack))
+
     def host_of(self, stack: str, node: str) -> Mapping[str, Any]:
         """A node is found by the stack's identity and its own name."""
         return {"backend": self.name, "stack": stack, "node": node}

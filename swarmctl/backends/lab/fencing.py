@@ -100,5 +100,22 @@ def owner(lab: Lab, name: str) -> Owner:
     return Owner(stack or _stack_of(lab.record(name), lab), who, token)
 
 
+def greatest_token(lab: Lab) -> int:
+    """The greatest token in the lab's own record and those of its nodes; 0 when there is none of this stack's."""
+    greatest = 0
+    for folder in (lab.folder, *(lab.node(name) for name in lab.names())):
+        try:
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # removed just now, or there is no lab
+        try:
+            stack, token, _ = records.read(opened)
+        finally:
+            os.close(opened)
+        if stack == lab.stack:
+            greatest = max(greatest, token)
+    return greatest
+
+
 def _stack_of(record: Mapping[str, Any], lab: Lab) -> str:
     return str(record.get("inputs", {}).get("host", {}).get("stack", lab.stack))
