@@ -7,8 +7,6 @@ wherever it is made from the same things. When it was made, when it expires, its
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from swarmctl import durable
 from swarmctl.errors import PlanRefused, SwarmError
 from swarmctl.plans import encode, sshsig
 from swarmctl.plans.checks import AGAIN, Trust, check, compare, verify
@@ -57,7 +56,8 @@ def save(
     if wrong := mistake(document):
         raise SwarmError(f"this plan can't be saved: {wrong}", "apply it without --plan, and report this")
     try:
-        _write(path, _text(document))
+        # Its reader need not be its maker: there is no secret in it.
+        durable.write(path, _text(document), 0o644)
     except OSError as error:
         raise SwarmError(f"cannot write the plan to {path}: {error.strerror}", "choose another --out") from error
     return _saved(document)
@@ -67,20 +67,6 @@ def _text(document: Mapping[str, Any]) -> bytes:
     """The one way in which a plan is laid out."""
     compact = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return msgspec.json.format(compact.encode("utf-8", "surrogatepass"), indent=2) + b"\n"
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def load(path: Path) -> SavedPlan:
@@ -97,7 +83,8 @@ def load(path: Path) -> SavedPlan:
 def _require_intact(path: Path, document: dict[str, Any], content: bytes) -> None:
     schema = document.get("schema")
     if schema != encode.SCHEMA:
-        raise PlanRefused(f"{path} has the schema {_brief(schema)}, not {encode.SCHEMA!r}", AGAIN)
+        found = f"the schema {_brief(schema)}" if "schema" in document else "no schema"
+        raise PlanRefused(f"{path} has {found}, not {encode.SCHEMA!r}", AGAIN)
     if missing := [key for key in (*OUTSIDE, "preconditions") if key not in document]:
         raise PlanRefused(f"{path} was not saved by `plan --out`: it has no {' and no '.join(missing)}", AGAIN)
     if document["digest"] != body_digest(_body(document)):

@@ -5,16 +5,15 @@ Private keys stay in their files, or in ssh-agent, or on hardware: here is only 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from swarmctl import durable
 from swarmctl.errors import SwarmError
 from swarmctl.plans import sshsig
 
@@ -74,17 +73,7 @@ def make_local_key(path: Path) -> None:
     text = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)
+    durable.create(path, text)
 
 
 def local_public_key(path: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmctl.durable import NO_LINKS
 from swarmctl.state import files, published
 from swarmctl.state.checkpoint import StateUnreadable
 from swarmctl.state.model import Published
@@ -26,11 +27,19 @@ class Backup:
 
 
 def keep(folder: Path, state: Path, generation: int) -> None:
-    """Keep a published state that is about to be replaced: a second name for the file, no copy; the oldest go."""
+    """Keep a published state that is about to be replaced: a second name for the file, a copy where a file has but one
+    name; the oldest go."""
     files.folder(folder)
     kept = folder / f"{generation:010d}.json"
-    with contextlib.suppress(FileExistsError):
-        os.link(state, kept)
+    if not kept.exists():
+        try:
+            os.link(state, kept)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            facts = state.stat()
+            files.write(kept, state.read_bytes())
+            os.utime(kept, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     files.sync(folder)
     for old in list(found(folder))[KEPT:]:
         old.file.unlink(missing_ok=True)

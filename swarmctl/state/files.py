@@ -1,14 +1,29 @@
-"""Writes files of the store so that a crash leaves the old content or the new one, and says what a disk lacks."""
+"""The files of the store: says what a disk lacks, and removes what a crash has left. They are written by `durable`."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from swarmctl.durable import create, folder, sync, write
 from swarmctl.errors import SwarmError
+
+__all__ = [
+    "DiskFull",
+    "ReadOnly",
+    "create",
+    "folder",
+    "make",
+    "require_room",
+    "sweep",
+    "sync",
+    "told",
+    "write",
+]
 
 SPARE = 1 << 20
 """Bytes that are free before a run begins, besides what the state itself takes."""
@@ -64,29 +79,13 @@ def require_room(folder: Path, needed: int) -> None:
         raise DiskFull.at(folder, free, needed)
 
 
-def write(file: Path, content: bytes) -> None:
-    """Write a file so that it has the old content or the new one, whatever happens; nobody else may read it."""
-    with _written(file, content) as temporary:
-        os.replace(temporary, file)
-    sync(file.parent)
-
-
-def create(file: Path, content: bytes) -> bytes:
-    """Write a file unless there is one; returns what is in it then: of two who create it, both get the same."""
-    with contextlib.suppress(FileNotFoundError):
-        return file.read_bytes()
-    folder(file.parent)
-    with _written(file, content) as temporary, contextlib.suppress(FileExistsError):
-        os.link(temporary, file)
-    sync(file.parent)
-    return file.read_bytes()
-
-
-def folder(path: Path) -> None:
-    """Make a folder that nobody else may look into, and what it lies in."""
-    if not path.is_dir():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync(path.parent)
+def sweep(folder: Path, pattern: str, age: float = 0.0) -> None:
+    """Remove what who was killed has left of writing files of this pattern, if it is older than `age` seconds: who
+    still writes would miss it."""
+    for torn in folder.glob(f"{pattern}.new"):
+        with contextlib.suppress(FileNotFoundError):
+            if not age or time.time() - torn.stat().st_mtime > age:
+                torn.unlink()
 
 
 def make(path: Path) -> None:
@@ -96,31 +95,6 @@ def make(path: Path) -> None:
             folder(path)
     except OSError as error:
         raise SwarmError(f"the state store cannot be made in {path}: {error.strerror}") from None
-
-
-def sync(path: Path) -> None:
-    """Bring to the disk which names are in a folder."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _written(file: Path, content: bytes) -> Iterator[Path]:
-    """A file beside `file` with this content on the disk, which is gone after the block unless it was renamed."""
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        yield temporary
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def _kib(size: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from swarmctl.durable import sync
 from swarmctl.errors import SwarmError
 
 Json = Any
@@ -142,11 +143,7 @@ class Journal:
         self._writing = threading.Lock()
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(path.parent)
         except OSError as error:
             raise self._failed(error) from None
 
@@ -226,7 +223,7 @@ class Journal:
                 while written < len(content):
                     written += os.pwrite(self._file, content[written:], self._size + written)
             except OSError:
-                # A full disk takes half a line, which the next one would continue.
+                # Some lines of a group may be whole: nobody begins what they intend, so nobody shall read them.
                 os.ftruncate(self._file, self._size)
                 raise
             self._size += written

@@ -119,11 +119,12 @@ def alone(folder: Path) -> Iterator[None]:
     """Hold the lock of the layout before. Raises `LockHeld` when an older swarmctl, or its engine, still works."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockHeld(
+                f"an older version of swarmctl works on the state in {folder}", "Wait until it has ended and try again."
+            ) from None
         yield
-    except BlockingIOError:
-        raise LockHeld(
-            f"an older version of swarmctl works on the state in {folder}", "Wait until it has ended and try again."
-        ) from None
     finally:
         os.close(descriptor)

@@ -130,6 +130,47 @@ def test_on_a_full_disk_nothing_begins_and_what_was_written_stays_whole(
     assert read(journal.path) == [Intent(n, "create", URN, {"name": "a"}), Result(n, {})]
 
 
+def test_of_a_group_that_did_not_go_in_as_a_whole_nothing_is_read(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, sync = os.pwrite, os.fdatasync
+    syncing, go_on = threading.Event(), threading.Event()
+    places: list[int] = []
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        go_on.wait(5)
+        sync(descriptor)
+
+    def full(descriptor: int, content: bytes, offset: int) -> int:
+        places.append(content.count(b"\n"))
+        if len(places) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content[: content.index(b"\n") + 5], offset)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    with ThreadPoolExecutor(4) as callers:
+        first = callers.submit(journal.intent, "create", URN, {"i": 0})
+        assert syncing.wait(5)
+        monkeypatch.setattr(os, "pwrite", full)
+        others = [callers.submit(journal.intent, "create", URN, {"i": i}) for i in (1, 2, 3)]
+        while len(journal._group.lines) < 3:
+            time.sleep(0.001)
+        go_on.set()
+        assert all(isinstance(other.exception(5), JournalFailed) for other in others)
+
+    assert places[0] == 3, "they were written together"
+    assert [record.n for record in read(journal.path)] == [first.result()]
+
+
+def test_a_write_that_takes_little_at_a_time_is_gone_on_with(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, content, offset: write(descriptor, content[:5], offset))
+    n = journal.intent("create", URN, {"name": "a longer value"})
+    journal.done(n, {})
+    assert read(journal.path) == [Intent(n, "create", URN, {"name": "a longer value"}), Result(n, {})]
+
+
 def test_after_a_sync_that_failed_nothing_is_promised_any_more(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

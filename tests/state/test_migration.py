@@ -98,6 +98,11 @@ def test_not_while_an_older_swarmctl_works_on_it(store: Store) -> None:
     assert where(store).exists()
 
 
+def test_what_else_would_block_is_not_taken_for_an_older_swarmctl(store: Store) -> None:
+    with pytest.raises(BlockingIOError, match="something else"), migration.alone(store.folder):
+        raise BlockingIOError("something else")
+
+
 class TestCutOff:
     """What an older swarmctl that was killed has left."""
 
