@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -49,25 +50,32 @@ class EngineProcess:
         # Not a pipe: with us gone the next line that the engine prints would kill it before it has saved the state.
         self._output: IO[bytes] = tempfile.TemporaryFile()
         self._interrupted = 0
-        handed = hand_over(secrets) if secrets else -1
-        told = {launch.SECRETS_VARIABLE: str(handed)} if secrets else {}
         # Held open by all that this run starts, and by nobody else: when its other end is closed, all of them are gone.
-        self._alive, theirs = os.pipe()
-        self._process = subprocess.Popen(
-            launch.command(os.getpid(), list(provider), list(engine)),
-            stdin=subprocess.DEVNULL,
-            # Its picture of the progress, of which the events tell us.
-            stdout=subprocess.DEVNULL,
-            stderr=self._output,
-            env={name: value for name, value in environment.items() if name != launch.SECRETS_VARIABLE} | told,
-            cwd=folder,
-            pass_fds=(theirs, handed) if secrets else (theirs,),
-            # Ctrl-C goes to the terminal's whole foreground group; the engine hears of it from us alone.
-            start_new_session=True,
-        )
-        os.close(theirs)
-        if secrets:
-            os.close(handed)
+        alive, theirs = os.pipe()
+        self._alive: IO[bytes] = open(alive, "rb", buffering=0)
+        handed = -1
+        try:
+            handed = hand_over(secrets) if secrets else -1
+            told = {launch.SECRETS_VARIABLE: str(handed)} if secrets else {}
+            self._process = subprocess.Popen(
+                launch.command(os.getpid(), list(provider), list(engine)),
+                stdin=subprocess.DEVNULL,
+                # Its picture of the progress, of which the events tell us.
+                stdout=subprocess.DEVNULL,
+                stderr=self._output,
+                env={name: value for name, value in environment.items() if name != launch.SECRETS_VARIABLE} | told,
+                cwd=folder,
+                pass_fds=(theirs, handed) if secrets else (theirs,),
+                # Ctrl-C goes to the terminal's whole foreground group; the engine hears of it from us alone.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(theirs)
+            if handed >= 0:
+                os.close(handed)
         threading.Thread(target=self._watch, daemon=True).start()
 
     @property
@@ -87,13 +95,14 @@ class EngineProcess:
         except BaseException:
             # We are about to leave without having been told to stop it, by an exception in a signal handler perhaps.
             self.interrupt()
+            self._close()
             raise
 
     def gone(self) -> bool:
         """Whether its provider is gone, too, so that nothing of this run changes anything any more; waits for it.
         Call it once, when the engine has ended."""
-        ready, _, _ = select.select([self._alive], [], [], GONE)
-        os.close(self._alive)
+        with self._alive:
+            ready, _, _ = select.select([self._alive], [], [], GONE)
         return bool(ready)
 
     def interrupt(self) -> None:
@@ -108,7 +117,14 @@ class EngineProcess:
             self._kill()
 
     def _kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        # It may have ended since it was looked at.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _close(self) -> None:
+        """Nobody will ask for what it printed, nor whether its provider is gone."""
+        self._alive.close()
+        self._output.close()
 
     def _watch(self) -> None:
         while self._process.poll() is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -35,6 +37,7 @@ def test_an_interrupted_engine_that_has_done_everything_and_lingers_is_ended(
     engine = started(tmp_path, STUBBORN, done=True)
     engine.interrupt()
     assert engine.wait() == -signal.SIGKILL
+    assert engine.gone()
     engine.output()
 
 
@@ -51,6 +54,7 @@ def test_an_interrupted_engine_that_is_still_at_work_is_left_alone(
     engine.interrupt()
     waiting.join(5)
     assert not waiting.is_alive()
+    assert engine.gone()
     engine.output()
 
 
@@ -80,3 +84,53 @@ def test_the_provider_is_gone_when_the_engine_is(tmp_path: Path) -> None:
     assert engine.gone()
     assert not Path(f"/proc/{(tmp_path / 'provider').read_text().strip()}/exe").exists()
     engine.output()
+
+
+def test_one_that_ends_just_when_it_is_to_be_killed_is_nothing_to_complain_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killpg = os.killpg
+
+    def late(group: int, number: int) -> None:
+        killpg(group, number)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", late)
+    engine = started(tmp_path, STUBBORN, done=False)
+    engine.interrupt()
+    engine.interrupt()
+    assert engine.wait() == -signal.SIGKILL
+    assert engine.gone()
+    engine.output()
+
+
+def open_files() -> set[tuple[str, str]]:
+    """Numbers and targets of this process's descriptors, but for the one that lists them."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+    return found
+
+
+def test_one_that_cannot_be_started_leaves_nothing_open(tmp_path: Path) -> None:
+    before = open_files()
+    with pytest.raises(FileNotFoundError):
+        EngineProcess(["/bin/true"], ["/bin/true"], {}, tmp_path / "missing", secrets={"TOKEN": "x"})
+    assert open_files() == before
+
+
+def test_a_wait_that_is_broken_off_interrupts_it_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(engine: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        raise KeyboardInterrupt
+
+    before = open_files()
+    engine = started(tmp_path, OBEDIENT, done=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess.Popen, "wait", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            engine.wait()
+    assert open_files() == before
+    assert engine.wait() == 7
