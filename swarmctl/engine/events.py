@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from swarmctl.kinds.base import UNKNOWN
+from swarmctl.provider.steps import NOT_BEGUN
 from swarmctl.state.checkpoint import PREFIX, address_of, plain
 
 Json = Any
@@ -161,6 +162,8 @@ class Gathered:
     done: set[str] = field(default_factory=set)
     """Addresses whose (last) step came to its end."""
     failures: dict[str, Step] = field(default_factory=dict)
+    refused: dict[str, Step] = field(default_factory=dict)
+    """What the provider did not begin any more, since the run is being stopped."""
     kept: set[str] = field(default_factory=set)
     """Addresses of what needed nothing."""
     complaints: list[str] = field(default_factory=list)
@@ -236,7 +239,7 @@ class Gatherer:
         self.result.finished = True
         for address, messages in self.result.unplaced.items():
             begun = self._begun.get(address)
-            if address in self.result.failures:
+            if address in self.result.failures or address in self.result.refused:
                 continue
             if begun is None:  # the engine's own: the stack, the provider
                 self.result.complaints.extend(messages)
@@ -273,7 +276,7 @@ class Gatherer:
             return
         self._begun.pop(step.address, None)
         if step.moment is Moment.FAILED:
-            result.failures[step.address] = step
+            (result.refused if step.error == NOT_BEGUN else result.failures)[step.address] = step
         elif step.op is Op.REFRESH:
             result.refreshed[step.address] = step
         elif step.op is Op.SAME and not step.formerly:

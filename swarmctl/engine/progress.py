@@ -7,16 +7,23 @@ from collections.abc import Callable
 
 from swarmctl.engine import changes
 from swarmctl.engine.events import Moment, Op, Step
-from swarmctl.plans.events import Event, StepEnded, StepStarted
+from swarmctl.engine.watchdog import limit_of
+from swarmctl.graph.model import Timeouts
+from swarmctl.plans.events import Event, StepEnded, StepNotBegun, StepStarted
 from swarmctl.plans.model import Action
+from swarmctl.provider.steps import NOT_BEGUN
 
 
 class Progress:
     """Tells `emit` of the steps of one run."""
 
-    def __init__(self, emit: Callable[[Event], None], context: changes.Context) -> None:
+    def __init__(
+        self, emit: Callable[[Event], None], context: changes.Context, timeouts: Callable[[str], Timeouts]
+    ) -> None:
+        """`timeouts` by address."""
         self._emit = emit
         self._context = context
+        self._timeouts = timeouts
         self._since: dict[str, float] = {}
 
     def on_step(self, step: Step) -> None:
@@ -28,7 +35,13 @@ class Progress:
         if step.moment is Moment.BEGIN:
             if step.address not in self._since:
                 self._since[step.address] = time.monotonic()
-                self._emit(StepStarted(step.address, node, action))
+                self._emit(StepStarted(step.address, node, action, self._limit(step, action)))
+        elif step.error == NOT_BEGUN:
+            self._emit(StepNotBegun(step.address))
         elif step.moment is Moment.FAILED or step.op not in (Op.DELETE_REPLACED, Op.REPLACE):
             seconds = time.monotonic() - self._since.get(step.address, time.monotonic())
             self._emit(StepEnded(step.address, node, action, seconds, step.error))
+
+    def _limit(self, step: Step, action: Action) -> float:
+        timeouts = self._timeouts(step.address)
+        return timeouts.delete + timeouts.create if action is Action.REPLACE else limit_of(timeouts, step.op)

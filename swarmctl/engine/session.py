@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmctl import engine as room
 from swarmctl import kinds
-from swarmctl.engine import changes, header, program, protection, publication, verdict, workspace
+from swarmctl.engine import changes, header, program, protection, publication, result, verdict, workspace
 from swarmctl.engine.components import Component
 from swarmctl.engine.events import Gathered
 from swarmctl.engine.outcome import EngineFailed, Failure, Outcome, Protected, Skipped
@@ -119,7 +119,7 @@ class Session:
         return Plan(
             stack=graph.stack,
             changes=found,
-            same=_same(gathered, work),
+            same=result.same(gathered, work.context, work.held),
             drift=changes.drift(gathered, work.context),
             notes=changes.notes(gathered),
             world_read=refresh,
@@ -232,7 +232,7 @@ class Session:
             title,
             total,
             run,
-            Progress(self._emit, work.context).on_step,
+            Progress(self._emit, work.context, work.timeouts).on_step,
             Watchdog(work.timeouts, changing=changing),
             [record.inputs["host"] for record in work.recorded.values() if "host" in record.inputs],
         )
@@ -272,7 +272,9 @@ class Session:
         order = self._order(work, arguments, title, total, task, changing=True)
         with self._watching_disk(), self._bound_to(lease):
             ended = self._runner.run(space, order, gathered)
-        skipped = {} if task is None else {str(address): why for address, why in task.skipped.items()}
+        skipped = dict.fromkeys(gathered.refused, "the run was interrupted")
+        if task is not None:
+            skipped |= {str(address): why for address, why in task.skipped.items()}
         return self._finish(lease, base, ended, work, skipped)
 
     def _finish(
@@ -304,7 +306,7 @@ class Session:
         interrupted = self._runner.interruptions > 0 and not done
         if not self._runner.interruptions:
             verdict.judge(ended, work.context, self._store.folder, changing=True)
-        return _outcome(gathered, work, skipped, interrupted=interrupted)
+        return result.outcome(gathered, work.context, work.held, skipped, interrupted=interrupted)
 
     @contextmanager
     def _watching_disk(self) -> Iterator[None]:
@@ -382,26 +384,3 @@ def _moves(graph: Graph, recorded: Mapping[str, program.Record]) -> Mapping[Addr
 
 def _addresses(document: Mapping[str, Json]) -> set[str]:
     return set(header.records(document))
-
-
-def _same(gathered: Gathered, work: _Work) -> int:
-    """How many needed nothing; what was held was not asked."""
-    return len(gathered.kept - work.held - changes.protected_alone(gathered, work.context))
-
-
-def _outcome(gathered: Gathered, work: _Work, skipped: Mapping[str, str], *, interrupted: bool) -> Outcome:
-    context = work.context
-
-    def node(address: str) -> str:
-        resource = context.graph.resources.get(Address.parse(address)) if context.graph else None
-        return resource.node if resource else ""
-
-    return Outcome(
-        changes=changes.changes(gathered, context, gathered.done - gathered.failures.keys()),
-        failures=tuple(
-            Failure(step.address, context.place(step).node, step.error) for step in gathered.failures.values()
-        ),
-        interrupted=interrupted,
-        same=_same(gathered, work),
-        skipped=tuple(Skipped(address, node(address), why) for address, why in sorted(skipped.items())),
-    )

@@ -44,7 +44,7 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
             f"the Pulumi engine was given up: {ended.given_up}", _AGAIN if changing else "", details=details
         )
     # A program that ends well without a word of what it did is no engine.
-    if gathered.finished and (ended.status == 0 or (failed and changing)):
+    if gathered.finished and (ended.status == 0 or (changing and (failed or gathered.refused))):
         return
     if failed and not changing:
         raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))

@@ -48,7 +48,7 @@ class Watchdog:
         """A step began, ended or failed."""
         with self._guard:
             if step.moment is Moment.BEGIN:
-                limit = _limit(self._timeouts(step.address), step.op)
+                limit = limit_of(self._timeouts(step.address), step.op)
                 self._begun[step.address, step.op] = _Begun(step, self._clock(), limit)
             else:
                 self._begun.pop((step.address, step.op), None)
@@ -71,13 +71,19 @@ class Watchdog:
         return ""
 
 
-def _limit(timeouts: Timeouts, op: Op) -> float:
+def limit_of(timeouts: Timeouts, op: Op) -> float:
+    """Seconds that the provider may take to answer."""
+    return float(getattr(timeouts, limit_name(op)))
+
+
+def limit_name(op: Op) -> str:
+    """Which of a resource's `timeouts` it is that holds for a step."""
     match op:
         case Op.CREATE | Op.CREATE_REPLACEMENT:
-            return timeouts.create
+            return "create"
         case Op.UPDATE:
-            return timeouts.update
+            return "update"
         case Op.DELETE | Op.DELETE_REPLACED:
-            return timeouts.delete
+            return "delete"
         case _:
-            return timeouts.read
+            return "read"

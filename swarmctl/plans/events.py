@@ -30,6 +30,15 @@ class StepStarted:
     address: str
     node: str
     action: Action
+    limit: float = 0.0
+    """Seconds that it may take; 0 when that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepNotBegun:
+    """It was not begun after all: the run is being stopped."""
+
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +69,4 @@ class Downloaded:
     total: int
 
 
-Event = PhaseStarted | PhaseEnded | StepStarted | StepEnded | Note | Downloaded
+Event = PhaseStarted | PhaseEnded | StepStarted | StepNotBegun | StepEnded | Note | Downloaded

@@ -35,6 +35,12 @@ PATIENCE = 30.0
 NOTHING_LEFT = (HostGone, ForeignStack, JournalFailed)
 """Errors of a creation that has made nothing."""
 
+NOT_BEGUN = "not begun: the run was interrupted"
+"""All that is said of a `Cancelled` step: by it the engine's side knows that nothing has failed."""
+
+OVERTIME = "took longer than its time limit"
+"""Said of every step that is `TimedOut`."""
+
 
 class TimedOut(SwarmError):
     """A step took longer than it may."""
@@ -99,7 +105,7 @@ class Steps:
         Raises what it raises, `TimedOut`, `Cancelled`, `JournalFailed`.
         """
         if self._cancelled and step.op != READ:
-            raise Cancelled("not begun: the run was interrupted")
+            raise Cancelled(NOT_BEGUN)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         attempt = _Attempt(step, None if step.op == READ else self._journal, self._tell)
@@ -163,7 +169,7 @@ class _Attempt:
         """In the thread: write down what begins, do it, write down how it ended."""
         step = self._step
         if step.op != READ and self._stopped.is_set():
-            raise Cancelled("not begun: the run was interrupted")
+            raise Cancelled(NOT_BEGUN)
         if self._journal is not None:
             self._n = self._journal.intent(step.op, step.urn, step.inputs, step.old)
         if self._over:
@@ -219,7 +225,6 @@ class _Attempt:
     def _timed_out(self) -> TimedOut:
         step = self._step
         return TimedOut(
-            f"{address_of(step.urn)}: {step.op} took longer than its time limit of {step.seconds:g} s and was given up",
-            f"If it needs more, raise `spec.timeouts.{step.op}` of the NodePool; "
-            "what it had begun is read back by the next run.",
+            f"{address_of(step.urn)}: {step.op} {OVERTIME} of {step.seconds:g} s and was given up",
+            "what it had begun is read back by the next run",
         )

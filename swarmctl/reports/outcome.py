@@ -35,7 +35,9 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
     nodes = {change.node for change in run.changes if change.node}
     where = f" on {amount(len(nodes), 'node')}" if nodes else ""
     failed = f"; {paint(f'{len(run.failures):,} failed', 'red', color=color)}" if run.failures else ""
-    skipped = f"; {paint(f'{len(run.skipped):,} not begun', 'yellow', color=color)}" if run.skipped else ""
+    # After an interruption they are only those that the engine came to; how many are left is told beside it.
+    left = 0 if run.interrupted else len(run.skipped)
+    skipped = f"; {paint(f'{left:,} not begun', 'yellow', color=color)}" if left else ""
     what = ", ".join(counts) or "nothing changed"
     lines.append(
         f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}{skipped}; {duration(run.seconds)}"

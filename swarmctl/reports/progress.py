@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self, TextIO, cast
 
-from swarmctl.plans.events import Downloaded, Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
+from swarmctl.plans.events import (
+    Downloaded,
+    Event,
+    Note,
+    PhaseEnded,
+    PhaseStarted,
+    StepEnded,
+    StepNotBegun,
+    StepStarted,
+)
 from swarmctl.plans.model import Action
-from swarmctl.reports.console import Console, duration, look, paint, remark, safe
+from swarmctl.reports.console import Console, duration, look, paint, remark, safe, span
 from swarmctl.reports.plan import COLORS
 
 if TYPE_CHECKING:
@@ -31,6 +40,8 @@ PAST = {
     Action.SAME: "unchanged",
 }
 NEWLINE = "\n"
+SILENCE = 30.0
+"""Seconds without a line after which one says that work goes on, where there is no live board."""
 _log = logging.getLogger(__name__)
 _MOST_RUNNING = 12
 _MOST_FINISHED = 5
@@ -44,6 +55,7 @@ class Board:
     title: str = ""
     total: int = 0
     began: float = 0.0
+    at_work: bool = False
     running: dict[str, tuple[StepStarted, float]] = field(default_factory=dict)
     finished: list[StepEnded] = field(default_factory=list)
     """The last few."""
@@ -55,15 +67,18 @@ class Board:
         """Move on by one event."""
         match event:
             case PhaseStarted(title, total):
-                self.title, self.total, self.began = title, total, now
+                self.title, self.total, self.began, self.at_work = title, total, now, True
                 self.done = self.failed = 0
                 self.running.clear()
                 self.finished.clear()
                 self.fetched = None
             case PhaseEnded():
                 self.running.clear()
+                self.at_work = False
             case StepStarted(address):
                 self.running[address] = (event, now)
+            case StepNotBegun(address):
+                self.running.pop(address, None)
             case StepEnded(address, error=error):
                 self.running.pop(address, None)
                 self.done, self.failed = self.done + (not error), self.failed + bool(error)
@@ -91,11 +106,17 @@ class Progress:
         self._board = Board()
         self._live: Live | None = None
         self._rich: RichConsole | None = None
+        self._told = clock()
+        """When the last plain line was written."""
+        self._over = threading.Event()
 
     def __enter__(self) -> Self:
+        if not self._console.live:
+            threading.Thread(target=self._keep_telling, name="progress", daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
         self.pause()
 
     def emit(self, event: Event) -> None:
@@ -107,8 +128,7 @@ class Progress:
             line = self._line(event)
             if not self._console.live:
                 if line:
-                    self._stream.write(line + "\n")
-                    self._stream.flush()
+                    self._write(line)
                 return
             display = self._display()
             if line and (isinstance(event, Note) or (isinstance(event, StepEnded) and event.error)):
@@ -123,6 +143,26 @@ class Progress:
         # Not under the lock: stopping waits for the thread that draws, which takes it.
         if live:
             live.stop()
+
+    def remind(self) -> float:
+        """Where there is no live board: say what is at work when nothing was said for `SILENCE`. Returns how many
+        seconds from now it may be time for that again."""
+        with self._lock:
+            now = self._clock()
+            if now - self._told >= SILENCE:
+                if self._board.at_work and not self._over.is_set():
+                    self._write(still(self._board, now))
+                self._told = now
+            return SILENCE - (now - self._told)
+
+    def _keep_telling(self) -> None:
+        while not self._over.wait(self.remind()):
+            pass
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+        self._told = self._clock()
 
     def _line(self, event: Event) -> str:
         color = self._console.color
@@ -188,7 +228,7 @@ def draw(board: Board, now: float) -> RenderableType:
     turning = _TURNING[int(now * 10) % len(_TURNING)]
     for event, since in sorted(board.running.values(), key=lambda item: item[1])[:_MOST_RUNNING]:
         where = f" on {safe(event.node)}" if event.node else ""
-        text = f"  {turning} {event.action.value:<9} {safe(event.address)}{where}  {duration(now - since)}"
+        text = f"  {turning} {event.action.value:<9} {safe(event.address)}{where}  {_spent(event, now - since)}"
         rows.append(Text(text, no_wrap=True, overflow="ellipsis"))
     if len(board.running) > _MOST_RUNNING:
         rows.append(Text(f"    and {len(board.running) - _MOST_RUNNING:,} more at work", style="dim"))
@@ -201,6 +241,22 @@ def draw(board: Board, now: float) -> RenderableType:
     foot.add_row(title, bar, Text(counts(board)), Text(duration(now - board.began), style="dim"))
     rows.append(foot)
     return Group(*rows)
+
+
+def still(board: Board, now: float) -> str:
+    """`still at it: create nodepool/workers[0] on workers-0, 1m 00s of 10m; and 3 more`, of those at work the one that
+    began first; or what the phase is called."""
+    if not board.running:
+        return f"still at it: {safe(board.title)}, {duration(now - board.began)}"
+    event, since = min(board.running.values(), key=lambda item: item[1])
+    where = f" on {safe(event.node)}" if event.node else ""
+    more = f"; and {len(board.running) - 1:,} more" if len(board.running) > 1 else ""
+    return f"still at it: {event.action.value} {safe(event.address)}{where}, {_spent(event, now - since)}{more}"
+
+
+def _spent(event: StepStarted, seconds: float) -> str:
+    """How long a step takes already, and may take."""
+    return duration(seconds) + (f" of {span(round(event.limit))}" if event.limit else "")
 
 
 def counts(board: Board) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarmctl.engine import changes, verdict
+from swarmctl.engine import changes, result, verdict
 from swarmctl.engine.events import Gatherer, Moment, Op, Step, decode
 from swarmctl.engine.outcome import EngineFailed
 from swarmctl.engine.runner import Ended
 from swarmctl.graph.model import Address, Graph, Machine
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.plans.model import Action, DriftedProperty, PropertyDiff
+from swarmctl.provider.steps import NOT_BEGUN, OVERTIME
 from swarmctl.state.checkpoint import SECRET, SIGNATURE, UNKNOWN_VALUE
 from tests.engine.fake_kind import TOKEN, File
 from tests.engine.world import file, graph, token
@@ -224,3 +226,32 @@ def test_changes_come_in_the_order_of_the_graph_whatever_the_engine_did_first() 
         for order in orders
     ]
     assert found == [["test/gone", "test/z", "test/a"]] * 3
+
+
+def failed(op: str, name: str, error: str) -> list[dict[str, Any]]:
+    """A step that fails, as the engine tells it: by an error of its own before the end."""
+    said = {"diagnosticEvent": {"message": error, "severity": "error", "urn": URN + name}}
+    return [event("resourcePreEvent", op, name), said, event("resOpFailedEvent", op, name, None, {})]
+
+
+def test_what_was_not_begun_any_more_has_not_failed() -> None:
+    result = gather(*failed("create", "a", NOT_BEGUN), *failed("create", "b", "no"), {"summaryEvent": {}}).result
+
+    assert (set(result.failures), set(result.refused)) == ({"test/b"}, {"test/a"})
+    assert result.complaints == []
+    assert result.settled == set()
+
+
+def test_advice_on_a_time_limit_names_the_pool_or_else_the_declaration() -> None:
+    late = f"test/a: create {OVERTIME} of 1 s and was given up"
+    gathered = gather(*failed("create", "a", late), *failed("create", "b", "no"), {"summaryEvent": {}}).result
+    of_pool = graph(file("a"), file("b"))
+    address = Address.parse("test/a")
+    of_pool.resources[address] = replace(of_pool.resources[address], pool="workers")
+
+    def told(declared: Graph) -> list[str]:
+        return [it.error for it in result.outcome(gathered, context(declared), (), {}, interrupted=False).failures]
+
+    advice = "If it needs more, raise `spec.timeouts.create` of the NodePool workers."
+    assert told(of_pool) == [f"{late}\n{advice}", "no"]
+    assert told(graph(file("a"), file("b"))) == [f"{late}\nIt is declared by test/a.", "no"]

@@ -403,3 +403,29 @@ def test_what_was_never_made_to_the_end_has_not_drifted(world: World) -> None:
         ("test/a", Action.CREATE, False)
     ]
     assert drift.notes == plan.notes == ("test/a was begun by an earlier run, which failed or was cut off in it",)
+
+
+@pytest.mark.parametrize("removing", [False, True])
+def test_what_was_not_begun_before_a_stop_has_not_failed(world: World, removing: bool) -> None:
+    wanted = graph(*(file(f"f{number}", sleep=0.2) for number in range(60)))
+    if removing:
+        assert world.update(wanted).failures == ()
+        world.events.clear()
+
+    def stop(event: object) -> None:
+        first = not any(isinstance(event, StepEnded) for event in world.events)
+        world.events.append(event)  # type: ignore[arg-type]
+        if first and isinstance(event, StepEnded):
+            session.interrupt()
+
+    store = world.store
+    session = world.session(stop, store)
+    with store.lease() as lease:
+        outcome = session.destroy(lease) if removing else session.update(wanted, lease)
+
+    assert outcome.interrupted
+    assert outcome.failures == ()
+    assert {it.reason for it in outcome.skipped} <= {"the run was interrupted"}
+    assert [event for event in world.events if isinstance(event, StepEnded) and event.error] == []
+    left = 60 - len(outcome.changes)
+    assert len(world.files()) == (left if removing else 60 - left)

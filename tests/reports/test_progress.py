@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from typing import TextIO
 
 import pytest
 
-from swarmctl.plans.events import Downloaded, Event, Note, PhaseEnded, PhaseStarted, StepEnded, StepStarted
+from swarmctl.plans.events import (
+    Downloaded,
+    Event,
+    Note,
+    PhaseEnded,
+    PhaseStarted,
+    StepEnded,
+    StepNotBegun,
+    StepStarted,
+)
 from swarmctl.plans.model import Action
 from swarmctl.reports.console import Console
 from swarmctl.reports.progress import Board, Progress, draw
@@ -118,3 +128,52 @@ def test_what_is_fetched_moves_the_bar() -> None:
     board = Board()
     board.take(Downloaded("engine", 5, 10), 0)
     assert board.fetched == Downloaded("engine", 5, 10)
+
+
+def test_a_long_silence_is_broken_where_there_is_no_live_board() -> None:
+    now, stream = [0.0], io.StringIO()
+    progress = Progress(stream, PLAIN, clock=lambda: now[0])
+
+    def said_at(seconds: float) -> list[str]:
+        stream.truncate(stream.seek(0))
+        now[0] = seconds
+        assert progress.remind() == pytest.approx(30 if stream.getvalue() else 30 - seconds % 30)
+        return stream.getvalue().splitlines()
+
+    progress.emit(PhaseStarted("comparing"))
+    assert said_at(29) == []
+    assert said_at(30) == ["still at it: comparing, 30s"]
+    progress.emit(StepStarted("nodepool/workers[0]", "workers-0", Action.CREATE, 600.0))
+    progress.emit(StepStarted("nodepool/workers[1]", "workers-1", Action.CREATE, 600.0))
+    assert said_at(60) == ["still at it: create nodepool/workers[0] on workers-0, 30s of 10m; and 1 more"]
+    progress.emit(StepNotBegun("nodepool/workers[1]"))
+    assert said_at(90) == ["still at it: create nodepool/workers[0] on workers-0, 1m 00s of 10m"]
+    progress.emit(PhaseEnded("comparing", 90))
+    now[0] = 300.0
+    stream.truncate(stream.seek(0))
+    progress.remind()
+    assert stream.getvalue() == "", "nothing is at work: a question may be on the screen"
+
+
+def test_the_silence_is_watched_for_as_long_as_a_command_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    from swarmctl.reports import progress as reports
+
+    monkeypatch.setattr(reports, "SILENCE", 0.02)
+    stream = io.StringIO()
+    with Progress(stream, PLAIN) as progress:
+        progress.emit(PhaseStarted("comparing"))
+        end = time.monotonic() + 10
+        while "still at it: comparing" not in stream.getvalue() and time.monotonic() < end:
+            time.sleep(0.01)
+    assert "still at it: comparing, 0.0s" in stream.getvalue()
+
+
+def test_the_board_says_how_long_a_step_may_take() -> None:
+    from rich.console import Console as RichConsole
+
+    board = Board(title="applying", total=1)
+    board.take(StepStarted("a/b", "", Action.CREATE, 600.0), 0.0)
+    rich = RichConsole(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    with rich.capture() as captured:
+        rich.print(draw(board, 65.0))
+    assert "1m 05s of 10m" in captured.get()
