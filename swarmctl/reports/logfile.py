@@ -13,6 +13,7 @@ from pathlib import Path
 
 from swarmctl import __version__, paths
 from swarmctl.errors import SwarmError
+from swarmctl.reports.console import look, remark
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 """32 bytes in base64: a WireGuard key. Public and private ones look the same, so no key is written out."""
@@ -69,6 +70,24 @@ class _ScrubbingFormatter(logging.Formatter):
         return self._scrubber.scrub(super().format(record))
 
 
+class _File(logging.FileHandler):
+    """Says once that it can't write, and lets the run go on without."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called where a line could not be written, with the error at work."""
+        if self._told:
+            return
+        self._told = True
+        error = sys.exc_info()[1]
+        why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+        text = remark(f"the log {self.baseFilename} is not whole: {why}", warning=True, color=look(sys.stderr).color)
+        print(text, file=sys.stderr)
+
+
 def start(argv: list[str]) -> Path:
     """Send everything that is logged in this process to a new file in `paths.log_dir()`, mode 0600; returns its path.
 
@@ -79,7 +98,7 @@ def start(argv: list[str]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _File(path)
     except OSError as error:
         raise SwarmError(f"cannot write the log {path}: {error.strerror}", "run it without --debug") from error
     _remove_old(folder)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import re
 import secrets
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +132,16 @@ def test_only_the_last_logs_are_kept() -> None:
         (folder / f"20200101-0000{number:02d}-1.log").touch()
     logfile.start([])
     assert len(list(folder.iterdir())) == 20
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_path: Path) -> None:
+    code = (
+        "import logging, resource; from swarmctl.reports import logfile; logfile.start([]);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        "[logging.getLogger('swarmctl').debug('x' * 1000) for _ in range(20)]; print('went on')"
+    )
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "went on\n")
+    (line,) = run.stderr.splitlines()
+    assert re.fullmatch(r"warning: the log .*\.log is not whole: File too large", line)
