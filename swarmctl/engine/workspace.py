@@ -22,6 +22,7 @@ from swarmctl.state.checkpoint import latest, salt
 from swarmctl.state.files import create
 from swarmctl.state.runs import VARIABLE, RunFolder
 from swarmctl.state.store import PROJECT, Store, checkpoint_file
+from swarmctl.state.unlocking import opened
 
 Json = Any
 _PASSED = re.compile(
@@ -89,7 +90,12 @@ class Workspace:
 
 
 def of_run(store: Store, run: RunFolder, checkpoint: Mapping[str, Json] | None, home: Path) -> Workspace:
-    """A changing run's own, in the run's folder, on a copy of `checkpoint` (None: nothing is recorded yet)."""
+    """A changing run's own, in the run's folder, on a copy of `checkpoint` (None: nothing is recorded yet).
+
+    Raises `PassphraseGone`, as `scratch` does.
+    """
+    if checkpoint:
+        checkpoint = opened(store.keys, checkpoint)
     space = Workspace(store.identity, run.path, store.passphrase_file(), home, run.environment)
     _prepare(space, checkpoint)
     return space
@@ -100,6 +106,8 @@ def scratch(store: Store, folder: Path, checkpoint: Mapping[str, Json] | None, h
 
     Protection is left out of it: the engine would break off at the first protected thing that would go.
     """
+    if checkpoint:
+        checkpoint = opened(store.keys, checkpoint)
     kept = store.keys.passphrase(salt(checkpoint))
     passphrase = kept if kept.exists() else folder / "passphrase"
     space = Workspace(store.identity, folder, passphrase, home)

@@ -15,6 +15,7 @@ from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Emit, Options
 from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan
+from swarmctl.state import destroyed
 
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
@@ -34,16 +35,18 @@ def destroy(
     Works again after a crash anywhere, when the machines are gone already, and when nobody can read the state any more.
     `confirm` gets the plan and the stack's name, and is not called when there is nothing. After failures and
     interruption, which are in the returned run, the state is kept. Raises InvalidDeclaration, NoDocuments,
-    EngineMissing, LockHeld, LeaseLost, Protected, StateTooNew, Declined.
+    EngineMissing, LockHeld, LeaseLost, Protected, StateTooNew, DiskFull, ReadOnly, Declined.
     """
     loaded, store = stacks.load(folder, emit)
     require_unprotected(loaded)
     with stacks.lease_of(store, options.lock_timeout, emit) as lease:
         snapshot = _recorded(store, lease, emit)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
-        if snapshot is None and not unknown and (damage := store.damage()):
-            # Nothing carries a mark here; what the state knew may be elsewhere, and would be forgotten.
-            raise damage
+        if snapshot is None and (damage := store.damage()):
+            if not unknown:
+                # Nothing carries a mark here; what the state knew may be elsewhere, and would be forgotten.
+                raise damage
+            emit(Note(f"{damage.message}; what carries the stack's mark is removed without it", warning=True))
         known = deletions(snapshot) if snapshot else []
         plan = Plan(loaded.identity, (*known, *(stacks.stray_change(*stray) for stray in unknown)), 0)
         if not (plan.empty and snapshot) and not confirm(plan, loaded.name):
@@ -51,12 +54,16 @@ def destroy(
         lease.check()
         started = time.monotonic()
         if snapshot and store.exists():
+            if store.do_without_secrets(lease):
+                note = "the passphrase of the state is gone: what is recorded is removed without the secrets in it"
+                emit(Note(note, warning=True))
             session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
                 outcome = session.destroy(lease)
             if outcome.failures or outcome.interrupted:
                 return Run.of(plan, outcome, (), time.monotonic() - started)
         removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
+        destroyed.note(store.folder)
         store.forget(lease)
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
 
@@ -80,8 +87,7 @@ def _recorded(store: Store, lease: Lease, emit: Emit) -> Snapshot | None:
     try:
         stacks.recover(store, lease, emit)
         return store.snapshot()
-    except StateUnreadable as error:
-        emit(Note(f"{error.message}; what carries the stack's mark is removed without it", warning=True))
+    except StateUnreadable:
         return None
 
 

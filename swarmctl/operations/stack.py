@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,15 +137,36 @@ def recover(store: Store, lease: Lease, emit: Emit) -> None:
 def look_around(store: Store, emit: Emit) -> None:
     """Say it when the state can't be read and the last good one is looked at, and when somebody is changing the stack:
     what is looked at may be another thing in a moment."""
-    from swarmctl.state import lease
+    from swarmctl.state import lease, unlocking
     from swarmctl.state.lease_rules import Life
     from swarmctl.state.lease_words import who
 
-    if damage := store.damage():
+    if (damage := store.damage()) and _has_good(store):
         emit(Note(f"{damage.message}; the last good state is shown. {damage.hint}", warning=True))
+    tell_unread(store, emit)
+    for text in unlocking.digests(store):
+        emit(Note(text, warning=True))
     found = lease.status(store.folder)
     if found is not None and found.holder is not None and found.life not in (Life.GONE, Life.EXPIRED):
         emit(Note(f"{who(found.holder)} works on this stack: what is shown may soon be otherwise", warning=True))
+
+
+def tell_unread(store: Store, emit: Emit) -> None:
+    """Say it when a run that was cut off left what nobody can read: what is looked at lacks what it did."""
+    for path in store.unread():
+        text = f"what a run that was cut off did can't be read ({path}); `swarmctl doctor --stack` finds what it made"
+        emit(Note(text, warning=True))
+
+
+def _has_good(store: Store) -> bool:
+    """Whether there is a state to look at; where there is none, looking at it says why."""
+    from swarmctl.state.checkpoint import StateUnreadable
+
+    try:
+        store.current()
+    except StateUnreadable:
+        return False
+    return True
 
 
 def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> Stack:
@@ -216,9 +237,10 @@ def preconditions(stack: Stack, engine: Engine) -> Preconditions:
     from swarmctl.kinds import API_VERSION
     from swarmctl.plans.encode import SCHEMA
 
+    graph, secrets = _without_values(stack)
     return Preconditions(
         declarations=stack.loaded.digest,
-        graph=stack.digest,
+        graph=graph,
         state=_state_digest(stack),
         versions={
             "swarmctl": __version__,
@@ -227,7 +249,24 @@ def preconditions(stack: Stack, engine: Engine) -> Preconditions:
             "declarations": API_VERSION,
             "plan": SCHEMA,
         },
+        secrets=secrets,
     )
+
+
+def _without_values(stack: Stack) -> tuple[str, Mapping[str, str]]:
+    """Digest of the graph whatever the values of its secrets are, and a digest of these by address."""
+    from swarmctl.graph.canonical import canonical_bytes, digest
+    from swarmctl.plans.values import digests, without_digests
+
+    if not stack.secrets:
+        return stack.digest, {}
+    found = {address: kept for address, it in stack.graph.resources.items() if (kept := list(digests(it.inputs)))}
+    resources = {
+        address: replace(it, inputs=without_digests(it.inputs)) if address in found else it
+        for address, it in stack.graph.resources.items()
+    }
+    secrets = {str(address): sha256(canonical_bytes(kept)).hexdigest() for address, kept in found.items()}
+    return digest(replace(stack.graph, resources=resources)), secrets
 
 
 def _state_digest(stack: Stack) -> str:

@@ -61,6 +61,7 @@ def list_(folder: Path, emit: Emit) -> Listed:
     """What is recorded, with what runs that were cut off have done. Raises InvalidDeclaration, NoDocuments,
     StateUnreadable, StateTooNew, StateMoved."""
     loaded, store = stacks.load(folder, emit)
+    stacks.tell_unread(store, emit)
     published = store.load()
     current = store.current()
     return Listed(

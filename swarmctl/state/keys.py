@@ -29,6 +29,11 @@ class Keys:
         """The Ed25519 key that plans are signed with; whoever signs makes it."""
         return self.folder / "signing"
 
+    @property
+    def digests(self) -> Path:
+        """The key of digests of secrets."""
+        return self.folder / "hmac.key"
+
     def passphrase(self, salt: str) -> Path:
         """The file with the passphrase of a checkpoint with this salt, empty for one without; may be missing."""
         own = self.of(salt)
@@ -53,7 +58,7 @@ class Keys:
     def hmac(self, value: bytes) -> str:
         """`hmac-sha256:` and the hex digest of a value under the stack's key: tells values apart, and not what they
         are to who has not the key."""
-        key = files.create(self.folder / "hmac.key", secrets.token_bytes(32))
+        key = files.create(self.digests, secrets.token_bytes(32))
         return "hmac-sha256:" + hmac.new(key, value, hashlib.sha256).hexdigest()
 
     def passphrases(self) -> list[Path]:

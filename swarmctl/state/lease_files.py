@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from swarmctl.errors import SwarmError
 from swarmctl.processes import Process
 from swarmctl.state import files
 from swarmctl.state.lease_rules import TTL, Party, Record
@@ -39,14 +40,21 @@ def read(folder: Path) -> Record | None:
         content = (folder / FILE).read_bytes()
     except FileNotFoundError:
         return None
+    except IsADirectoryError:
+        raise Unreadable(f"{folder / FILE} is a folder") from None
     return decode(content)
 
 
 def write(folder: Path, record: Record, *, sync: bool) -> None:
     """Replace the record, with the flock held; `sync` for what must survive a crash of the machine, as a token must.
 
-    A sign of life need not be, and must not wait for a busy disk.
+    A sign of life need not be, and must not wait for a busy disk. Raises SwarmError where a folder stands in its place.
     """
+    if (folder / FILE).is_dir():
+        raise SwarmError(
+            f"{folder / FILE} is a folder, and the record of the stack's lease belongs there",
+            "remove it, or move it away, then run the same command again",
+        )
     if sync:
         files.write(folder / FILE, encode(record))
         return

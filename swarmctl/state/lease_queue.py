@@ -66,7 +66,8 @@ class Waiting:
         if self.life is Life.UNSEEN and self.waited >= self.limit:
             return f"looking for a sign of life of {lease_words.who(self.holder)}{others}"
         left = max(0.0, self.limit - self.waited)
-        return f"waiting for {lease_words.who(self.holder)}, for {left:.0f} s at most{others}"
+        whom = "its turn" if self.holder is None else lease_words.who(self.holder)
+        return f"waiting for {whom}, for {left:.0f} s at most{others}"
 
 
 OnWait = Callable[[Waiting], None]

@@ -63,8 +63,13 @@ def lost(token: int, record: Record | None, why: str = "") -> LeaseLost:
         cause = why
     elif record is None:
         cause = "its record is gone"
+    elif record.owner is None and record.token > token:
+        cause = (
+            f"it was taken under token {record.token}: by a run that has ended since, or by force (`swarmctl lock "
+            "release --force`)"
+        )
     elif record.owner is None:
-        cause = "it was given back, or released by force (`swarmctl lock release --force`)"
+        cause = "it was given back"
     else:
         cause = f"{who(record.owner.holder)} has taken it (token {record.token})"
     return LeaseLost(

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from swarmctl import __version__, paths
 from swarmctl.errors import LeaseLost, SwarmError
-from swarmctl.state import backups, files, forgotten, migration, moving, published, recovery, runs
+from swarmctl.state import backups, files, forgotten, migration, moving, published, recovery, runs, unlocking
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
 from swarmctl.state.keys import Keys
 from swarmctl.state.migration import PROJECT, checkpoint_file
@@ -85,6 +85,8 @@ class Store:
             if next(backups.found(self.backups), None) is None:
                 return migration.load(self.folder, self.identity)
             raise self._unreadable("the recorded state is gone") from None
+        except IsADirectoryError:
+            raise self._unreadable("a folder is where the recorded state should be") from None
         except StateUnreadable as error:
             raise self._unreadable(error.message) from None
         if found.stack != self.identity:
@@ -107,6 +109,10 @@ class Store:
                 raise
             base = good[1]
         return recovery.replayed(base, found, self.identity)[0]
+
+    def unread(self) -> tuple[Path, ...]:
+        """Folders of runs that did something, and of which nobody can read what: what they made is in no state."""
+        return runs.found(self.runs_folder).broken
 
     def damage(self) -> StateUnreadable | None:
         """Why the published state can't be read, so that the last good one is looked at; None when all is well."""
@@ -177,6 +183,7 @@ class Store:
             if told and mended is not None:
                 self._put(lease, mended)
                 notes += told
+            notes += unlocking.settle(self, lease)
             for path in (*(run.path for run in mine), *found.empty):
                 lease.check()
                 runs.remove(path)
@@ -235,6 +242,11 @@ class Store:
         made = Published(self.identity, based_on + 1, lease.token, __version__, dict(checkpoint), applied, tuple(plans))
         with files.told(self.folder):
             return self._put(lease, made)
+
+    def do_without_secrets(self, lease: Lease) -> bool:
+        """See `unlocking.give_up`."""
+        with files.told(self.folder):
+            return unlocking.give_up(self, lease)
 
     def finish(self, run: RunFolder) -> None:
         """Remove the folder of a run whose result is published, or that changed nothing."""
@@ -330,12 +342,14 @@ class Store:
         files.sweep(self.folder, "*", _ABANDONED)
 
     def _keep_aside(self) -> Path | None:
-        """Copy a state that can't be read; None when there is none."""
+        """Copy a state that can't be read, or move it where it is a folder; None when there is none."""
         if not self.file.exists():
             return None
-        content = self.file.read_bytes()
         aside = self.file.with_name(f"{self.file.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-        files.write(aside, content)
+        if self.file.is_dir():
+            os.rename(self.file, aside)
+        else:
+            files.write(aside, self.file.read_bytes())
         return aside
 
     def _take_over(self, lease: Lease, base: Published | None) -> Published | None:

@@ -400,3 +400,16 @@ def test_with_a_lock_timeout_it_waits(store: Store, capsys: Out) -> None:
         assert cli.run(["state", "migrate", "--lock-timeout", "20s"]) == 0
         timer.join()
     assert "waiting for" in capsys.readouterr().err
+
+
+def test_a_run_that_nobody_can_read_is_told_by_what_only_looks(store: Store, capsys: Out) -> None:
+    publish(store, resource("a"))
+    run = store.runs_folder / "9"
+    run.mkdir(parents=True)
+    (run / "run.json").write_bytes(b"")
+    (run / "journal").write_bytes(b"?")
+    assert cli.run(["state", "list"]) == 0
+    told = capsys.readouterr()
+    assert "mesh/a" in told.out
+    assert f"can't be read ({run})" in told.err
+    assert "swarmctl doctor --stack" in told.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmctl.state.checkpoint import SECRET, SIGNATURE
 from tests.faults.stack import Stack
 from tests.faults.test_kills import changed
 
@@ -232,3 +234,36 @@ def test_what_a_clock_that_was_ahead_has_left_goes_with_the_last_thing(stack: St
     stack("apply", "--yes")
     assert {thing.inputs["version"] for thing in stack.world.things().values()} == {2}
     stack("destroy", "--yes")
+
+
+def test_keys_that_are_gone_are_made_anew(stack: Stack) -> None:
+    stack.env["WORD"] = "a word that nobody knows"
+    stack.declare(web={"count": 2, "secret": {"env": "WORD"}})
+    stack("apply", "--yes")
+    shutil.rmtree(stack.store / "keys")
+    look = stack("plan").err
+    assert "looks changed" in look, "the one who makes a new key says so"
+    assert "passphrase" not in look, "who looks does without it"
+    assert "the passphrase of the state is gone" in stack("apply", "--yes").err
+    stack.assert_converged()
+    shutil.rmtree(stack.store / "keys")
+    stack("destroy", "--yes")
+    stack.assert_gone()
+
+
+def test_a_state_with_secrets_that_nobody_can_decrypt_can_be_destroyed(stack: Stack) -> None:
+    stack.declare(web={"count": 2})
+    stack("apply", "--yes")
+    state = stack.state()
+    resource = state["checkpoint"]["checkpoint"]["latest"]["resources"][-1]
+    resource["inputs"]["note"] = {SIGNATURE: SECRET, "ciphertext": "v1:of:nothing"}
+    (stack.store / "state.json").write_text(json.dumps(state))
+    file = stack.store / "keys" / "passphrase"
+    file.unlink()
+    for command in ("plan", "apply --yes"):
+        run = stack(*command.split(), code=1)
+        assert str(file) in run.err
+        assert "`swarmctl destroy`" in run.err
+    assert not file.exists()
+    assert "removed without the secrets" in stack("destroy", "--yes").err
+    stack.assert_gone()

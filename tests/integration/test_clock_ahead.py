@@ -41,19 +41,16 @@ def token(lab: labs.Lab) -> int:
 
 def test_a_lost_store_goes_on_from_what_the_machines_know(lab: labs.Lab) -> None:
     assert token(lab) > AHEAD
-    for command in (("apply", "--yes"), ("doctor", "--stack"), ("destroy", "--yes")):
-        shutil.rmtree(store(lab))
-        run = lab(*command, code=None)
-        if command[0] == "apply":
-            assert run.code == 0, run.err
-            assert "adopted" in run.out
-            assert token(lab) > AHEAD
-        elif command[0] == "destroy":
-            assert run.code == 0, run.err
-    labs.assert_nothing_left(lab)
-    # Nothing is left that binds the next one.
+    shutil.rmtree(store(lab))
+    assert "adopted" in lab("apply", "--yes").out
+    assert token(lab) > AHEAD
+    lab("plan", "--detailed-exitcode")
+
+    shutil.rmtree(store(lab))
+    lab("doctor", "--stack", "--remove", "--yes")
+    shutil.rmtree(store(lab))
     lab("apply", "--yes")
-    assert token(lab) < AHEAD
+    assert token(lab) < AHEAD, "what bound the next one went with the machines"
 
 
 def test_a_count_of_tokens_that_was_put_back_is_raised_by_hand(lab: labs.Lab) -> None:
@@ -69,3 +66,5 @@ def test_a_count_of_tokens_that_was_put_back_is_raised_by_hand(lab: labs.Lab) ->
     assert "kept out" in lab("lock", "release", "--force").out
     lab("apply", "--yes")
     lab("plan", "--detailed-exitcode")
+    shutil.rmtree(store(lab))
+    lab("destroy", "--yes")

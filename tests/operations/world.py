@@ -129,6 +129,9 @@ class World:
     def recover(self, lease: Lease) -> list[str]:
         return []
 
+    def do_without_secrets(self, lease: Lease) -> bool:
+        return False
+
     def damage(self) -> None:
         return None
 

@@ -11,6 +11,7 @@ import pytest
 
 from swarmctl.processes import Process
 from swarmctl.state import holder, lease_files, lease_rules, lease_words
+from swarmctl.state.lease_queue import Waiting
 from swarmctl.state.lease_rules import Life, Party, Record, Sight, Turn
 from swarmctl.state.lease_watch import Watch
 
@@ -144,3 +145,15 @@ def test_one_that_was_asleep_itself_holds_no_silence_against_the_others(tmp_path
 def test_who_holds_it_is_told_with_everything_that_helps_to_find_it() -> None:
     text = lease_words.who(replace(ME, run="https://ci.example/7"))
     assert all(part in text for part in (ME.command, ME.user, ME.host, str(ME.pid), "https://ci.example/7"))
+
+
+def test_who_lost_the_lease_is_told_by_what() -> None:
+    party = Party("b", replace(ME, command="swarmctl destroy"))
+    assert "swarmctl destroy" in lease_words.lost(7, Record(8, party)).message
+    assert "under token 8: by a run that has ended since, or by force" in lease_words.lost(7, Record(8)).message
+    assert "is gone" in lease_words.lost(7, None).message
+
+
+def test_who_waits_for_no_holder_waits_for_its_turn() -> None:
+    waiting = Waiting(None, Life.WORKING, (ME, ME), 0.0, 1.0)
+    assert waiting.text == "waiting for its turn, for 1 s at most; 2 others are served before"

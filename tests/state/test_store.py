@@ -545,3 +545,40 @@ def test_a_store_without_a_record_of_tokens_goes_on_from_what_is_known_elsewhere
     assert len(asked) == 1, "only while there is no record"
     (store.folder / "lease.json").write_bytes(b"?")
     assert not recorded(store.folder), "nor while nobody can read it"
+
+
+def test_a_folder_in_place_of_the_state_is_damage_like_any_other(store: Store) -> None:
+    apply(store, 7, "a")
+    apply(store, 8, "b")
+    store.file.unlink()
+    store.file.mkdir()
+    (store.file / "kept").write_text("x")
+
+    with pytest.raises(StateUnreadable, match="a folder") as error:
+        store.load()
+    assert str(store.file) in error.value.message
+    (note,) = store.recover(leased(store, 9))
+    assert "kept in" in note
+    assert store.file.is_file()
+    (aside,) = store.folder.glob("state.json.broken-*")
+    assert (aside / "kept").read_text() == "x"
+
+
+def test_a_folder_in_place_of_the_lease_is_named(store: Store) -> None:
+    apply(store, 7, "a")
+    (store.folder / "lease.json").unlink()
+    (store.folder / "lease.json").mkdir()
+    with pytest.raises(SwarmError, match=str(store.folder / "lease.json")) as error, store.lease():
+        pass
+    assert "remove it" in error.value.hint
+    (store.folder / "lease.json").rmdir()
+    with store.lease():
+        pass
+
+
+def test_a_run_that_nobody_can_read_is_known_of(store: Store) -> None:
+    assert store.unread() == ()
+    cut_off(store, 7, "a")
+    assert store.unread() == ()
+    (store.runs_folder / "7" / "run.json").write_bytes(b"?")
+    assert store.unread() == (store.runs_folder / "7",)
