@@ -31,6 +31,8 @@ LARGEST = 64 * 1024
 SHORTEST = 4
 """Characters; where a shorter one is quoted, the whole text is withheld: blanks in its place would tell it."""
 HIDDEN = "(secret)"
+OTHERS = 0o077
+"""Bits of a file's mode by which others than its owner get at it."""
 
 NOT_FOUND = Code(
     "SW2301",
@@ -60,11 +62,13 @@ class Secrets:
         """By place, for the provider."""
         self.problems: list[Diagnostic] = []
         """What could not be read."""
+        self.warnings: list[str] = []
+        """Of files that others than their owner can read."""
 
     def secret(self, ref: SecretRef, where: Range) -> Json:
         """What stands for the secret in inputs; `where` it is declared. One that can't be read is a problem."""
         try:
-            value = self._read(ref)
+            value = self._read(ref, where)
         except _Unreadable as error:
             label, help_ = str(error), error.help
             message = f"the secret from {_words(ref)} cannot be read: {label}"
@@ -75,14 +79,21 @@ class Secrets:
         self.values[_place(ref.plain())] = value
         return {"secret": ref.plain(), "hmac": self._hmac(value.encode())}
 
-    def _read(self, ref: SecretRef) -> str:
+    def _read(self, ref: SecretRef, where: Range) -> str:
         if ref.env is not None:
             value = self._environ.get(ref.env)
             if value is None:
                 raise _Unreadable("this variable is not set", f"set it where swarmctl runs: `{ref.env}=… swarmctl …`")
             content = os.fsencode(value)
         else:
-            content = _content(self._folder / Path(str(ref.file)).expanduser()).removesuffix(b"\n")
+            path = self._folder / Path(str(ref.file)).expanduser()
+            content, mode = _content(path)
+            content = content.removesuffix(b"\n")
+            if mode & OTHERS:
+                at = f"{where.file}:{where.start.line}:{where.start.column}"
+                text = f"{at}: the secret in {_words(ref)} can be read by others (mode {mode:04o}); `chmod 600 {path}`"
+                if text not in self.warnings:
+                    self.warnings.append(text)
         if not content:
             raise _Unreadable("it is empty", "a secret has at least one character")
         if len(content) > LARGEST:
@@ -102,15 +113,16 @@ class _Unreadable(Exception):
         self.help = help_
 
 
-def _content(path: Path) -> bytes:
-    """The file, one byte more than a secret has at most. Raises `_Unreadable`."""
+def _content(path: Path) -> tuple[bytes, int]:
+    """The file, one byte more than a secret has at most, and its mode. Raises `_Unreadable`."""
     try:
         # A pipe without a writer would keep us waiting.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
                 raise _Unreadable("it is no regular file", "write the path of a file that holds the secret")
-            return file.read(LARGEST + 2)
+            return file.read(LARGEST + 2), stat.S_IMODE(mode)
     except (OSError, RuntimeError) as error:
         why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
         raise _Unreadable(why.lower(), f"swarmctl looks for it at {path}") from error

@@ -49,6 +49,7 @@ def apply(
         options = replace(options, targets=reviewed.partial, refresh=True)
     with stacks.leased(store, options, emit) as lease:
         stack = stacks.compile_stack(loaded, store)
+        stacks.warn(stack, emit)
         held = targets.held(stack, options.targets)
         if not reviewed and (nothing := unchanged.proved(stack, emit, options, held)):
             return Run(nothing)

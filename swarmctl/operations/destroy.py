@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
     from swarmctl.engine.changes import Place
     from swarmctl.operations.load import LoadedStack
+    from swarmctl.state.checkpoint import StateUnreadable
     from swarmctl.state.lease import Lease
     from swarmctl.state.store import Recorded, Snapshot, Store
 
@@ -40,9 +41,9 @@ def destroy(
     loaded, store = stacks.load(folder, emit)
     require_unprotected(loaded)
     with stacks.lease_of(store, options.lock_timeout, emit) as lease:
-        snapshot = _recorded(store, lease, emit)
+        snapshot, damage = _recorded(store, lease, emit)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
-        if snapshot is None and (damage := store.damage()):
+        if damage:
             if not unknown:
                 # Nothing carries a mark here; what the state knew may be elsewhere, and would be forgotten.
                 raise damage
@@ -79,16 +80,16 @@ def require_unprotected(loaded: LoadedStack) -> None:
         )
 
 
-def _recorded(store: Store, lease: Lease, emit: Emit) -> Snapshot | None:
-    """What the state knows, with what a run that was cut off did; None when no state is readable any more: the marks
+def _recorded(store: Store, lease: Lease, emit: Emit) -> tuple[Snapshot | None, StateUnreadable | None]:
+    """What the state knows, with what a run that was cut off did; or why no state is readable any more: the marks
     that everything carries then have to do."""
     from swarmctl.state.checkpoint import StateUnreadable
 
     try:
         stacks.recover(store, lease, emit)
-        return store.snapshot()
-    except StateUnreadable:
-        return None
+        return store.snapshot(), None
+    except StateUnreadable as error:
+        return None, error
 
 
 def deletions(snapshot: Snapshot) -> list[Change]:

@@ -38,6 +38,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     loaded, store = stacks.load(folder, emit)
     stacks.look_around(store, emit)
     stack = stacks.compile_stack(loaded, store)
+    stacks.warn(stack, emit)
     held = targets.held(stack, options.targets)
     engine = stacks.obtain_engine(emit)
     found = unchanged.proved(stack, emit, options, held)

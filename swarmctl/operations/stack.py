@@ -67,6 +67,8 @@ class Stack:
     """With what runs that were cut off have done since; None before the first."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Values of the declared secrets by place, for the provider; see `kinds.secrets`."""
+    warnings: tuple[str, ...] = ()
+    """What is unwise about the places of secrets."""
 
     @property
     def identity(self) -> str:
@@ -188,7 +190,13 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> 
     graph = compile_graph(loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), **read)
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
-    return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values)
+    return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, tuple(secrets.warnings))
+
+
+def warn(stack: Stack, emit: Emit) -> None:
+    """Say what is unwise about the places of the stack's secrets."""
+    for text in stack.warnings:
+        emit(Note(text, warning=True))
 
 
 def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | None]:

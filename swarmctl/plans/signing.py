@@ -64,7 +64,10 @@ def with_local_key(path: Path) -> Sign:
 
 
 def make_local_key(path: Path) -> None:
-    """Make an Ed25519 key at `path`, 0600, unless there is one. Of several that try at once one succeeds."""
+    """Make an Ed25519 key at `path`, 0600, unless there is one. Of several that try at once one succeeds.
+
+    Raises SwarmError when it can't be written.
+    """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -73,7 +76,12 @@ def make_local_key(path: Path) -> None:
     text = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    durable.create(path, text)
+    try:
+        durable.create(path, text)
+    except OSError as error:
+        raise SwarmError(
+            f"cannot write the signing key {path}: {error.strerror}", "mend that, or name another key with --sign-with"
+        ) from error
 
 
 def local_public_key(path: Path) -> str:

@@ -44,6 +44,21 @@ def test_what_stands_for_a_secret_is_its_place_and_a_keyed_digest(tmp_path: Path
     assert found.problems == []
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_secret_in_a_file_that_others_get_at_is_warned_of_at_its_place(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "token").write_text("one")
+    found = secrets.Secrets(tmp_path, hmac, {})
+    (tmp_path / "token").chmod(0o600)
+    found.secret(SecretRef(file="token"), WHERE)
+    assert found.warnings == []
+    (tmp_path / "token").chmod(mode)
+    found.secret(SecretRef(file="token"), WHERE)
+    (warning,) = found.warnings
+    assert warning.startswith(f"a.yaml:3:9: the secret in the file `token` can be read by others (mode {mode:04o})")
+    assert f"chmod 600 {tmp_path / 'token'}" in warning
+    assert found.problems == []
+
+
 @pytest.mark.parametrize(
     ("ref", "why"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from swarmctl import cli
+from swarmctl.cli.streams import Output
 from swarmctl.diagnostics import Code, Diagnostic
 from swarmctl.errors import InvalidDeclaration, NoDocuments, SwarmError, WorldUnreadable
 from swarmctl.plans.model import Action, DriftedProperty
@@ -271,7 +272,7 @@ def test_a_defect_is_told_as_one_without_a_traceback(
 def test_a_reader_that_goes_away_does_not_stop_an_apply(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "w", buffering=1) as closed:
+    with Output(open(writing, "wb"), "utf-8", line_buffering=True) as closed:
         monkeypatch.setattr("sys.stdout", closed)
         assert cli.run(["apply", "--yes"]) == 0
     assert world.done == ["update"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -119,3 +120,12 @@ def test_of_many_that_make_the_local_key_at_once_one_wins(tmp_path: Path) -> Non
         signatures = set(pool.map(lambda _: signing.with_local_key(path)(MESSAGE), range(16)))
     assert len(signatures) == 1
     assert [it.name for it in path.parent.iterdir()] == ["signing"]
+
+
+def test_a_local_key_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(signing.durable, "create", full)
+    with pytest.raises(SwarmError, match=r"^cannot write the signing key .*/signing: No space left on device$"):
+        signing.make_local_key(tmp_path / "signing")
