@@ -92,7 +92,8 @@ def action_of(op: Op) -> Action:
 
 def _moved(step: Step) -> Iterator[HostEffect]:
     if step.formerly:
-        yield HostEffect("update", f"moved from {step.formerly}, and is the same as before but for what is said here")
+        kept = "is made anew" if step.op in REPLACING else "is the same as before but for what is said here"
+        yield HostEffect("update", f"moved from {step.formerly}, and {kept}")
 
 
 def changes(gathered: Gathered, context: Context, only: Iterable[str] | None = None) -> tuple[Change, ...]:

@@ -194,14 +194,19 @@ class Gatherer:
         *,
         only_refreshes: bool = False,
         on_note: Callable[[str], None] = lambda text: None,
+        moved: Mapping[str, str] | None = None,
     ) -> None:
         """What is told is gathered in `result`; `on_note` hears what the provider has to say while a step goes on.
+
+        `moved`: address in the state → address now. Of what moves and is made anew in one run, the engine removes the
+        old one at the old address; here both are one replacement, at the new one.
 
         `only_refreshes`: the run is a refresh, in which the engine calls every step by its result."""
         self.result = Gathered() if result is None else result
         self._on_step = on_step
         self._only_refreshes = only_refreshes
         self._on_note = on_note
+        self._moved = moved or {}
         self._begun: dict[str, RawStep] = {}
 
     def receive(self, event: EngineEvent) -> None:
@@ -238,18 +243,21 @@ class Gatherer:
         """In a preview the engine tells of a failed step only by its error."""
         self.result.finished = True
         for address, messages in self.result.unplaced.items():
-            begun = self._begun.get(address)
-            if address in self.result.failures or address in self.result.refused:
+            now = self._moved.get(address, address)
+            begun = self._begun.get(address) or self._begun.get(now)
+            if not {address, now}.isdisjoint({*self.result.failures, *self.result.refused}):
                 continue
             if begun is None:  # the engine's own: the stack, the provider
                 self.result.complaints.extend(messages)
             else:
-                self.result.failures[address] = replace(self._step(Moment.FAILED, begun), error="\n".join(messages))
+                step = replace(self._step(Moment.FAILED, begun), error="\n".join(messages))
+                self.result.failures[step.address] = step
         self.result.unplaced.clear()
 
     def _step(self, moment: Moment, raw: RawStep) -> Step:
-        address = address_of(raw.urn)
+        told = address_of(raw.urn)
         op = Op.REFRESH if self._only_refreshes else Op(raw.op)
+        address = self._moved.get(told, told) if op is Op.DELETE_REPLACED else told
         formerly = address_of((raw.old and raw.old.urn) or raw.urn)
         old, new = _states(moment, op, raw)
         return Step(
@@ -259,7 +267,7 @@ class Gatherer:
             raw.type,
             old,
             new,
-            self._error(address, raw) if moment is Moment.FAILED else "",
+            self._error(told, raw) if moment is Moment.FAILED else "",
             formerly=formerly if formerly != address else "",
             begun=bool(raw.old and raw.old.initErrors),
         )

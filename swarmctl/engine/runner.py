@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Order:
     watchdog: Watchdog
     hosts: Iterable[Mapping[str, Json]] = ()
     """Those that the provider will be asked for: it reads them while the engine starts."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Address in the state → address now, of what has another one."""
 
     @property
     def refreshes(self) -> bool:
@@ -107,7 +109,7 @@ class Runner:
         def on_note(text: str) -> None:
             self._emit(Note(text, warning=True))
 
-        gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes, on_note=on_note)
+        gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes, on_note=on_note, moved=order.moved)
         started = time.monotonic()
         self._emit(PhaseStarted(order.title, order.total))
         with serving(order.program, gatherer.receive) as served:

@@ -235,6 +235,7 @@ class Session:
             Progress(self._emit, work.context, work.timeouts).on_step,
             Watchdog(work.timeouts, changing=changing),
             [record.inputs["host"] for record in work.recorded.values() if "host" in record.inputs],
+            {before: str(now) for now, before in work.moved.items()},
         )
 
     def _change(

@@ -59,6 +59,37 @@ def test_the_engines_own_resources_are_none_of_ours() -> None:
     assert gatherer.result.steps == {}
 
 
+def test_what_moves_and_is_made_anew_is_one_replacement_where_it_is_now() -> None:
+    heard: list[Step] = []
+    gatherer = Gatherer(heard.append, moved={"test/old": "test/x"})
+    old = {**step("delete-replaced", "old", {"size": 1})[0]["resourcePreEvent"]["metadata"]["old"], "urn": URN + "old"}
+    events = [*step("delete-replaced", "old", {"size": 1}), *step("create-replacement", "x", {"size": 1}, {"size": 2})]
+    for one in events:
+        next(iter(one.values()))["metadata"]["old"] = old  # type: ignore[attr-defined]
+        gatherer.receive(decode(json.dumps(one)))
+
+    [change] = changes.changes(gatherer.result, context())
+
+    assert {it.address for it in heard} == {"test/x"}
+    assert (change.address, change.action) == ("test/x", Action.REPLACE)
+    assert change.effects[0].text == "moved from test/old, and is made anew"
+    assert gatherer.result.done == {"test/x"}
+
+
+def test_a_removal_that_fails_in_a_move_is_a_failure_of_what_it_is_now() -> None:
+    gatherer = Gatherer(lambda step: None, moved={"test/old": "test/x"})
+    for one in (
+        event("resourcePreEvent", "delete-replaced", "old", {}),
+        {"diagnosticEvent": {"urn": URN + "old", "message": "it does not go", "severity": "error"}},
+        event("resOpFailedEvent", "delete-replaced", "old", {}),
+        {"summaryEvent": {}},
+    ):
+        gatherer.receive(decode(json.dumps(one)))
+
+    assert {name: it.error for name, it in gatherer.result.failures.items()} == {"test/x": "it does not go"}
+    assert gatherer.result.complaints == []
+
+
 def test_unknown_and_secret_values_are_told_apart() -> None:
     secret = {SIGNATURE: SECRET, "ciphertext": "[secret]"}
 
