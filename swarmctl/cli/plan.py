@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 def _expires(ctx: click.Context, param: click.Parameter, seconds: float) -> timedelta:
     if not seconds:
         raise click.BadParameter("a plan that is good for no time can't be applied")
+    from swarmctl.plans.saved import LONGEST
+
+    if timedelta(seconds=seconds) > LONGEST:
+        raise click.BadParameter(f"a plan is good for {LONGEST.days} days at most")
     return timedelta(seconds=seconds)
 
 
@@ -40,7 +44,7 @@ def _expires(ctx: click.Context, param: click.Parameter, seconds: float) -> time
     default="24h",
     show_default=True,
     callback=_expires,
-    help="How long the saved plan is good for: `90m`, `24h`, `7d`.",
+    help="How long the saved plan is good for: `90m`, `24h`, `7d`, at most `30d`.",
 )
 @click.option(
     "--sign-with",

@@ -16,6 +16,7 @@ from swarmctl.operations import stack as stacks
 from swarmctl.plans import checks, decode, file, sshsig
 from swarmctl.plans.model import Plan
 from swarmctl.plans.saved import SavedPlan
+from swarmctl.state import destroyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Shown:
 
 
 def show(path: Path, folder: Path, now: datetime | None = None) -> Shown:
-    """Read a saved plan. Raises PlanRefused when the file is none, or was changed since it was signed."""
+    """Read a saved plan. Raises PlanRefused when the file is none, or was changed since it was signed, SwarmError."""
     saved = file.load(path)
     problems = list(checks.untimely(saved, now or datetime.now(UTC)))
     unverified = ["whether state, versions and world are as they were: `apply --plan` looks before the first change"]
@@ -56,6 +57,7 @@ def show(path: Path, folder: Path, now: datetime | None = None) -> Shown:
                 signed, signer = trust.text, trust.by
             except PlanRefused as refusal:
                 problems.append(refusal.message)
+            problems += checks.outlived(saved, destroyed.last(store.folder))
             if loaded.digest != saved.preconditions.declarations:
                 problems.append(checks.OTHER_DECLARATIONS)
     return Shown(saved, decode.plan(saved.body), signed, signer, fingerprint, tuple(problems), tuple(unverified))

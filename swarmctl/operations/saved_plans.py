@@ -13,6 +13,7 @@ from swarmctl.operations.stack import Stack
 from swarmctl.plans import checks, file, signing
 from swarmctl.plans.model import Plan
 from swarmctl.plans.saved import SavedPlan
+from swarmctl.state import destroyed
 
 if TYPE_CHECKING:
     from swarmctl.engine.install import Engine
@@ -40,7 +41,7 @@ def trust(saved: SavedPlan, accepted: tuple[signing.Signer, ...], signing_key: P
 def require(saved: SavedPlan, stack: Stack, engine: Engine) -> bool:
     """Whether the plan was begun and interrupted, so that what is left of it may be done.
 
-    Raises PlanRefused when it was carried out already, or is not made from what is there now.
+    Raises PlanRefused when it was carried out already, or is not made from what is there now, SwarmError.
     """
     marks = {mark.id: mark.finished for mark in (stack.published.plans if stack.published else ())}
     begun = saved.id in marks
@@ -50,6 +51,7 @@ def require(saved: SavedPlan, stack: Stack, engine: Engine) -> bool:
         stacks.preconditions(stack, engine),
         resumed=begun,
         finished=marks.get(saved.id, False),
+        destroyed=destroyed.last(stack.store.folder),
     )
     return begun
 

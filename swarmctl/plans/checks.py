@@ -11,8 +11,9 @@ from typing import Any
 from swarmctl.errors import PlanRefused, SwarmError
 from swarmctl.plans import encode, sshsig
 from swarmctl.plans.model import Plan, Preconditions
-from swarmctl.plans.saved import SavedPlan, canonical, timestamp
+from swarmctl.plans.saved import LONGEST, SavedPlan, canonical, timestamp
 from swarmctl.plans.signing import Signer
+from swarmctl.plans.values import brief
 
 AGAIN = "run `swarmctl plan --out FILE` again and review what it says now"
 SKEW = timedelta(minutes=2)
@@ -20,6 +21,8 @@ SKEW = timedelta(minutes=2)
 OTHER_DECLARATIONS = "declarations: the files say something else than when the plan was made"
 NAMED = 8
 """Differences that a refusal names one by one."""
+VALUES = 3
+"""Properties of one change whose values it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,12 @@ def check(
     now: datetime | None = None,
     resumed: bool = False,
     finished: bool = False,
+    destroyed: datetime | None = None,
 ) -> None:
     """Before anything is asked of the engine: is the plan for this stack and still good, and made from what is there?
 
     `now` is what the clock says. `resumed`: it was begun and interrupted, so that it has itself changed the state.
-    `finished`: it was carried out.
+    `finished`: it was carried out. `destroyed`: when the stack was last destroyed.
     Raises PlanRefused with everything that has moved.
     """
     if saved.stack != stack:
@@ -102,6 +106,7 @@ def check(
         raise PlanRefused(f"the plan {saved.id[:12]} was carried out already; nothing was touched", AGAIN)
     moved = [
         *untimely(saved, now or datetime.now(UTC)),
+        *outlived(saved, destroyed),
         *_moved(saved.preconditions, now_preconditions, resumed=resumed),
     ]
     if moved:
@@ -115,6 +120,15 @@ def untimely(saved: SavedPlan, now: datetime) -> Iterator[str]:
         yield f"clock: it expired at {timestamp(saved.expires)}, and it is {clock}"
     if now < saved.created - SKEW:
         yield f"clock: it was made at {timestamp(saved.created)}, and here it is only {clock}: one clock is wrong"
+    if saved.expires - saved.created > LONGEST:
+        until = timestamp(saved.expires)
+        yield f"clock: it is good until {until}; no plan may be good for more than {LONGEST.days} days"
+
+
+def outlived(saved: SavedPlan, destroyed: datetime | None) -> Iterator[str]:
+    """Why it can't be applied when the stack was last `destroyed` then."""
+    if destroyed is not None and saved.created <= destroyed:
+        yield f"destroyed: the stack was destroyed at {timestamp(destroyed)}, after the plan was made"
 
 
 def _moved(then: Preconditions, now: Preconditions, *, resumed: bool) -> Iterator[str]:
@@ -126,8 +140,19 @@ def _moved(then: Preconditions, now: Preconditions, *, resumed: bool) -> Iterato
         yield OTHER_DECLARATIONS
     elif then.graph != now.graph:
         yield "graph: the same files now stand for other resources"
+    if then.declarations == now.declarations:
+        yield from _secrets(then.secrets, now.secrets)
     if then.state != now.state and not resumed:
         yield "state: something was applied or destroyed since the plan was made"
+
+
+def _secrets(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Which resources would get another secret: the same reference, whose value is another one."""
+    other = [address for address in sorted({*then, *now}) if then.get(address) != now.get(address)]
+    if other:
+        more = f" and {len(other) - NAMED} more" if len(other) > NAMED else ""
+        names = ", ".join(other[:NAMED])
+        yield f"secrets: a declared secret has another value than when the plan was made: {names}{more}"
 
 
 def compare(saved: SavedPlan, fresh_plan: Plan) -> None:
@@ -137,8 +162,7 @@ def compare(saved: SavedPlan, fresh_plan: Plan) -> None:
     reviewed = {change["address"]: change for change in saved.body["changes"]}
     would = {change["address"]: change for change in body["changes"]}
     different = [
-        f"{address}: {told(reviewed.get(address))} in the plan, {told(would.get(address))} now"
-        + _where(reviewed.get(address), would.get(address))
+        f"{address}: {_otherwise(reviewed.get(address), would.get(address))}"
         for address in sorted({*reviewed, *would})
         if reviewed.get(address) != would.get(address)
     ]
@@ -181,14 +205,33 @@ def told(change: Mapping[str, Any] | None) -> str:
     return f"{change['action']} of {count} propert{'y' if count == 1 else 'ies'}"
 
 
-def _where(reviewed: Mapping[str, Any] | None, would: Mapping[str, Any] | None) -> str:
-    """What differs, where both change alike at first sight."""
-    if reviewed is None or would is None or told(reviewed) != told(would):
-        return ""
+def _otherwise(reviewed: Mapping[str, Any] | None, would: Mapping[str, Any] | None) -> str:
+    """What is another thing now: of one action the values, when it is another action in few words."""
+    both = f"{told(reviewed)} in the plan, {told(would)} now"
+    if reviewed is None or would is None or reviewed["action"] != would["action"]:
+        return both
     then, now = ({item["path"]: item for item in change["properties"]} for change in (reviewed, would))
     paths = [path for path in sorted({*then, *now}) if then.get(path) != now.get(path)]
+    if paths:
+        more = [f"and {len(paths) - VALUES} more properties"] if len(paths) > VALUES else []
+        return "; ".join([*(_values(path, then.get(path), now.get(path)) for path in paths[:VALUES]), *more])
     fields = [key for key in sorted({*reviewed, *would} - {"properties"}) if reviewed.get(key) != would.get(key)]
-    return f" (another {', '.join((paths or fields)[:NAMED])})"
+    return f"{both} (another {', '.join(fields)})"
+
+
+def _values(path: str, then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    """One property, as the plan has it and as it would be."""
+    first, second = _step(then), _step(now)
+    if first == second:
+        return f"{path}: {first} in the plan, and otherwise now"
+    return f"{path}: {first} in the plan, {second} now"
+
+
+def _step(diff: Mapping[str, Any] | None) -> str:
+    if diff is None:
+        return "unchanged"
+    before, after = (brief(diff[key]) if key in diff else "(none)" for key in ("before", "after"))
+    return f"{before} → {after}"
 
 
 def _drift(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -129,3 +129,5 @@ class Preconditions:
     graph: str
     state: str
     versions: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """By address, of the declared secrets in its inputs; `graph` is of all else."""

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from swarmctl.plans.model import Preconditions
 
+LONGEST = timedelta(days=30)
+"""No plan is good for longer: for how long it has to be known when a stack was destroyed."""
 OUTSIDE = ("createdAt", "expiresAt", "id", "digest", "signature")
 """Fields of the file that are not in its body: they differ although the plan is the same."""
 

@@ -71,6 +71,7 @@ class _Preconditions(_Strict):
     graph: str
     state: str
     versions: dict[str, str]
+    secrets: dict[str, str]
 
 
 class _File(_Strict):

@@ -16,6 +16,7 @@ from swarmctl import cli
 from swarmctl.operations import stack as stacks
 from swarmctl.plans import file, signing
 from swarmctl.plans.model import Preconditions
+from swarmctl.state import destroyed
 from tests.operations.world import World
 from tests.plans.sealing import laid_out
 from tests.reports.plans import EVERYTHING
@@ -108,6 +109,16 @@ def test_declarations_that_have_moved_are_told(world: World, capsys: Out) -> Non
     assert "would be refused: declarations: the files say something else" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_stack_that_was_destroyed_since_is_told(world: World, capsys: Out) -> None:
+    cli.run(["plan", "--out", "plan.json"])
+    destroyed.note(world.folder)
+    capsys.readouterr()
+    assert show() == 0
+    assert "would be refused: destroyed: the stack was destroyed at" in " ".join(capsys.readouterr().out.split())
+    assert cli.run(["apply", "--yes", "--plan", "plan.json"]) == 5
+    assert world.done == []
+
+
 def test_who_signed_it_is_named_and_who_should_not_have(world: World, tmp_path: Path, capsys: Out) -> None:
     signing.make_local_key(tmp_path / "ci")
     cli.run(["plan", "--out", "plan.json", "--sign-with", str(tmp_path / "ci")])
@@ -149,6 +160,7 @@ def test_the_help_of_plan_lists_it(capsys: Out) -> None:
         ["plan", "--sign-with", "plan.json"],
         ["plan", "--out", "x", "--expires", "0"],
         ["plan", "--out", "x", "--expires", "soon"],
+        ["plan", "--out", "x", "--expires", "31d"],
         ["plan", "shwo", "plan.json"],
         ["plan", "show", "missing.json"],
     ],

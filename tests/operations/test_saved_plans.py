@@ -51,6 +51,7 @@ def test_the_file_is_a_plan_document_with_what_it_was_made_from(saved: Path) -> 
         "declarations": "d0",
         "graph": "g0",
         "state": "s0",
+        "secrets": {},
         "versions": {"pulumi": "3.259.0", "swarmctl": "0.1.0"},
     }
 
@@ -128,7 +129,8 @@ def test_a_plan_changed_by_hand_is_refused(saved: Path, world: World, capsys: Ou
         pytest.param(b"[" * 100_000, "nested too deeply", id="deep"),
         (b'{"schema": NaN}', "it is not JSON"),
         (b"[]", "is not a saved plan"),
-        (b"{}", "has the schema None"),
+        (b"{}", "has no schema, not 'swarmctl/plan/v1'"),
+        (b'{"schema": null}', "has the schema None"),
         (b'{"schema": "swarmctl/plan/v9"}', "has the schema 'swarmctl/plan/v9'"),
     ],
 )

@@ -100,7 +100,7 @@ def file_bytes(text: bytes) -> Iterator[Mutation]:
         yield Mutation(
             f"byte {at} becomes {byte:#04x}",
             _content(changed),
-            "changed after it was|is not a saved plan|it has no|has the schema",
+            "changed after it was|is not a saved plan|it has no|has the schema|has no schema",
         )
 
 
@@ -139,7 +139,7 @@ def file_fields(text: bytes) -> Iterator[Mutation]:
         )
     for field in document:
         content = laid_out({key: value for key, value in document.items() if key != field}).encode()
-        yield Mutation(f"no {field}", _content(content), "changed after it was|has the schema|not saved by")
+        yield Mutation(f"no {field}", _content(content), "changed after it was|has no schema|not saved by")
 
 
 def forged(text: bytes, folder: Path) -> Iterator[Mutation]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bench.costless.world import VARIABLE, Marks
+from swarmctl.plans import signing
 from tests.faults.stack import Stack, make
 from tests.plans.sealing import laid_out, sealed
 
@@ -171,7 +172,7 @@ CASES = [
     Case(
         "a thing changed",
         lambda it: it.world.tamper("web[1]", inputs(it, "web[1]", size=9)),
-        r"the world has moved(.|\n)*web\[1\]",
+        r"web\[1\]: size: unchanged in the plan, 9 → 1 now",
     ),
     Case(
         "a thing elsewhere changed",
@@ -232,6 +233,81 @@ def test_what_has_not_moved_is_applied_elsewhere_too_and_only_once(stack: Stack)
     run = stack("apply", "--yes", "--plan", "plan.json", code=5)
     assert "was carried out already" in run.err
     assert everything(stack) == before
+
+
+def test_a_plan_of_a_part_is_applied_once(stack: Stack) -> None:
+    stack("plan", "--target", "costless/web", "--out", "part.json")
+    stack("apply", "--yes", "--plan", "part.json")
+    assert {it.inputs["version"] for name, it in stack.world.things().items() if name.startswith("web")} == {2}
+    assert stack.world.things().keys().isdisjoint({"db[0]", "new[0]"})
+    for _ in range(2):
+        before = everything(stack)
+        run = stack("apply", "--yes", "--plan", "part.json", code=5)
+        assert "was carried out already" in run.err
+        assert everything(stack) == before
+        stack.world.tamper("web[1]", inputs(stack, "web[1]", version=1))
+
+
+def test_no_plan_outlives_its_stack(tmp_path: Path, engine: Path) -> None:
+    stack = make(tmp_path)
+    stack.env["SWARMCTL_ENGINE"] = str(engine)
+    stack.declare(web={"count": 2})
+    signing.make_local_key(tmp_path / "ci")
+    file, key = stack.folder / "stack.yaml", signing.local_public_key(tmp_path / "ci")
+    spec = f"kind: Stack\nspec: {{signers: [{{name: ci, key: {key}}}]}}"
+    file.write_text(file.read_text().replace("kind: Stack", spec, 1))
+    for name in ("done", "never"):
+        stack("plan", "--out", f"{name}.json", "--sign-with", str(tmp_path / "ci"))
+    stack("apply", "--yes", "--plan", "done.json")
+    stack("destroy", "--yes")
+    stack.assert_gone()
+    before = everything(stack)
+    for name in ("done", "never"):
+        words = " ".join(stack("apply", "--yes", "--plan", f"{name}.json", code=5).err.split())
+        assert re.search(r"destroyed: the stack was destroyed at \S+Z, after the plan was made", words), words
+        assert "would be refused: destroyed:" in " ".join(stack("plan", "show", f"{name}.json").out.split())
+    assert everything(stack) == before
+    stack("plan", "--out", "new.json", "--sign-with", str(tmp_path / "ci"))
+    stack("apply", "--yes", "--plan", "new.json")
+    stack.assert_converged()
+
+
+def test_what_moves_and_is_made_anew_is_one_replacement(stack: Stack) -> None:
+    stack.declare(old={"count": 2})
+    stack("apply", "--yes")
+    stack.declare(fresh={"count": 2, "size": 2})
+    file = stack.folder / "stack.yaml"
+    move = "kind: Stack\nspec: {moved: [{from: costless/old, to: costless/fresh}]}"
+    file.write_text(file.read_text().replace("kind: Stack", move, 1))
+    plan = stack("plan", "--out", "plan.json")
+    changes = {it["address"]: it for it in document(stack)["changes"]}
+    assert {(name, it["action"]) for name, it in changes.items()} == {
+        ("costless/fresh[0]", "replace"),
+        ("costless/fresh[1]", "replace"),
+    }
+    assert {"path": "size", "before": 1, "after": 2}.items() <= changes["costless/fresh[0]"]["properties"][1].items()
+    assert "moved from costless/old[0], and is made anew" in plan.out
+    assert "the same as before" not in plan.out
+    run = stack("apply", "--yes", "--plan", "plan.json", "--format", "json")
+    assert {it["action"] for it in run.json["changes"]} == {"replace"}
+    assert sorted(it["address"] for it in run.json["changes"]) == sorted(changes)
+    stack.assert_converged()
+
+
+def test_a_secret_that_is_another_one_now_is_named(stack: Stack) -> None:
+    stack.declare(key={"secret": {"env": "KEY"}}, web={})
+    stack.env["KEY"] = "one-value-that-is-secret"
+    stack("plan", "--out", "plan.json")
+    stack.env["KEY"] = "another-value-that-is-secret"
+    before = everything(stack)
+    words = " ".join(stack("apply", "--yes", "--plan", "plan.json", code=5).err.split())
+    assert "secrets: a declared secret has another value than when the plan was made: costless/key[0]" in words
+    assert "graph:" not in words
+    assert "that-is-secret" not in words
+    assert everything(stack) == before
+    stack.env["KEY"] = "one-value-that-is-secret"
+    stack("apply", "--yes", "--plan", "plan.json")
+    stack.assert_converged()
 
 
 def test_a_finished_plan_is_refused_when_the_very_drift_that_it_healed_comes_back(stack: Stack) -> None:

@@ -115,7 +115,8 @@ def test_plan() -> None:
 
 def saved_and_printed() -> tuple[Any, ...]:
     key = with_local_key(Path("key"))
-    saved = plan_file.save(Path("plan.json"), EVERYTHING, Preconditions("d", "g", "s", {"swarmctl": "1"}), key)
+    made_from = Preconditions("d", "g", "s", {"swarmctl": "1"}, {"nodepool/control[0]": "x"})
+    saved = plan_file.save(Path("plan.json"), EVERYTHING, made_from, key)
     by, nobody = (
         Shown(saved, EVERYTHING, "signed", signer, "SHA256:x", ("it expired",), ("the state",)) for signer in ("ci", "")
     )
