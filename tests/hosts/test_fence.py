@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_an_older_run_is_refused_and_does_nothing(tmp_path: Path, shell: str) ->
     assert refused.value.exit_code is ExitCode.LOCK_HELD
     assert not (tmp_path / "done").exists()
     assert record(tmp_path).read_text() == NEW.lines()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_older_run_of_the_same_owner_is_refused_as_well(tmp_path: Path, shell: str) -> None:
+    """The usual case: somebody's run was stopped, and the same person's next one has taken over."""
+    run(tmp_path, replace(NEW, owner=OLD.owner), "true", shell=shell)
+    with pytest.raises(Fenced, match=r"newer run \(ann@laptop, token 1700000000002\)"):
+        run(tmp_path, OLD, "touch", str(tmp_path / "done"), shell=shell)
+    assert not (tmp_path / "done").exists()
+    assert record(tmp_path).read_text() == replace(NEW, owner=OLD.owner).lines()
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -123,6 +134,36 @@ def test_where_nothing_can_be_written_nothing_is_done(tmp_path: Path) -> None:
     assert not (tmp_path / "done").exists()
 
 
+STEPS = ["sync .owner.new: core-abc 1700000000002 ci/7", "mv .owner.new", "sync of the machine"]
+
+
+@pytest.mark.parametrize("fails", [None, 0, 1, 2])
+def test_a_new_mark_is_on_the_disk_before_it_counts_and_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int | None
+) -> None:
+    """After a power cut the machine must not have the older mark, nor an empty one."""
+    run(tmp_path, OLD, "true")
+    log = tmp_path / "log"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sync", "mv"):
+        said = f'said="{name} ${{1##*/}}"; [ {name} = mv ] || [ -d "$1" ] || said="$said:$(printf " %s" $(cat "$1"))"'
+        failing = STEPS[fails] if fails is not None else "nothing"
+        end = f'[ "$said" = "{failing}" ] && exit 1; exec {shutil.which(name)} "$@"'
+        (tools / name).write_text(f'#!/bin/sh\n{said}\necho "$said" >>{log}\n{end}\n')
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    command = ["sh", "-c", f"echo done >>{log}"]
+    if fails is None:
+        run(tmp_path, NEW, *command)
+        assert log.read_text().splitlines() == [*STEPS, "done"]
+        return
+    with pytest.raises(WorldUnreadable, match="cannot be read or written"):
+        run(tmp_path, NEW, *command)
+    assert log.read_text().splitlines() == STEPS[: fails + 1]
+    assert record(tmp_path).read_text() == (NEW if fails == 2 else OLD).lines()
+
+
 def test_a_takeover_waits_for_what_is_in_flight(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with subprocess.Popen(
@@ -146,8 +187,10 @@ def test_work_of_the_same_run_goes_side_by_side(tmp_path: Path) -> None:
         os.kill(int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()[0]), signal.SIGKILL)
 
 
-def test_a_daemon_does_not_hold_the_machine(tmp_path: Path) -> None:
-    pid = run(tmp_path, OLD, "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!").stdout
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("limit", [None, 5.0])
+def test_a_daemon_does_not_hold_the_machine(tmp_path: Path, shell: str, limit: float | None) -> None:
+    pid = run(tmp_path, OLD, "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!", shell=shell, limit=limit).stdout
     try:
         assert run(tmp_path, NEW, "true", wait=0).returncode == 0
     finally:
