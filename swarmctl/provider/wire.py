@@ -23,17 +23,35 @@ from urllib.parse import quote
 
 import hpack
 
+from swarmctl.provider import frames
 from swarmctl.provider.errors import describe
+from swarmctl.provider.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    LARGEST_FRAME,
+    MAX_FRAME_SIZE,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Broken,
+    literal,
+)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-END_STREAM, ACK, END_HEADERS, PADDED, PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 4, 5
-"""Settings."""
-WINDOW = 2**31 - 1
+WINDOW = frames.LARGEST_WINDOW
 """The largest there is: what the engine sends was made on this machine, and is read at once."""
-LARGEST_FRAME = 2**24 - 1
-OK, CANCELLED, UNKNOWN, FAILED_PRECONDITION, UNIMPLEMENTED, INTERNAL = 0, 1, 2, 9, 12, 13
+LARGEST_BODY = 256 << 20
+"""Bytes of one request; nobody declares that much in one resource."""
+LARGEST_BLOCK = 1 << 16
+"""Bytes of the headers of one request, over all their frames; the decoder takes as many."""
+OK, CANCELLED, UNKNOWN, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNIMPLEMENTED, INTERNAL = 0, 1, 2, 8, 9, 12, 13
 """Status codes of gRPC."""
 
 Answer = Callable[[Any], Any]
@@ -67,6 +85,8 @@ class _Stream:
     window: int
     path: str = ""
     body: bytearray = field(default_factory=bytearray)
+    asked: bool = False
+    """The request is whole, and its method was called."""
 
 
 class Connection(asyncio.Protocol):
@@ -83,13 +103,18 @@ class Connection(asyncio.Protocol):
         self._block: tuple[int, int, bytearray] | None = None
         """Stream, flags and beginning of headers that go on in the next frame."""
         self._streams: dict[int, _Stream] = {}
+        self._last = 0
+        """The last stream that was opened; numbers only grow."""
         self._window = 65535
         self._stream_window = 65535
         self._frame_size = 16384
         self._received = 0
-        self._output: list[bytes] = []
+        self._output: list[bytes | memoryview] = []
         self._flushing = False
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._ended = False
+        """The engine sends nothing more, and may still read."""
+        self._closed = False
+        self._waiting: deque[tuple[int, memoryview]] = deque()
         """What there is no window for yet: stream and bytes of its message."""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -104,17 +129,46 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The engine has gone: nobody waits for answers."""
-        self._streams.clear()
+        self._close()
+
+    def eof_received(self) -> bool:
+        """The engine has nothing more to ask: what it has asked is answered."""
+        self._ended = True
+        self._streams = {number: stream for number, stream in self._streams.items() if stream.asked}
+        self._send_waiting()
+        self._flush()
+        return True
 
     def data_received(self, data: bytes) -> None:
-        """Take every frame that is whole."""
+        """Take every frame that is whole; give up what can't be understood."""
+        if self._closed:
+            return
+        self._input += data
+        try:
+            self._read()
+        except Broken as broken:
+            reason = struct.pack(">II", self._last, broken.code) + broken.message.encode()
+            self._send(GOAWAY, 0, 0, reason)
+            self._flush()
+            self._close()
+            self._transport.close()
+            return
+        self._flush()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._streams.clear()
+        self._waiting.clear()
+        self._output.clear()
+
+    def _read(self) -> None:
         received = self._input
-        received += data
         place = 0
         if not self._greeted:
             if len(received) < len(PREFACE):
                 return
             if not received.startswith(PREFACE):
+                self._close()
                 self._transport.abort()
                 return
             self._greeted, place = True, len(PREFACE)
@@ -128,18 +182,23 @@ class Connection(asyncio.Protocol):
                 place = end
                 self._take(head & 0xFF, flags, stream & 0x7FFFFFFF, payload)
         del received[:place]
-        self._flush()
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        frames.check(kind, flags, number, payload)
+        if (self._block is not None) is not (kind == CONTINUATION):
+            raise Broken(frames.PROTOCOL_ERROR, "headers go on in the very next frame, and nowhere else")
+        if kind in (DATA, RST_STREAM, WINDOW_UPDATE) and number > self._last:
+            raise Broken(frames.PROTOCOL_ERROR, f"stream {number} was not opened")
         if kind == DATA:
             self._take_data(flags, number, payload)
         elif kind == HEADERS:
-            payload = _unpadded(flags, payload)
-            self._take_headers(flags, number, payload[5:] if flags & PRIORITY else payload)
-        elif kind == CONTINUATION and self._block is not None:
-            number, first, block = self._block
-            block += payload
-            self._take_headers(first | flags & END_HEADERS, number, bytes(block))
+            if number <= self._last:
+                raise Broken(frames.PROTOCOL_ERROR, f"headers for stream {number} once more")
+            self._last = number
+            self._block = (number, flags, bytearray())
+            self._take_headers(flags, number, frames.unpadded(kind, flags, payload))
+        elif kind == CONTINUATION:
+            self._take_headers(flags, number, payload)
         elif kind == RST_STREAM:
             self._streams.pop(number, None)
         elif kind == SETTINGS and not flags & ACK:
@@ -147,43 +206,65 @@ class Connection(asyncio.Protocol):
         elif kind == PING and not flags & ACK:
             self._send(PING, ACK, 0, payload)
         elif kind == WINDOW_UPDATE:
-            (more,) = struct.unpack(">I", payload)
             if number == 0:
-                self._window += more
+                self._window = frames.opened(payload, self._window)
             elif (stream := self._streams.get(number)) is not None:
-                stream.window += more
+                stream.window = frames.opened(payload, stream.window)
             self._send_waiting()
 
-    def _take_headers(self, flags: int, number: int, block: bytes) -> None:
+    def _take_headers(self, flags: int, number: int, more: bytes) -> None:
+        assert self._block is not None
+        begun, first, beginning = self._block
+        if number != begun:
+            raise Broken(frames.PROTOCOL_ERROR, f"headers of stream {begun} go on in stream {number}")
+        beginning += more
+        if len(beginning) > LARGEST_BLOCK:
+            raise Broken(frames.ENHANCE_YOUR_CALM, f"headers of more than {LARGEST_BLOCK} bytes")
         if not flags & END_HEADERS:
-            self._block = (number, flags, bytearray(block))
             return
         self._block = None
+        self._streams[number] = _Stream(self._stream_window, self._path(bytes(beginning)))
+        if first & END_STREAM:
+            self._call(number)
+
+    def _path(self, block: bytes) -> str:
         path = self._paths.get(block)
         if path is None:
-            path = next(value for name, value in self._headers.decode(block, raw=True) if name == b":path").decode()
+            try:
+                headers = self._headers.decode(block, raw=True)
+            except hpack.HPACKError as error:
+                raise Broken(frames.COMPRESSION_ERROR, "headers that cannot be decoded") from error
+            found = next((value for name, value in headers if name == b":path"), None)
+            if found is None:
+                raise Broken(frames.PROTOCOL_ERROR, "a request without a path")
+            path = found.decode(errors="replace")
             # Indices of one byte only: such a block leaves the table as it is, any other may change it.
             if all(0x80 <= byte < 0xFF for byte in block):
                 self._paths[block] = path
             else:
                 self._paths.clear()
-        self._streams[number] = _Stream(self._stream_window, path)
-        if flags & END_STREAM:
-            self._call(number)
+        return path
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)
         if self._received > WINDOW // 2:
             self._send(WINDOW_UPDATE, 0, 0, struct.pack(">I", self._received))
             self._received = 0
+        content = frames.unpadded(DATA, flags, payload)
         stream = self._streams.get(number)
-        if stream is not None:
-            stream.body += _unpadded(flags, payload)
-            if flags & END_STREAM:
-                self._call(number)
+        if stream is None:
+            return  # it was called off, or refused
+        if stream.asked:
+            raise Broken(frames.STREAM_CLOSED, f"stream {number} goes on after its end")
+        stream.body += content
+        if len(stream.body) > LARGEST_BODY:
+            self._refuse(number, Refused(RESOURCE_EXHAUSTED, f"a request of more than {LARGEST_BODY} bytes"))
+            self._send(RST_STREAM, 0, number, bytes(4))  # no error: send no more of it
+        elif flags & END_STREAM:
+            self._call(number)
 
     def _set(self, payload: bytes) -> None:
-        for name, value in struct.iter_unpack(">HI", payload):
+        for name, value in frames.settings(payload):
             if name == INITIAL_WINDOW_SIZE:
                 for stream in self._streams.values():
                     stream.window += value - self._stream_window
@@ -196,6 +277,7 @@ class Connection(asyncio.Protocol):
     def _call(self, number: int) -> None:
         """The request is whole: answer it, now or in a task."""
         stream = self._streams[number]
+        stream.asked = True
         method = self._methods.get(stream.path)
         if method is None:
             self._refuse(number, Refused(UNIMPLEMENTED, f"unknown method {stream.path}"))
@@ -231,7 +313,7 @@ class Connection(asyncio.Protocol):
         framed = b"\0" + struct.pack(">I", len(message)) + message
         self._send(HEADERS, END_HEADERS, number, _RESPONSE)
         if self._waiting or size > self._window or size > stream.window or size > self._frame_size:
-            self._waiting.append((number, framed))
+            self._waiting.append((number, memoryview(framed)))
             self._send_waiting()
         else:
             self._window -= size
@@ -257,21 +339,21 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, number: int, refused: Refused) -> None:
         if number in self._streams:
-            trailers = _literal("grpc-status", str(refused.code))
-            trailers += _literal("grpc-message", quote(refused.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"))
+            trailers = literal("grpc-status", str(refused.code))
+            trailers += literal("grpc-message", quote(refused.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"))
             if refused.details:
-                trailers += _literal("grpc-status-details-bin", base64.b64encode(refused.details).decode())
+                trailers += literal("grpc-status-details-bin", base64.b64encode(refused.details).decode())
             self._end(number, _RESPONSE + trailers)
 
     def _end(self, number: int, trailers: bytes) -> None:
         del self._streams[number]
-        first, rest = trailers[: self._frame_size], trailers[self._frame_size :]
-        self._send(HEADERS, END_STREAM | (0 if rest else END_HEADERS), number, first)
-        while rest:
-            first, rest = rest[: self._frame_size], rest[self._frame_size :]
-            self._send(CONTINUATION, 0 if rest else END_HEADERS, number, first)
+        for start in range(0, len(trailers), self._frame_size):
+            end = start + self._frame_size
+            last = END_HEADERS if end >= len(trailers) else 0
+            kind, flags = (CONTINUATION, last) if start else (HEADERS, last | END_STREAM)
+            self._send(kind, flags, number, trailers[start:end])
 
-    def _send(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+    def _send(self, kind: int, flags: int, number: int, payload: bytes | memoryview) -> None:
         self._output.append(struct.pack(">IBI", len(payload) << 8 | kind, flags, number))
         self._output.append(payload)
 
@@ -281,33 +363,16 @@ class Connection(asyncio.Protocol):
         if self._output:
             self._transport.write(b"".join(self._output))
             self._output.clear()
+        # Who sends nothing more opens no window either.
+        if self._ended and not self._closed and len(self._streams) == len(self._waiting):
+            self._close()
+            self._transport.close()
 
 
 def _refused(error: Exception) -> Refused:
     return error if isinstance(error, Refused) else Refused(INTERNAL, describe(error))
 
 
-def _unpadded(flags: int, payload: bytes) -> bytes:
-    return payload[1 : len(payload) - payload[0]] if flags & PADDED else payload
-
-
-def _literal(name: str, value: str) -> bytes:
-    """A header that is in no table (RFC 7541, 6.2.2)."""
-    return b"\0" + _string(name) + _string(value)
-
-
-def _string(text: str) -> bytes:
-    content = text.encode("ascii")
-    if len(content) < 0x7F:
-        return bytes((len(content),)) + content
-    length, rest = bytearray((0x7F,)), len(content) - 0x7F
-    while rest >= 0x80:
-        length.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    length.append(rest)
-    return bytes(length) + content
-
-
-_RESPONSE = b"\x88" + _literal("content-type", "application/grpc")
+_RESPONSE = b"\x88" + literal("content-type", "application/grpc")
 """`:status: 200`, which is in every table."""
-_DONE = _literal("grpc-status", str(OK))
+_DONE = literal("grpc-status", str(OK))
