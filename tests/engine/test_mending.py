@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
+
 from swarmctl.engine import mending
 from swarmctl.engine.workspace import empty
 from swarmctl.state.checkpoint import snapshot
@@ -113,3 +115,30 @@ def test_what_was_never_made_to_the_end_is_not_put_back() -> None:
     after = checkpoint()
     mending.put_back(after, before, wanted={"test/a"}, unsettled={"test/a"})
     assert snapshot(after).resources == {}
+
+
+@pytest.mark.parametrize("mark", ["pendingReplacement", "delete"])
+def test_what_is_on_its_way_out_is_not_put_back_over(mark: str) -> None:
+    """Half of a replacement: what is recorded has to go, and is left as the engine has found it for that."""
+    before = checkpoint(resource("a"))
+    after = checkpoint(resource("a", inputs={"name": "found"}, initErrors=["half"], **{mark: True}))
+    untouched = copy.deepcopy(after)
+    mending.put_back(after, before, wanted={"test/a"}, unsettled={"test/a"})
+    assert after == untouched
+
+
+@pytest.mark.parametrize("mark", ["initErrors", "pendingReplacement", "delete"])
+def test_what_was_on_its_way_out_before_is_not_put_back(mark: str) -> None:
+    before = checkpoint(resource("a", **{mark: ["half"] if mark == "initErrors" else True}))
+    for after in (checkpoint(), checkpoint(resource("a", inputs={"name": "found"}))):
+        untouched = copy.deepcopy(after)
+        mending.put_back(after, before, wanted={"test/a"}, unsettled={"test/a"})
+        assert after == untouched
+
+
+def test_what_is_put_back_is_whole_again() -> None:
+    """A refresh that could not read it has marked it; what was applied to its end is recorded as before."""
+    before = checkpoint(resource("a", outputs={"key": "k"}))
+    after = checkpoint(resource("a", inputs={"name": "found"}, initErrors=["half"]))
+    mending.put_back(after, before, wanted={"test/a"}, unsettled={"test/a"})
+    assert after == before

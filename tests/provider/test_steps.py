@@ -14,6 +14,7 @@ import pytest
 from swarmctl.backends.base import Fenced, ForeignStack, HostGone, HostUnreachable
 from swarmctl.errors import SwarmError
 from swarmctl.provider import again
+from swarmctl.provider import steps as steps_
 from swarmctl.provider.steps import Cancelled, Step, Steps, TimedOut
 from swarmctl.state.journal import Intent, Journal, Result, read
 
@@ -167,6 +168,98 @@ def test_after_a_cancellation_nothing_begins_and_nothing_is_tried_again(
     asyncio.run(cancelled())
     assert time.monotonic() - began < 2, "it did not wait for the next try"
     assert [(it.n, it.op) for it in read(journal.path) if isinstance(it, Intent)] == [(1, "create"), (2, "update")]
+
+
+@pytest.mark.parametrize("op", ["create", "update", "delete"])
+def test_what_is_cancelled_before_its_thread_has_begun_it_is_not_begun(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    """It waits for a thread, as all do for a moment: nothing of it is written down, nothing of it is done."""
+    work = Work()
+
+    async def cancelled() -> None:
+        steps = Steps(journal)
+        submit = steps._threads.submit
+
+        def late(*call: Any) -> None:
+            steps.cancel()
+            submit(*call)
+
+        monkeypatch.setattr(steps._threads, "submit", late)
+        with pytest.raises(Cancelled, match="not begun"):
+            await steps.run(Step(op, URN), work)
+
+    asyncio.run(cancelled())
+    assert work.calls == 0
+    assert read(journal.path) == []
+
+
+def test_what_is_cancelled_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled() -> None:
+        steps = Steps()
+        steps.cancel()
+        assert await steps.run(Step("read", URN), lambda: "read") == "read"
+
+    asyncio.run(cancelled())
+
+
+def test_what_is_given_up_while_its_intent_is_being_written_is_not_begun(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine has its answer by then, and may have begun what must not go beside it."""
+    work, written = Work(), threading.Event()
+    intent = journal.intent
+
+    def slow(*words: Any) -> int:
+        assert given_up.wait(5)
+        n = intent(*words)
+        written.set()
+        return n
+
+    given_up = threading.Event()
+    monkeypatch.setattr(journal, "intent", slow)
+
+    async def both() -> None:
+        steps = Steps(journal)
+        with pytest.raises(TimedOut):
+            await steps.run(Step("create", URN, limit=0.05), work)
+        given_up.set()
+        await asyncio.to_thread(written.wait, 5)
+        steps._threads.shutdown(wait=True)
+
+    asyncio.run(both())
+    assert work.calls == 0
+    assert [type(record) for record in read(journal.path)][:1] == [Intent]
+    assert not any(isinstance(record, Result) and record.done for record in read(journal.path))
+
+
+def test_no_try_begins_when_its_patience_is_over() -> None:
+    """However many tries are left: what takes so long to fail has waited for the host already."""
+    work = Work(*(HostUnreachable("no") for _ in range(9)))
+
+    def slow() -> Any:
+        time.sleep(0.2)
+        return work()
+
+    with pytest.raises(HostUnreachable):
+        again.trying(slow, HostUnreachable("no"), tries=50, seconds=0.3, stopped=threading.Event(), tell=print)
+    assert 1 <= work.calls <= 2
+
+
+@pytest.mark.parametrize(("limit", "patience"), [(0.0, 0.3), (0.3, 30.0)])
+def test_a_step_is_tried_as_long_as_its_patience_and_its_own_limit_allow(
+    monkeypatch: pytest.MonkeyPatch, limit: float, patience: float
+) -> None:
+    monkeypatch.setattr(steps_, "PATIENCE", patience)
+    seconds: list[float] = []
+    monkeypatch.setattr(again, "trying", lambda work, failed, **how: seconds.append(how["seconds"]))
+
+    def slow() -> Any:
+        time.sleep(0.1)
+        raise HostUnreachable("no")
+
+    run(Steps(), Step("create", URN, limit=limit), slow)
+    assert 0 < seconds[0] <= 0.2, "counted from the beginning of the first try"
 
 
 def test_what_left_nothing_is_written_down_so(journal: Journal) -> None:

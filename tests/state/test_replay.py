@@ -42,6 +42,7 @@ def resources(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     known: set[str] = set()
     for it in recorded:
         used = [it.get("parent"), (it.get("provider") or "").rpartition("::")[0], *(it.get("dependencies") or ())]
+        used.append(it.get("deletedWith"))
         used += [need for needs in (it.get("propertyDependencies") or {}).values() for need in needs]
         assert {need for need in used if need} <= known, f"{it['urn']} comes before what it needs"
         known.add(it["urn"])
@@ -161,6 +162,16 @@ def test_what_depended_on_something_that_is_gone_does_not_name_it_any_more(befor
     assert found.keys() == {"b", "c"}
     assert "dependencies" not in found["b"]
     assert found["b"]["propertyDependencies"] == {"name": [], "ref": []}
+
+
+def test_what_would_have_gone_with_something_that_is_gone_goes_by_itself(before: dict[str, Any]) -> None:
+    """The engine takes no checkpoint in which something is to go with what is not there."""
+    for resource in before["checkpoint"]["latest"]["resources"]:
+        if resource["urn"] in (urn("b"), urn("c")):
+            resource["deletedWith"] = urn("a") if resource["urn"] == urn("b") else urn("b")
+    found = resources(replay(before, header(), [Intent(1, "delete", urn("a")), Result(1, {})]))
+    assert "deletedWith" not in found["b"]
+    assert found["c"]["deletedWith"] == urn("b"), "what is still there is named on"
 
 
 @pytest.mark.parametrize("ended", range(5))
