@@ -47,7 +47,7 @@ Right: `REGISTRY_TOKEN="$(…)" swarmctl plan`
 )
 
 _known: dict[str, str] = {}
-"""Values by place, in the provider; see `take`."""
+"""Values by place: those of the provider (`take`), and those that this process has read for one (`Secrets`)."""
 
 
 class Secrets:
@@ -76,7 +76,7 @@ class Secrets:
             return {"secret": ref.plain()}
         # From here on our memory holds what must not get onto a disk.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        self.values[_place(ref.plain())] = value
+        self.values[_place(ref.plain())] = _known[_place(ref.plain())] = value
         return {"secret": ref.plain(), "hmac": self._hmac(value.encode())}
 
     def _read(self, ref: SecretRef, where: Range) -> str:

@@ -9,6 +9,7 @@ import click
 
 from swarmctl.errors import InvalidDeclaration, SwarmError
 from swarmctl.reports.console import look, paint, safe
+from swarmctl.reports.logfile import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def show_bug(error: BaseException, *, version: str, debug: bool) -> None:
     while place and place.tb_next:
         place = place.tb_next
     where = f" ({place.tb_frame.f_code.co_name}, line {place.tb_lineno})" if place else ""
-    _say("bug:", "red", f"swarmctl {version} met something unforeseen: {type(error).__name__}: {error}{where}", color)
+    what = without_secrets(f"{type(error).__name__}: {error}")
+    _say("bug:", "red", f"swarmctl {version} met something unforeseen: {what}{where}", color)
     if not debug:
         _say("help:", "cyan", "run it again with --debug for a log, and report both", color)
 

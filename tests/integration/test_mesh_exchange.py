@@ -80,7 +80,8 @@ def test_the_exchange_travels_encrypted(lab: labs.Lab) -> None:
         assert any(address_in(packet, address) for packet in inside)
         assert not any(address_in(packet, address) for packet in outside), "not even who talks to whom"
         tunnelled = [packet for packet in outside if is_wireguard(packet)]
-        assert len(tunnelled) >= len(inside), "each of the packets inside is one of WireGuard's outside"
+        # Two captures end one after the other: the last packets may be in one of them only.
+        assert len(tunnelled) >= max(2, len(inside) - 2), "each of the packets inside is one of WireGuard's outside"
         largest = max(map(len, inside))
         assert any(len(packet) > largest for packet in tunnelled)
 

@@ -6,7 +6,9 @@ import pytest
 
 from swarmctl.diagnostics import Code, Diagnostic, Position, Range
 from swarmctl.errors import InvalidDeclaration, SwarmError
+from swarmctl.kinds import secrets
 from swarmctl.reports.failure import show_bug, show_error, show_system_error
+from swarmctl.reports.logfile import without_secrets
 
 Out = pytest.CaptureFixture[str]
 
@@ -42,3 +44,12 @@ def test_a_defect_names_its_place_and_asks_for_a_log(capsys: Out) -> None:
 def test_what_the_system_refuses_is_named(capsys: Out) -> None:
     show_system_error(OSError(28, "No space left on device", "/data/state"))
     assert capsys.readouterr().err.startswith("error: the system refused: /data/state: No space left on device\n")
+
+
+def test_a_defect_and_a_log_quote_no_declared_secret(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_known", {"env:TOKEN": "hunter2-canary"})
+    show_bug(ValueError("invalid literal: 'hunter2-canary'"), version="1.0.0", debug=True)
+    shown = capsys.readouterr().err
+    assert "hunter2" not in shown
+    assert "ValueError" in shown
+    assert "hunter2" not in without_secrets("Authorization: hunter2-canary")
