@@ -172,7 +172,12 @@ CASES = [
     Case(
         "a thing changed",
         lambda it: it.world.tamper("web[1]", inputs(it, "web[1]", size=9)),
-        r"web\[1\]: size: unchanged in the plan, 9 → 1 now",
+        r"the world has moved(.|\n)*web\[1\]: update of 1 property in the plan, replace of 2",
+    ),
+    Case(
+        "a value changed",
+        lambda it: it.world.tamper("web[1]", inputs(it, "web[1]", version=7)),
+        r"web\[1\]: version: 1 → 2 in the plan, 7 → 2 now\n",
     ),
     Case(
         "a thing elsewhere changed",
