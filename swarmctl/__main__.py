@@ -15,13 +15,17 @@ def main() -> None:
     if quick:
         signal.signal(signal.SIGINT, _end)
     from swarmctl.cli import main as run
+    from swarmctl.cli.interrupts import interrupt
 
-    if quick:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if quick:
+            signal.signal(signal.SIGINT, interrupt)
         run()
+    except KeyboardInterrupt:
+        _end(signal.SIGINT, None)
     finally:
         # It is over and told: what Python tidies up now can't change its exit code any more.
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from swarmctl.operations.running import Run, Stopper
     from swarmctl.plans.events import Event
     from swarmctl.plans.model import Plan
@@ -225,9 +227,10 @@ def at_work() -> Iterator[tuple[Progress, Stopper]]:
                 signal.signal(number, handler)
 
 
-def _handler(progress: Progress, stopper: Stopper) -> Callable[[int, object], None]:
+def _handler(progress: Progress, stopper: Stopper) -> Callable[[int, FrameType | None], None]:
     from threading import Thread
 
+    from swarmctl.cli.interrupts import interrupt
     from swarmctl.plans.events import Note
 
     def press() -> None:
@@ -235,9 +238,10 @@ def _handler(progress: Progress, stopper: Stopper) -> Callable[[int, object], No
         stopper.press()
         progress.emit(Note(first if stopper.pressed == 1 else "stopping at once", warning=True))
 
-    def handle(number: int, frame: object) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         if not stopper.busy:
-            raise KeyboardInterrupt
+            interrupt(number, frame)
+            return
         # In a thread of its own: what a signal has cut in on may hold the very locks that this needs.
         Thread(target=press, name="stop").start()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from swarmctl.cli.interrupts import interrupt
 
 MAIN = [sys.executable, "-m", "swarmctl"]
 FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -58,6 +62,27 @@ def test_ctrl_c_while_it_is_loaded_ends_it_in_one_line(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     assert run.communicate(timeout=20)[1] == "Interrupted.\n"
     assert run.returncode == 130
+
+
+def test_ctrl_c_in_the_middle_of_an_import_waits_for_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(0.03); whole = True"
+    (tmp_path / "slow_to_load.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def load() -> None:
+        importlib.import_module("slow_to_load")
+        time.sleep(5)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGALRM)}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert sys.modules["slow_to_load"].whole
 
 
 def test_ctrl_c_after_the_end_changes_nothing() -> None:
