@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def _cost(item: pytest.Item) -> int:
     if item.get_closest_marker("integration"):
         return 2
     return 1 if item.get_closest_marker("slow") else 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heard_signals() -> Iterator[None]:
+    """What runs in the background (`nohup make test &`) ignores Ctrl-C and the end of its terminal, and so would all
+    that it starts; the tests send both. A handler of ours is not inherited: what is started has the usual ones."""
+    ignored = [it for it in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM) if signal.getsignal(it) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda number, frame: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -231,11 +230,3 @@ def test_the_harness_sees_a_thing_that_was_made_twice_and_one_that_nobody_declar
     log.write_bytes(healthy)
     del stack.world
     stack.assert_converged()
-
-
-@pytest.fixture(autouse=True)
-def default_signals() -> Iterator[None]:
-    """A runner in the background ignores SIGINT, and what it starts would, too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
