@@ -245,7 +245,8 @@ def removable(findings: Iterable[Finding]) -> list[Finding]:
     unknown = [it for it in findings if it.standing is Standing.UNKNOWN and it.removal is not None]
     going = {it.node for it in unknown if it.backend and it.node}
     first = [it for it in reversed(unknown) if not it.backend and it.node not in going]
-    return [*first, *(it for it in unknown if it.backend and it.node), *(it for it in unknown if not it.node)]
+    machines = [it for it in unknown if it.backend and it.node]
+    return [*first, *machines, *(it for it in unknown if it.backend and not it.node)]
 
 
 def _delete(kind: ResourceType, hosts: Hosts, inputs: Mapping[str, Json], fence: Fence) -> None:

@@ -15,7 +15,7 @@ from swarmctl.errors import Declined, LeaseLost, PlanRefused
 from swarmctl.graph.model import Graph
 from swarmctl.operations import doctor_stack
 from swarmctl.operations import stack as stacks
-from swarmctl.operations.remains import Finding
+from swarmctl.operations.remains import Finding, Standing, removable
 from swarmctl.state import lease_files
 from swarmctl.state.checkpoint import Snapshot
 from swarmctl.state.holder import me
@@ -136,3 +136,8 @@ def test_a_run_that_is_over_removes_nothing_more(
     with pytest.raises(LeaseLost):
         remains.remove()
     assert remains.done == ALL[:removed]
+
+
+def test_what_is_on_no_machine_is_removed_once() -> None:
+    unknown = [Finding(Standing.UNKNOWN, f"thing {n}", removal=lambda fence: None) for n in "ab"]
+    assert removable(unknown) == unknown[::-1]
