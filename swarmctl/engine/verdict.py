@@ -48,8 +48,9 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
         return
     if failed and not changing:
         raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))
+    how = "ended" if ended.status >= 0 else "was killed"
     raise EngineFailed(
-        f"the Pulumi engine {'ended' if ended.status >= 0 else 'was killed'} (status {ended.status}) before it was done",
+        f"the Pulumi engine {how} (status {ended.status}) before it was done",
         _AGAIN if changing else "",
         details=[*_told(failed, context), *_lines([*gathered.complaints, *_left(gathered)] or ended.output)],
     )
