@@ -85,7 +85,7 @@ class Workspace:
             "PULUMI_SKIP_CHECKPOINTS": "true",
             # The engine lives a second or a few: collecting garbage less often is a tenth of that.
             "GOGC": "400",
-            "GOMEMLIMIT": "300MiB",
+            "GOMEMLIMIT": "220MiB",
         }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from swarmctl import __version__, paths
 from swarmctl.errors import LeaseLost, SwarmError
-from swarmctl.state import backups, files, forgotten, migration, moving, published, recovery, runs, unlocking
+from swarmctl.state import backups, damage, files, forgotten, migration, moving, published, recovery, runs, unlocking
 from swarmctl.state.checkpoint import EMPTY, Recorded, Snapshot, StateUnreadable, latest, salt, snapshot
 from swarmctl.state.keys import Keys
 from swarmctl.state.migration import PROJECT, checkpoint_file
@@ -299,7 +298,7 @@ class Store:
         except StateUnreadable:
             before, damaged = None, True
             if not kept:
-                self._keep_aside()
+                damage.keep_aside(self.file)
         newest = next((backup.generation for backup in backups.found(self.backups)), 0)
         # A damaged one was the generation after its backup.
         last = before.generation if before else max(newest + damaged, copy.generation)
@@ -324,7 +323,7 @@ class Store:
             if good is None:
                 raise
             backup, found = good
-            aside = self._keep_aside()
+            aside = damage.keep_aside(self.file)
             # At once with what was done since: by its new generation it would look as if that was in it.
             mended, told = recovery.replayed(found, mine, self.identity)
             made = self.replace(lease, mended or found, kept=True)
@@ -340,17 +339,6 @@ class Store:
         files.sweep(self.keys.folder, "*")
         # The lease's record is written by those who wait for it, too.
         files.sweep(self.folder, "*", _ABANDONED)
-
-    def _keep_aside(self) -> Path | None:
-        """Copy a state that can't be read, or move it where it is a folder; None when there is none."""
-        if not self.file.exists():
-            return None
-        aside = self.file.with_name(f"{self.file.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-        if self.file.is_dir():
-            os.rename(self.file, aside)
-        else:
-            files.write(aside, self.file.read_bytes())
-        return aside
 
     def _take_over(self, lease: Lease, base: Published | None) -> Published | None:
         with migration.alone(self.folder):
@@ -388,20 +376,7 @@ class Store:
         return max(tokens, default=0)
 
     def _unreadable(self, why: str) -> StateUnreadable:
-        good = backups.newest(self.backups)
-        if good is None:
-            return StateUnreadable(
-                f"{why} ({self.file}), and there is no earlier one",
-                "put it back from a backup with `swarmctl state restore FILE`; or move it away, then `swarmctl apply` "
-                "finds what is there and takes it over",
-            )
-        backup, _ = good
-        return StateUnreadable(
-            f"{why} ({self.file})",
-            f"`swarmctl apply` keeps it aside and goes on from the last good one, generation {backup.generation} of "
-            f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(backup.written))}; `swarmctl state restore "
-            f"{backup.generation}` does only that",
-        )
+        return damage.unreadable(why, self.file, self.backups)
 
 
 def recorded(folder: Path, identity: str) -> bool:
