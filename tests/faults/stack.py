@@ -39,6 +39,8 @@ class Stack:
     uid: str = field(default_factory=lambda: str(uuid.uuid4()))
     declared: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    moved: Path | None = None
+    """The folder of the state store that is declared; None: the usual one."""
     prefix: list[str] = field(default_factory=list)
     """Command that every run is started through, such as one that enters a mount namespace."""
 
@@ -53,7 +55,7 @@ class Stack:
     @property
     def store(self) -> Path:
         """The stack's folder in the state store."""
-        return self.root / "data" / "swarmctl" / "stacks" / self.identity
+        return (self.moved or self.root / "data" / "swarmctl" / "stacks") / self.identity
 
     @cached_property
     def world(self) -> World:
@@ -63,6 +65,8 @@ class Stack:
         """Write the declarations: one `Costless` per name."""
         self.declared = {name: dict(spec) for name, spec in specs.items()}
         documents: list[Any] = [{"kind": "Stack", "metadata": {"name": self.name, "uid": self.uid}}]
+        if self.moved:
+            documents[0]["spec"] = {"state": f"file://{self.moved}"}
         documents += [
             {"kind": "Costless", "metadata": {"name": name}, "spec": spec} for name, spec in self.declared.items()
         ]

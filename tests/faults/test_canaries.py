@@ -150,12 +150,17 @@ def files(stack: Stack, but: Path) -> Iterator[Path]:
 def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: Watcher) -> None:
     search = Searcher(canaries)
     stack.env |= canaries.env
-    quoting = {"create": [0], "update": [0], "delete": [0], "times": 1, "quoting": True}
+    quoting: dict[str, object] = {"create": [0], "update": [0], "delete": [0], "times": 1, "quoting": True}
     declare(stack, fail=quoting)
+    stack("--debug", "fmt", "--check", code=1)
     plan = str(stack.root / "plan.json")
 
-    stack("--debug", "validate")
-    stack("--debug", "fmt", "--check", code=None)
+    for command in (
+        ["validate"], ["fmt"], ["fmt", "--check"], ["explain"], ["explain", "SW2301"], ["explain", "Costless.secret"],
+        ["schema"], ["init", str(stack.root / "another")], ["version"], ["doctor"], ["doctor", "--format", "json"],
+    ):  # fmt: skip
+        stack("--debug", *command)
+    stack("--debug", "doctor", "--stack")
     stack("--debug", "plan")
     stack("--debug", "plan", "--format", "json")
     stack("--debug", "plan", "--out", plan)
@@ -173,16 +178,43 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
     stack("--debug", "plan", "--out", plan)
     stack("--debug", "apply", "--plan", plan, "--yes", code=7)
     stack("--debug", "apply", "--yes", "--format", "json")
+    again = quoting | {"times": 2}
+    declare(stack, version=3, fail=again)
+    stack("--debug", "apply", "--yes", "--target", "costless/e1[0]", "--target", "costless/f1[0]", code=7)
+    stack("--debug", "apply", "--yes", "--target", "costless/e1[0]", "--target", "costless/f1[0]")
+    stack("--debug", "apply", "--yes", "--no-refresh", code=7)
+    stack("--debug", "apply", "--yes", "--no-refresh")
 
     stack.world.tamper("e0[0]", {**stack.world.things()["e0[0]"].inputs, "version": 7})
     stack("--debug", "drift", code=21)
     stack("--debug", "drift", "--format", "json", code=21)
+    backup = str(stack.root / "backup.json")
     for command in (
         ["status"], ["status", "--format", "json"], ["graph"], ["state", "list"], ["state", "show", "costless/e0[0]"],
-        ["state", "show", "costless/f0[0]", "--format", "json"], ["state", "backup"], ["lock", "show"], ["doctor"],
-        ["doctor", "--stack"], ["logs", "e0"], ["explain", "SW2301"],
+        ["state", "show", "costless/f0[0]", "--format", "json"], ["state", "backup", backup],
+        ["state", "restore", backup, "--yes"], ["state", "restore", "1", "--yes", "--format", "json"],
+        ["state", "rotate-passphrase"], ["state", "migrate"], ["lock", "show"], ["lock", "release"],
+        ["lock", "release", "--force"], ["doctor"],
     ):  # fmt: skip
-        stack("--debug", *command, code=None)
+        stack("--debug", *command)
+    stack("--debug", "apply", "--yes")  # what the first generation knows as begun is read back
+    stack.lose_the_store()
+    stack("--debug", "doctor", "--stack", code=1)
+    stack("--debug", "doctor", "--stack", "--adopt")
+    stack("--debug", "doctor", "--stack")
+    stack.lose_the_store()
+    failed = stack("--debug", "doctor", "--stack", "--remove", "--yes", code=1)
+    assert "the secret from" in failed.err, "who removes what only marks tell of has no secrets, not even to quote one"
+    declare(stack, version=3)
+    stack("--debug", "doctor", "--stack", "--remove", "--yes")
+    assert stack.world.things() == {}
+    stack("--debug", "apply", "--yes")
+    elsewhere = stack.root / "elsewhere"
+    stack("--debug", "state", "migrate", "--to", f"file://{elsewhere}")
+    stack("--debug", "plan", code=1)
+    stack.moved = elsewhere
+    declare(stack, version=3)
+    stack("--debug", "plan", "--detailed-exitcode")
     assert watcher.seen
 
     # Errors: one that is not set, one that is not there, and a run that is killed in the middle.
@@ -192,7 +224,7 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
     assert "SW2301" in missing.err + missing.out
     assert "stack.yaml:" in missing.err + missing.out
     (canaries.folder / "away").rename(canaries.folder / "c3")
-    declare(stack, version=3, slow=60)
+    declare(stack, version=5, slow=60)
     before = stack.changes()
     for victim, number in (("provider", signal.SIGSEGV), ("engine", signal.SIGABRT), ("cli", signal.SIGSEGV)):
         run = stack.watch("--debug", "apply", "--yes")
@@ -205,8 +237,10 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
         before = stack.changes()
         hits = {str(path): search(path.read_bytes()) for path in files(stack, canaries.folder)}
         assert {path: found for path, found in hits.items() if found} == {}, f"after the {victim} was killed"
-    declare(stack, version=4, fail=quoting)
-    stack("--debug", "apply", "--yes", code=None)
+    declare(stack, version=6, fail=quoting | {"times": 3})
+    stack("--debug", "apply", "--yes", code=7)
+    declare(stack, version=7, fail=quoting)
+    stack("--debug", "apply", "--yes")
     stack("--debug", "destroy", "--yes", code=7)
     stack("--debug", "destroy", "--yes")
 
