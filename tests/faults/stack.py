@@ -41,6 +41,8 @@ class Stack:
     runs: list[Run] = field(default_factory=list)
     moved: Path | None = None
     """The folder of the state store that is declared; None: the usual one."""
+    cli: Path = CLI
+    """The script that is run."""
     prefix: list[str] = field(default_factory=list)
     """Command that every run is started through, such as one that enters a mount namespace."""
 
@@ -85,7 +87,7 @@ class Stack:
     def start(self, *args: str, stdin: int = subprocess.DEVNULL, env: Mapping[str, str] | None = None) -> Any:
         """Start the command line in a session of its own, outputs captured."""
         return subprocess.Popen(
-            [*self.prefix, sys.executable, str(CLI), "-C", str(self.folder), *args],
+            [*self.prefix, sys.executable, str(self.cli), "-C", str(self.folder), *args],
             env=self.env | dict(env or {}),
             stdin=stdin,
             stdout=subprocess.PIPE,
@@ -113,9 +115,14 @@ class Stack:
             assert run.code == code, f"{' '.join(args)}: exit {run.code}, not {code}\n{out}\n{err}"
         return run
 
-    def watch(self, *args: str) -> Watched:
+    def watch(self, *args: str, env: Mapping[str, str] | None = None) -> Watched:
         """Start it, to be watched and killed."""
-        return Watched(self, *args)
+        before = self.env
+        self.env = before | dict(env or {})
+        try:
+            return Watched(self, *args)
+        finally:
+            self.env = before
 
     def changes(self) -> int:
         """How many changes the world has seen."""

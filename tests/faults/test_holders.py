@@ -6,11 +6,13 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from bench.costless.world import overtaken_writers
 from swarmctl.state.lease_rules import TTL
+from tests.faults import elsewhere
 from tests.faults.stack import HEAL, Stack
 from tests.faults.test_kills import changed
 from tests.integration.watching import alive
@@ -37,6 +39,50 @@ def test_a_holder_stopped_for_longer_than_its_lease_is_ended(stack: Stack, stopp
     stack.assert_converged()
     stack("destroy", "--yes")
     stack.assert_gone()
+
+
+@pytest.mark.parametrize("asleep", [("cli",), ("cli", "engine", "provider")], ids=["cli", "the whole machine"])
+def test_a_machine_that_slept_for_longer_than_its_lease_does_nothing_more(
+    stack: Stack, asleep: tuple[str, ...]
+) -> None:
+    """Another machine has taken over meanwhile: neither the world nor the state hears of it again."""
+    stack.cli = Path(elsewhere.__file__)
+    stack.declare(web={"count": 200, "slow": 1500})
+    run = stack.watch("apply", "--yes", env={"ELSEWHERE": "mars"})
+    run.until(changed(1))
+    pids = [run.find(victim) for victim in asleep]
+    # Not in the middle of a change: one that sleeps with the lock of the thing itself keeps everybody from it.
+    with stack.world._locked():
+        for pid in pids:
+            fall_asleep(pid)
+    made = stack.changes()
+
+    stack.declare(web={"count": 200, "version": 2})
+    stack("apply", "--yes", "--lock-timeout", "60s")
+    assert alive(pids[0]), "nobody here can end it"
+    assert made < 200
+    effects, state = stack.world.effects(), (stack.store / "state.json").read_bytes()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    assert run.end() == 6, run.out + run.err
+    assert "has lost the lease" in run.err
+    stack.quiet()
+    assert stack.world.effects() == effects
+    assert (stack.store / "state.json").read_bytes() == state
+    stack.assert_converged()
+    stack.declare(web={"count": 200, "version": 3})
+    stack("apply", "--yes")
+    assert list(stack.store.glob("runs/*")) == [], "what its engine has still left is taken away by the next run"
+    stack.assert_converged()
+
+
+def fall_asleep(pid: int) -> None:
+    """Stop it, and see that all of it is stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(
+        task.read_text().rpartition(")")[2].split()[0] != "T" for task in Path(f"/proc/{pid}/task").glob("*/stat")
+    ):
+        time.sleep(0.001)
 
 
 def test_a_holder_that_is_killed_keeps_nobody_waiting(stack: Stack) -> None:
