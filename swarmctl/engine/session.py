@@ -7,13 +7,11 @@ beside the journal; what came of it is published when the engine has ended. What
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmctl import engine as room
@@ -207,8 +205,8 @@ class Session:
         total: int,
         task: program.Task | None,
     ) -> None:
-        with tempfile.TemporaryDirectory(prefix="swarmctl-") as folder:
-            space = workspace.scratch(self._store, Path(folder), checkpoint, self._home)
+        with workspace.scratch_folder() as folder:
+            space = workspace.scratch(self._store, folder, checkpoint, self._home)
             order = self._order(work, arguments, title, total, task, changing=False)
             ended = self._runner.run(space, order, gathered)
         if not self._runner.interruptions:

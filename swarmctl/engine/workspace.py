@@ -5,11 +5,15 @@ Nothing of the user's own Pulumi is seen or touched: not the plugins, not the lo
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from urllib.parse import quote
 import msgspec
 
 from swarmctl import __version__, paths
+from swarmctl.processes import Process, boot_id
 from swarmctl.state.checkpoint import latest, salt
 from swarmctl.state.files import create
 from swarmctl.state.runs import VARIABLE, RunFolder
@@ -32,6 +37,8 @@ _PASSED = re.compile(
 """Variables that are handed on to the engine, and by it to the provider."""
 
 _PROJECT_FILE = f"name: {PROJECT}\nruntime: {PROJECT}\ndescription: Written by swarmctl; not to be edited.\n"
+_SCRATCH = re.compile(r"swarmctl-(?P<namespace>[0-9]{1,18})-(?P<pid>[0-9]{1,10})-(?P<start>[0-9]{1,18})-\w+")
+"""Names of scratch folders, by the process that they are for; its id means something in its namespace only."""
 _META_FILE = "version: 1\n"
 """Says that stacks are kept by project."""
 
@@ -99,6 +106,33 @@ def of_run(store: Store, run: RunFolder, checkpoint: Mapping[str, Json] | None, 
     space = Workspace(store.identity, run.path, store.passphrase_file(), home, run.environment)
     _prepare(space, checkpoint)
     return space
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of our own for what only looks; those that killed runs have left are removed first."""
+    itself = Process.of(os.getpid())
+    if itself is None:
+        raise RuntimeError("this process is not listed in /proc")
+    with contextlib.suppress(OSError):
+        _remove_abandoned(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"swarmctl-{_namespace()}-{itself.pid}-{itself.start}-") as folder:
+        yield Path(folder)
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    for path in temporary.glob("swarmctl-*"):
+        named = _SCRATCH.fullmatch(path.name)
+        if named is None or int(named["namespace"]) != _namespace():
+            continue
+        whose = Process(int(named["pid"]), int(named["start"]), boot_id())
+        with contextlib.suppress(OSError):
+            if path.lstat().st_uid == os.geteuid() and not path.is_symlink() and not whose.alive():
+                shutil.rmtree(path)
+
+
+def _namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def scratch(store: Store, folder: Path, checkpoint: Mapping[str, Json] | None, home: Path) -> Workspace:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from swarmctl.engine import workspace
 from swarmctl.engine.program import property_dependencies
@@ -93,3 +96,26 @@ def test_what_a_resource_waits_for_counts_as_where_it_lands() -> None:
         "node": {address("m")},
         "host": {address("m")},
     }
+
+
+def test_scratch_folders_of_runs_that_are_gone_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with workspace.scratch_folder() as mine:
+        namespace, pid, start, _ = mine.name.removeprefix("swarmctl-").split("-")
+        dead = tmp_path / f"swarmctl-{namespace}-{pid}-{int(start) + 1}-abc"
+        kept = [
+            tmp_path / f"swarmctl-{int(namespace) + 1}-{pid}-{int(start) + 1}-abc",
+            tmp_path / f"swarmctl-bench-{pid}",
+            tmp_path / f"swarmctl-{namespace}-{pid}",
+        ]
+        for folder in (dead, *kept):
+            folder.mkdir()
+            (folder / "file").write_text("x")
+        with workspace.scratch_folder() as other:
+            assert not dead.exists()
+            assert all((folder / "file").exists() for folder in kept)
+            assert mine.exists()
+    assert not mine.exists()
+    assert not other.exists()
