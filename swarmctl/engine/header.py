@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from swarmctl.engine.program import Record, dependencies, property_dependencies
+from swarmctl.engine.program import Record, property_dependencies
 from swarmctl.graph.model import Address, Graph, Timeouts
 from swarmctl.state.checkpoint import PREFIX, address_of, latest, plain
 from swarmctl.state.model import ResourceHeader
@@ -18,7 +18,7 @@ def resources(graph: Graph, moved: Mapping[Address, str]) -> dict[str, ResourceH
     return {
         str(address): ResourceHeader(
             type=resource.type,
-            dependencies=tuple(sorted(map(str, dependencies(resource)))),
+            dependencies=tuple(sorted(map(str, resource.needs()))),
             property_dependencies={
                 key: tuple(sorted(map(str, needs))) for key, needs in property_dependencies(resource).items() if needs
             },

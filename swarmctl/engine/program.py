@@ -7,12 +7,12 @@ that waits in it costs memory on both sides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from swarmctl.engine import components
-from swarmctl.graph.model import Address, Graph, Ref, Resource, Timeouts
+from swarmctl.graph.model import Address, Graph, Ref, Resource, Timeouts, refs
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.provider.protocol import OPTIONS, empty_pb2, grpc, resource_pb2, resource_pb2_grpc
 from swarmctl.provider.values import from_struct, to_struct
@@ -143,7 +143,7 @@ class _Registration:
         """What must be registered before it: of what is held, what it depended on when it was recorded."""
         record = self._task.recorded.get(self._task.moved.get(resource.address) or str(resource.address))
         if resource.address not in self._task.held or record is None:
-            return dependencies(resource)
+            return frozenset(resource.needs())
         return frozenset(need for name in record.dependencies if (need := Address.parse(name)) in self._resources)
 
     async def alone(self) -> None:
@@ -350,23 +350,6 @@ def _left(task: Task) -> dict[Address, Resource]:
         and str(address) not in moved_away
         and (record := task.recorded.get(str(address))) is not None
     }
-
-
-def refs(value: Json) -> Iterator[Ref]:
-    """Every reference in a value."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from refs(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from refs(item)
-
-
-def dependencies(resource: Resource) -> frozenset[Address]:
-    """What must exist before `resource`."""
-    return frozenset({*resource.depends_on, *(ref.address for ref in resource.refs())})
 
 
 def property_dependencies(resource: Resource) -> dict[str, set[Address]]:

@@ -100,15 +100,20 @@ class Resource:
 
     def refs(self) -> Iterator[Ref]:
         """Every reference in the inputs."""
-        stack: list[Json] = [self.inputs]
-        while stack:
-            value = stack.pop()
-            if isinstance(value, Ref):
-                yield value
-            elif isinstance(value, Mapping):
-                stack.extend(value.values())
-            elif isinstance(value, (list, tuple)):
-                stack.extend(value)
+        return refs(self.inputs)
+
+
+def refs(value: Json) -> Iterator[Ref]:
+    """Every reference in a value, however deep."""
+    stack: list[Json] = [value]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, Ref):
+            yield found
+        elif isinstance(found, Mapping):
+            stack.extend(found.values())
+        elif isinstance(found, (list, tuple)):
+            stack.extend(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,10 +50,7 @@ def _stood_on(stack: Stack, declared: Container[str]) -> Mapping[str, set[str]]:
 
 def _needs(graph: Graph) -> Mapping[str, set[str]]:
     """Addresses by the address that depends on them."""
-    return {
-        str(address): {str(it) for it in (*resource.depends_on, *(ref.address for ref in resource.refs()))}
-        for address, resource in graph.resources.items()
-    }
+    return {str(address): set(map(str, resource.needs())) for address, resource in graph.resources.items()}
 
 
 def _closure(start: Sequence[str], needs: Mapping[str, set[str]]) -> set[str]:
