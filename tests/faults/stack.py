@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import yaml
 
 from bench.costless.world import VARIABLE, World, duplicates, overtaken_writers
-from tests.integration.lab import Run
+from tests.integration.lab import Run, ended
 from tests.integration.watching import Watched as LabWatched
 from tests.integration.watching import alive
 
@@ -101,18 +100,8 @@ class Stack:
         self, *args: str, code: int | None = 0, timeout: float = 120, env: Mapping[str, str] | None = None
     ) -> Run:
         """Run it to its end and expect `code` (None: any)."""
-        process = self.start(*args, env=env)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            raise AssertionError(f"{args} did not end within {timeout} s\n{out}\n{err}") from None
-        run = Run(args, process.returncode, out, err)
+        run = ended(self.start(*args, env=env), args, code=code, timeout=timeout)
         self.runs.append(run)
-        assert "Traceback (most recent call last)" not in out + err, out + err
-        if code is not None:
-            assert run.code == code, f"{' '.join(args)}: exit {run.code}, not {code}\n{out}\n{err}"
         return run
 
     def watch(self, *args: str, env: Mapping[str, str] | None = None) -> Watched:

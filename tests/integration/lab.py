@@ -34,6 +34,21 @@ class Run:
         return json.loads(self.out)
 
 
+def ended(process: subprocess.Popen[str], args: tuple[str, ...], *, code: int | None, timeout: float) -> Run:
+    """Wait for the end of a command line and expect `code` (None: any) and no traceback."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        raise AssertionError(f"{args} did not end within {timeout} s\n{out}\n{err}") from None
+    run = Run(args, process.returncode, out, err)
+    assert "Traceback (most recent call last)" not in out + err, out + err
+    if code is not None:
+        assert run.code == code, f"swarmctl {' '.join(args)}: exit {run.code}, not {code}\n{out}\n{err}"
+    return run
+
+
 @dataclass
 class Lab:
     """A copy of a stack with data, cache and temp folders of its own."""
@@ -58,18 +73,8 @@ class Lab:
 
     def __call__(self, *args: str, code: int | None = 0, timeout: float = 180) -> Run:
         """Run it to its end and expect `code` (None: any)."""
-        process = self.start(*args)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            raise AssertionError(f"{args} did not end within {timeout} s\n{out}\n{err}") from None
-        run = Run(args, process.returncode, out, err)
+        run = ended(self.start(*args), args, code=code, timeout=timeout)
         self.runs.append(run)
-        assert "Traceback (most recent call last)" not in out + err, out + err
-        if code is not None:
-            assert run.code == code, f"swarmctl {' '.join(args)}: exit {run.code}, not {code}\n{out}\n{err}"
         return run
 
     def edit(self, file: str, old: str, new: str) -> None:
