@@ -158,6 +158,11 @@ class Placement:
     underlay: tuple[str, ...]
     host: Mapping[str, Json]
     """What `open_host` needs; always has `backend` and `node`."""
+    endpoint: str | None = ""
+    """Where other machines reach it: empty at its underlay addresses, None nowhere (it stands behind a router that
+    translates addresses and lets no new connection in), or else the address or host name to use."""
+    mtu: int = 1500
+    """Of its interface on the underlay, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,11 @@ class Machine:
     """What `swarmctl.backends.open_host` needs to reach it; goes into inputs as `host`."""
     timeouts: Timeouts = Timeouts()
     """Of every resource that lands on it."""
+    endpoint: str | None = ""
+    """Where other machines reach it: empty at its underlay addresses, None nowhere (it stands behind a router that
+    translates addresses), or else an address or host name."""
+    underlay_mtu: int = 1500
+    """Of its interface on the underlay, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,5 +138,7 @@ def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: D
             underlay=placement.underlay,
             host=placement.host,
             timeouts=_timeouts(pool.spec.timeouts),
+            endpoint=placement.endpoint,
+            underlay_mtu=placement.mtu,
         )
     )
