@@ -166,6 +166,10 @@ class MeshMember:
     """Whether it passes traffic on between other members (a hub)."""
     address: Address
     """The resource that makes the interface."""
+    next_interface: str = ""
+    """The second interface, which is there while the node's key is rotated; empty when the mesh has none."""
+    next_port: int = 0
+    """UDP port of the second interface; 0 when the mesh has none."""
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.addresses import allocate
 from swarmctl.mesh.compiler import Member, Mesh, Peer
+from swarmctl.mesh.names import next_interface, next_port
 from swarmctl.mesh.selectors import matches
 
 INTERFACE = "swarm:mesh:Interface"
@@ -83,6 +84,8 @@ def _expand_one(context: Expansion, declaration: Declaration, machines: list[Mac
                 peers=tuple(peer.name for peer in peers),
                 forwards=mesh.forwards(machine.name),
                 address=interface.address,
+                next_interface=next_interface(spec.interface),
+                next_port=next_port(spec.listen_port),
             )
         )
 
