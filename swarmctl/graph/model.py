@@ -170,6 +170,9 @@ class MeshMember:
     """The second interface, which is there while the node's key is rotated; empty when the mesh has none."""
     next_port: int = 0
     """UDP port of the second interface; 0 when the mesh has none."""
+    anywhere: bool = False
+    """Whether a peer's packets may come from addresses that are not its underlay addresses: it stands behind a router
+    that translates addresses, or has a declared endpoint. Then WireGuard's port must be open to any source."""
 
 
 @dataclass(slots=True)
