@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import accumulate
 
 from swarmctl.errors import SwarmError
+from swarmctl.mesh import spans
 
 Address = IPv4Address | IPv6Address
 
@@ -15,56 +18,58 @@ class Exhausted(SwarmError):
     """A network has fewer addresses than nodes."""
 
 
-def capacity(network: str) -> int:
-    """How many nodes fit into `network`: all addresses but those that the protocol keeps for itself."""
-    first, last = _usable(network)
-    return last - first + 1
+def allocate(
+    network: str, names: Iterable[str], previous: Mapping[str, str], reserved: Iterable[str] = ()
+) -> dict[str, str]:
+    """One address of `network` for each of `names`, without prefix length; none of `reserved` (see `mesh.spans.Span`).
 
-
-def allocate(network: str, names: Iterable[str], previous: Mapping[str, str]) -> dict[str, str]:
-    """One address of `network` for each of `names`, without prefix length.
-
-    A name keeps its address in `previous` as long as that is usable and nobody else's. A new name takes the slot
-    that its own hash points at, or the next free one after it: so the plan depends little on the order in which
-    nodes came, and even a lost state brings most of them back to where they were.
+    A name keeps its address in `previous` as long as that is usable, not reserved and nobody else's. A new name takes
+    the slot that its own hash points at, or the next free one after it: so the plan depends little on the order in
+    which nodes came, and even a lost state brings most of them back to where they were.
     Raises Exhausted when there are more names than addresses.
     """
-    first, last = _usable(network)
-    size = last - first + 1
+    free = spans.free(network, reserved)
+    starts = [first for first, _ in free]
+    before = [0, *accumulate(last - first + 1 for first, last in free)]
+    size = before[-1]
     wanted = sorted(set(names))
     if len(wanted) > size:
         raise Exhausted(
             f"{network} has {size} usable addresses and {len(wanted)} nodes need one",
-            "widen the network or declare fewer nodes",
+            "widen the network, reserve less of it, or declare fewer nodes",
         )
     version = ip_network(network).version
+    # Slots are counted over the free addresses only: nodes spread over what reserved ranges leave, however little.
     taken: set[int] = set()
     chosen: dict[str, int] = {}
     for name in wanted:
-        kept = _number(previous.get(name, ""), version)
-        if kept is not None and first <= kept <= last and kept not in taken:
+        kept = _slot(_number(previous.get(name, ""), version), free, starts, before)
+        if kept is not None and kept not in taken:
             chosen[name] = kept
             taken.add(kept)
     for name in wanted:
         if name not in chosen:
             slot = int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "big") % size
-            while first + slot in taken:
+            while slot in taken:
                 slot = (slot + 1) % size
-            chosen[name] = first + slot
-            taken.add(first + slot)
+            chosen[name] = slot
+            taken.add(slot)
     kind = IPv4Address if version == 4 else IPv6Address
-    return {name: str(kind(chosen[name])) for name in wanted}
+    plan = {}
+    for name in wanted:
+        place = bisect_right(before, chosen[name]) - 1
+        plan[name] = str(kind(starts[place] + chosen[name] - before[place]))
+    return plan
 
 
-def _usable(network: str) -> tuple[int, int]:
-    """First and last usable address as numbers."""
-    net = ip_network(network)
-    first, last = int(net.network_address), int(net.broadcast_address)
-    if net.version == 4 and net.prefixlen < 31:  # RFC 3021: a /31 has neither network nor broadcast address
-        return first + 1, last - 1
-    if net.version == 6 and net.prefixlen < 127:  # RFC 4291, 2.6.1: the first is every subnet router's anycast
-        return first + 1, last
-    return first, last
+def _slot(
+    number: int | None, free: Sequence[tuple[int, int]], starts: Sequence[int], before: Sequence[int]
+) -> int | None:
+    """Which of the free addresses it is; None when it is none."""
+    place = bisect_right(starts, number) - 1 if number is not None else -1
+    if number is None or place < 0 or number > free[place][1]:
+        return None
+    return before[place] + number - starts[place]
 
 
 def _number(text: str, version: int) -> int | None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmctl.mesh.addresses import Exhausted, allocate, capacity
+from swarmctl.mesh.addresses import Exhausted, allocate
+from swarmctl.mesh.spans import Span, capacity
 
 NETWORKS = ["10.88.0.0/24", "10.88.0.0/16", "fd88::/64", "fd88::/120", "192.0.2.0/28"]
 names = st.sets(st.integers(0, 40).map(lambda number: f"n-{number}"), max_size=14)
@@ -78,3 +79,57 @@ def test_a_network_is_used_to_the_last_address_and_no_further(network: str, size
     assert len(set(allocate(network, wanted, {}).values())) == size
     with pytest.raises(Exhausted, match=f"has {size} usable addresses and {size + 1} nodes"):
         allocate(network, [*wanted, "one-more"], {})
+
+
+spans = st.integers(0, 255).flatmap(
+    lambda low: st.integers(low, 255).map(
+        lambda high: f"10.88.0.{low}-10.88.0.{high}" if low < high else f"10.88.0.{low}"
+    )
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(names, st.lists(spans, max_size=3)), min_size=1, max_size=6))
+def test_reserved_addresses_are_never_given_out_and_all_others_are_kept(
+    rounds: list[tuple[set[str], list[str]]],
+) -> None:
+    before: dict[str, str] = {}
+    for wanted, reserved in rounds:
+        room = capacity("10.88.0.0/24", reserved)
+        usable = {str(host) for host in ip_network("10.88.0.0/24").hosts()}
+        usable -= {address for address in usable if any(address in Span(text) for text in reserved)}
+        assert room == len(usable)
+        if room < len(wanted):
+            with pytest.raises(Exhausted):
+                allocate("10.88.0.0/24", wanted, before, reserved)
+            continue
+        plan = allocate("10.88.0.0/24", wanted, before, reserved)
+        assert len(set(plan.values())) == len(wanted)
+        assert set(plan.values()) <= usable
+        for name in wanted & before.keys():
+            assert (plan[name] == before[name]) == (before[name] in usable)
+        before = plan
+
+
+def test_nodes_spread_over_what_reserved_ranges_leave_as_fast_as_over_a_whole_network() -> None:
+    wanted = [f"n-{number}" for number in range(4000)]
+    plan = allocate("10.0.0.0/8", wanted, {}, ["10.0.0.0-10.255.239.255"])
+    assert all(address in Span("10.255.240.0/20") for address in plan.values())
+    assert len(set(plan.values())) == 4000
+
+
+@pytest.mark.parametrize(
+    "text", ["10.88.0.1/24", "10.0.0.9-10.0.0.1", "10.0.0.1-fd88::1", "10.0.0.1-", "-", "", "a-b", "10.0.0.1-20"]
+)
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Span(text)
+
+
+def test_ranges_compare_by_their_addresses() -> None:
+    net, part, other = Span("fd88::/64"), Span("fd88::1-fd88::9"), Span("10.0.0.0/8")
+    assert (part.within(net), net.within(part), net.overlaps(part)) == (True, False, True)
+    assert not other.overlaps(net)
+    assert not other.within(net)
+    assert "fd88::a" not in part
+    assert Span("fd88::7").text in part
