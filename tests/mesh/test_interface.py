@@ -196,6 +196,23 @@ def test_words_for_people() -> None:
     assert INTERFACE.impact(INPUTS, None) == Impact("tunnels of n close")
 
 
+def test_what_explains_others_is_shown_with_them_and_never_compared() -> None:
+    notes = {"mtu": "1500 of the underlay less 60 for WireGuard over IPv4", "reserved": ["10.88.3.0/28"]}
+    noted = {**INPUTS, "notes": notes}
+    assert INTERFACE.diff(INPUTS, noted) == []
+    assert INTERFACE.effects(noted, INPUTS) == []
+    (made,) = INTERFACE.effects(None, noted)
+    assert "MTU 1420 (1500 of the underlay less 60 for WireGuard over IPv4), key" in made.text
+    moved = {**noted, "mtu": 1440, "addresses": ["10.88.9.9/16", "fd88::4/64"]}
+    assert [effect.text for effect in INTERFACE.effects(INPUTS, moved)] == [
+        "interface wg0: addresses -10.88.3.4/16 (10.88.3.0/28 is reserved) +10.88.9.9/16",
+        "interface wg0: MTU 1420 → 1440 (1500 of the underlay less 60 for WireGuard over IPv4)",
+    ]
+    seen = INTERFACE.read(FakeHosts(present()), noted)
+    assert seen is not None
+    assert seen.inputs["notes"] == notes
+
+
 def test_another_interface_name_makes_it_anew_and_says_why() -> None:
     (change,) = INTERFACE.diff(INPUTS, {**INPUTS, "interface": "wg1"})
     assert change.replace

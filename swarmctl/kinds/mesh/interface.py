@@ -17,7 +17,6 @@ from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts, Route
 from swarmctl.kinds.base import (
-    UNKNOWN,
     ChangeKind,
     Effect,
     Hosts,
@@ -27,6 +26,7 @@ from swarmctl.kinds.base import (
     differences,
     words,
 )
+from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
 
 REPLACE = {
     "machine": "it goes away with its machine",
@@ -84,8 +84,8 @@ class InterfaceType:
         return ("publicKey",)
 
     def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
-        """Property by property; another interface name makes it anew."""
-        return differences(old, new, replace=REPLACE)
+        """Property by property; another interface name makes it anew. What only explains others makes no difference."""
+        return [change for change in differences(old, new, replace=REPLACE) if change.path[0] != NOTES]
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Make it, or adopt what an earlier run left. Raises TakenByOther rather than seize a stranger's interface."""
@@ -145,12 +145,12 @@ class InterfaceType:
         """One line when it comes or goes, one per property when it changes."""
         if old is None or new is None:
             action, inputs = (ChangeKind.ADD, new) if new is not None else (ChangeKind.DELETE, old)
-            return [Effect(action, _describe(inputs, made=new is not None))] if inputs is not None else []
+            return [Effect(action, describe(inputs, made=new is not None))] if inputs is not None else []
         changes = self.diff(old, new)
         if any(change.replace for change in changes):
             return [*self.effects(old, None), *self.effects(None, new)]
         return [
-            Effect(ChangeKind.UPDATE, f"interface {_text(new['interface'])}: {_changed(change, old, new)}")
+            Effect(ChangeKind.UPDATE, f"interface {words(new['interface'])}: {changed(change, old, new)}")
             for change in changes
             if change.path[0] not in ("host", "node")
         ]
@@ -353,42 +353,3 @@ def _run(host: Host, script: str) -> Completed:
 
 def _alias(inputs: Mapping[str, Json]) -> str:
     return f"swarmctl:{PurePosixPath(inputs['keyPath']).parent.name}"
-
-
-def _text(value: Json) -> str:
-    return words(value)
-
-
-def _describe(inputs: Mapping[str, Json], *, made: bool) -> str:
-    addresses = inputs["addresses"]
-    parts = [
-        f"interface {_text(inputs['interface'])}",
-        _text(addresses) if addresses is UNKNOWN else ", ".join(addresses),
-        f"udp/{_text(inputs['listenPort'])}",
-        f"MTU {_text(inputs['mtu'])}",
-        "key made on the node" if made else "with its key",
-    ]
-    return ", ".join(parts)
-
-
-def _changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
-    name = change.path[0]
-    if name == "state":
-        lost = {
-            "gone": "is gone and is started again with the same key",
-            "hung": "does not answer and is started again with the same key",
-            "down": "is down and is set up again",
-        }
-        return lost.get(str(old["state"]), f"state {_text(old['state'])} → {_text(new['state'])}")
-    if name == "key":
-        return "has not the key of the node's key file and gets it back"
-    before, after = old.get(name), new.get(name)
-    if name == "addresses" and UNKNOWN not in (before, after):
-        gone = [f"-{address}" for address in before or () if address not in (after or ())]
-        return "addresses " + " ".join([*gone, *(f"+{a}" for a in after or () if a not in (before or ()))])
-    if name == "fwmark":
-        return f"marks its packets with {_text(old.get(name))}, which nobody declared, and stops that"
-    if name == "routes":
-        return f"routes of the mesh are put right: {', '.join(old.get(name) or ())}"
-    names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file", "keyPath": "key file"}
-    return f"{names.get(name, name)} {_text(before)} → {_text(after)}"
