@@ -20,9 +20,15 @@ backend = load("lab")
 
 
 def pool(
-    name: str = "a", count: int = 1, region: str = "eu", resources: Mapping[str, Any] | None = None
+    name: str = "a",
+    count: int = 1,
+    region: str = "eu",
+    resources: Mapping[str, Any] | None = None,
+    *,
+    nat: bool = False,
+    mtu: int = 1500,
 ) -> PoolRequest:
-    return PoolRequest(name, "core", region, {}, LabSpec(count=count), resources or {})
+    return PoolRequest(name, "core", region, {}, LabSpec(count=count, nat=nat, mtu=mtu), resources or {})
 
 
 def place(*pools: PoolRequest, previous: Mapping[str, Mapping[str, Any]] | None = None) -> list[Placement]:
@@ -38,6 +44,15 @@ def create(placements: Sequence[Placement]) -> None:
 def delete(placements: Sequence[Placement]) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda placement: backend.delete_machine(placement.inputs), placements))
+
+
+def reboot(placement: Placement) -> None:
+    """Pull the plug of a node and switch it on again: nothing in it gets a chance to end in order."""
+    lab = marks.Lab(placement.host["stack"])
+    process = marks.Process.load(lab.record(placement.name).get("process"))
+    assert process is not None
+    process.kill()
+    backend.create_machine(lab.record(placement.name)["inputs"])
 
 
 def host(placement: Placement) -> Host:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,16 @@ def _read_memory(groups: Mapping[str, str], version: int) -> int | None:
     except OSError:
         return None
     return None if text in ("max", "-1") or int(text) >= 1 << 62 else int(text)
+
+
+@contextmanager
+def join(group: str) -> Iterator[int]:
+    """Where a process writes 0 to join a group."""
+    descriptor = os.open(f"{group}/cgroup.procs", os.O_WRONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def left(tag: str) -> list[str]:

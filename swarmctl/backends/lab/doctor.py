@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from swarmctl import paths
+from swarmctl import packages, paths
 from swarmctl.backends.base import Check
 from swarmctl.backends.lab import cgroups, modes
 from swarmctl.backends.lab.inside.seccomp import ARCHITECTURES
@@ -27,12 +27,12 @@ def checks() -> list[Check]:
         return [Check("lab mode", False, detail, "make the folder writable, or set XDG_DATA_HOME to one that is")]
     with trial as folder:
         try:
-            mode = modes.detect("doctor", Path(folder), wireguard=True)
+            mode = modes.detect("doctor", Path(folder), network=True)
         except modes.LabImpossible as error:
             detail = "; ".join((error.message, *error.details))
             return [Check("lab mode", False, detail, error.hint)]
     found = [Check("lab mode", True, _mode(mode)), Check("lab file system", True, _filesystem(mode))]
-    return [*found, _wireguard(mode), _limits(), _isolation(mode)]
+    return [*found, _wireguard(mode), _nat(mode), _limits(), _isolation(mode)]
 
 
 def _mode(mode: modes.Mode) -> str:
@@ -49,6 +49,14 @@ def _wireguard(mode: modes.Mode) -> Check:
     if obstacle := modes.no_userspace_wireguard():
         return Check("lab WireGuard", False, *obstacle)
     return Check("lab WireGuard", True, "userspace (wireguard-go)")
+
+
+def _nat(mode: modes.Mode) -> Check:
+    if mode.nat:
+        return Check("lab NAT", True, "pools can stand behind a router (`nat: true`)")
+    detail = "pools with `nat: true` can't be made; without it all works"
+    missing = packages.which("nft") is None
+    return Check("lab NAT", True, detail, packages.how_to_install(["nft"]) if missing else "modprobe nft_chain_nat")
 
 
 def _limits() -> Check:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swarmctl.backends.lab import cgroups, launch, marks, modes, network
+from swarmctl.backends.lab import cgroups, launch, marks, modes, names, network, router
 from swarmctl.backends.lab.marks import Lab
 from swarmctl.processes import Process
 
@@ -39,14 +39,34 @@ def running(lab: Lab) -> Fabric | None:
 
 
 def ensure(lab: Lab, inputs: Mapping[str, Any]) -> Fabric:
-    """The fabric with a bridge for the machine's region. The caller holds the lab's lock."""
+    """The fabric with everything that the machine's cable leads to, and its name. The caller holds the lab's lock."""
     fabric = running(lab) or _start(lab)
-    mark = lab.fabric()
-    bridge = network.bridge_name(inputs["address"])
-    if not network.has_bridge(fabric.process, inputs):
-        network.add_bridge(fabric.process, lab.tag, dict(inputs), user=fabric.rootless)
-        marks.write(lab.folder / "fabric.json", {**mark, "bridges": sorted({*mark["bridges"], bridge})})
+    there = network.bridges(fabric.process)
+    for address in (inputs["address"], *([inputs["router"]] if inputs.get("router") else [])):
+        if network.bridge_name(address) not in there:
+            network.add_bridge(fabric.process, lab.tag, address, user=fabric.rootless)
+    _ensure_router(lab, fabric, inputs)
+    names.add(lab, inputs["node"], inputs["address"])
     return fabric
+
+
+def _ensure_router(lab: Lab, fabric: Fabric, inputs: Mapping[str, Any]) -> None:
+    """Make the machine's router, and take away one that has the machine's address or its router's: nobody is behind it
+    any more."""
+    mark, bridge, wanted = lab.fabric(), network.bridge_name(inputs["address"]), inputs.get("router")
+    routers: dict[str, str] = mark.get("routers", {})
+    stale = {name for name, address in routers.items() if address in (inputs["address"], wanted) and name != bridge}
+    if routers.get(bridge, wanted) != wanted:
+        stale.add(bridge)
+    for name in stale:
+        router.remove(fabric.process, lab.tag, name, routers[name], user=fabric.rootless)
+    left = {name: address for name, address in routers.items() if name not in stale}
+    if wanted:
+        left[bridge] = wanted
+    if left != routers:
+        marks.write(lab.folder / "fabric.json", {**mark, "routers": left})
+    if wanted and not router.stands(fabric.process, lab.tag, inputs, user=fabric.rootless):
+        router.add(fabric.process, lab.tag, inputs, user=fabric.rootless)
 
 
 def _start(lab: Lab) -> Fabric:
@@ -62,7 +82,7 @@ def _start(lab: Lab) -> Fabric:
         "rootless": mode.rootless,
         "filesystem": mode.filesystem,
         "user": mode.user,
-        "bridges": [],
+        "routers": {},
         "stack": lab.stack,
     }
     with launch.Starting(launch.start(request, lab.tag), "the lab's network") as starting:

@@ -21,16 +21,15 @@ from swarmctl.backends.base import (
     HostUnreachable,
     ServiceStatus,
 )
-from swarmctl.backends.lab import fencing, launch, machine, marks, relay, terminal
+from swarmctl.backends.lab import fencing, launch, machine, marks, relay, services, terminal
 from swarmctl.backends.lab.inside.fence import GONE, OVERDUE
 from swarmctl.backends.lab.inside.files import MISSING
 from swarmctl.backends.lab.marks import Lab
+from swarmctl.backends.lab.services import ENVIRONMENT
 from swarmctl.hosts import fence as fences
-from swarmctl.processes import Process
 
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _LINE = 4096
-ENVIRONMENT = {"PATH": launch.NODE_PATH, "LC_ALL": "C", "HOME": "/root", "USER": "root", "SHELL": "/bin/sh"}
 
 
 class LabHost:
@@ -47,17 +46,14 @@ class LabHost:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """An operation of `inside/` in this node. Raises `HostGone`."""
         lab, found, process, record = machine.running(self._host)
+        groups = record["cgroups"].values()
         with ExitStack() as stack:
             try:
-                prefix, outer = stack.enter_context(launch.into(found.process, user=found.rootless, mount=True))
-                own = ("user",) if found.user else ()
-                spaces = stack.enter_context(process.namespaces("pid", "ipc", "uts", "net", "cgroup", "mnt", *own))
-                groups = [stack.enter_context(machine.join_group(path)) for path in record["cgroups"].values()]
+                entered = services.entered(lab, found, process, groups, request, extra=extra, streams=streams)
+                started = stack.enter_context(entered)
             except (ProcessLookupError, FileNotFoundError):
-                raise HostGone(f"{self.name} is going away", "run `swarmctl apply` to make it again") from None
-            whole = {**request, "map": None, "ns": spaces, "cgroups": groups}
-            descriptors = [*outer, *spaces.values(), *groups, *extra]
-            yield launch.start(whole, lab.tag, prefix=prefix, descriptors=descriptors, **(streams or {}))
+                raise self._going() from None
+            yield started
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
         """See `Host.run`. Status 127: no such program in the node; 126: it can't be executed; 128 + N: signal N."""
@@ -102,11 +98,18 @@ class LabHost:
         return Completed(tuple(argv), process.returncode, stdout, stderr)
 
     @property
+    def _lab(self) -> Lab:
+        return Lab(self._host["stack"])
+
+    @property
     def _folder(self) -> Path:
-        return Lab(self._host["stack"]).node(self.name)
+        return self._lab.node(self.name)
 
     def _gone(self) -> HostGone:
         return HostGone(f"{self.name} does not exist", "run `swarmctl apply` to make it")
+
+    def _going(self) -> HostGone:
+        return HostGone(f"{self.name} is going away", "run `swarmctl apply` to make it again")
 
     def _overdue(self, argv: Sequence[str], timeout: float) -> HostUnreachable:
         message = f"{self.name}: {argv[0]} did not end within {timeout:g} s"
@@ -144,37 +147,22 @@ class LabHost:
 
     def start_service(self, name: str, argv: Sequence[str]) -> None:
         """See `Host.start_service`. Raises `launch.LabBroken` when it can't be executed."""
-        lab = Lab(self._host["stack"])
-        folder = lab.node(self.name)
-        with marks.locked(folder) as there, fencing.held(folder, self._fence, self.name):
+        with marks.locked(self._folder) as there, fencing.held(self._folder, self._fence, self.name):
             if not there:
                 raise self._gone()
             mark = self._mark(name)
-            if self._service(mark) is not None and lab.read(mark).get("argv") == list(argv):
+            lab, found, process, record = machine.running(self._host)
+            if services.running(lab, mark) is not None and lab.read(mark).get("argv") == list(argv):
                 return
             self._stop(mark)
-            marks.make_folder(mark.parent)
-            marks.make_folder(folder / "log")
-            marks.write(mark, {"argv": list(argv), "process": None})
-            log = os.open(folder / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
             try:
-                self._serve(mark, argv, log)
-            except BaseException:
+                services.start(lab, found, process, record["cgroups"].values(), self.name, name, argv)
+            except BaseException as error:
                 self._stop(mark)
-                mark.unlink()
+                mark.unlink(missing_ok=True)
+                if isinstance(error, (ProcessLookupError, FileNotFoundError)):
+                    raise self._going() from None
                 raise
-            finally:
-                os.close(log)
-
-    def _serve(self, mark: Path, argv: Sequence[str], log: int) -> None:
-        request = {"op": "service", "argv": list(argv), "env": ENVIRONMENT, "log": log}
-        with (
-            self._started(request, extra=[log]) as process,
-            launch.Starting(process, f"{self.name}: {argv[0]}") as starting,
-        ):
-            found = starting.announced()
-            marks.write(mark, {"argv": list(argv), "process": found.dump()})
-            starting.go()
 
     def stop_service(self, name: str) -> None:
         """See `Host.stop_service`."""
@@ -185,27 +173,22 @@ class LabHost:
                 mark.unlink(missing_ok=True)
 
     def _stop(self, mark: Path) -> None:
-        process = self._service(mark)
+        process = services.running(self._lab, mark)
         if process is not None:
             process.end()
 
     def services(self) -> list[ServiceStatus]:
         """See `Host.services`."""
         found: list[ServiceStatus] = []
-        for mark in sorted((self._folder / "services").glob("[!.]*.json")):
-            process = self._service(mark)
+        for mark in services.noted(self._lab, self.name):
+            process = services.running(self._lab, mark)
             found.append(ServiceStatus(mark.stem, process is not None, None if process is None else process.pid))
         return found
 
     def _mark(self, name: str) -> Path:
         if not _SERVICE.fullmatch(name):
             raise ValueError(f"not a service name: {name!r}")
-        return self._folder / "services" / f"{name}.json"
-
-    def _service(self, mark: Path) -> Process | None:
-        """The process of a service, None when it does not run."""
-        process = Process.load(Lab(self._host["stack"]).read(mark).get("process"))
-        return process if process is not None and process.alive() else None
+        return services.mark_of(self._lab, self.name, name)
 
     def logs(self, *, tail: int = 200) -> Iterable[tuple[str, str]]:
         """See `Host.logs`. Raises `HostGone` when the node has no folder."""

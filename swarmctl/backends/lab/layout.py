@@ -15,6 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from swarmctl.backends.lab import names
+from swarmctl.backends.lab.marks import Lab
+
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 PACKAGES = ("var/lib/dpkg", "var/lib/apt", "var/lib/rpm", "var/lib/pacman")
 """Databases of package managers, so that packages can be installed in a node."""
@@ -63,12 +66,10 @@ def links() -> list[tuple[str, str]]:
     return [*found, ("var/run", "/run"), ("var/lock", "/run/lock")]
 
 
-def files(tag: str, node: str, address: str) -> list[tuple[str, bytes, int]]:
+def files(tag: str, node: str) -> list[tuple[str, bytes, int]]:
     """Files that are the same at every start: path, content, mode."""
-    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{address} {node}\n"
     return [
         ("etc/hostname", f"{node}\n".encode(), 0o644),
-        ("etc/hosts", hosts.encode(), 0o644),
         ("etc/machine-id", hashlib.sha256(f"{tag}/{node}".encode()).hexdigest()[:32].encode() + b"\n", 0o444),
         ("etc/resolv.conf", b"# a lab has no name servers\n", 0o644),
     ]
@@ -165,16 +166,16 @@ def _escaped(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace(",", "\\,")
 
 
-def request(
-    folder: Path, mark: Mapping[str, Any], tag: str, *, hidden: Iterable[Path], wireguard: Path | None
-) -> dict[str, Any]:
+def request(lab: Lab, mark: Mapping[str, Any], *, hidden: Iterable[Path], wireguard: Path | None) -> dict[str, Any]:
     """Everything that building the node's file system takes, as `inside.node` wants it."""
-    overlay = mark["filesystem"] == "overlay"
-    inputs = mark["inputs"]
+    overlay, node = mark["filesystem"] == "overlay", mark["inputs"]["node"]
+    folder = lab.node(node)
+    laid = mounts(folder, overlay=overlay, hidden=hidden, wireguard=wireguard)
     return {
         "root": str(folder / "tree"),
-        "hostname": inputs["node"],
-        "mounts": mounts(folder, overlay=overlay, hidden=hidden, wireguard=wireguard),
+        "hostname": node,
+        "mounts": [*laid, {"kind": "bind", "source": str(names.folder(lab)), "target": names.FOLDER}],
         "links": links(),
-        "files": files(tag, inputs["node"], inputs["address"].partition("/")[0]),
+        "files": files(lab.tag, node),
+        "relinks": [("etc/hosts", f"/{names.FOLDER}/hosts")],
     }

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import swarmctl
 from swarmctl import paths
 from swarmctl.backends.base import Fence, HostGone
-from swarmctl.backends.lab import cgroups, fabric, fencing, launch, layout, marks, modes, network
+from swarmctl.backends.lab import cgroups, fabric, fencing, launch, layout, marks, modes, network, router, services
+from swarmctl.backends.lab import names as names_of_nodes
 from swarmctl.backends.lab.fabric import Fabric
 from swarmctl.backends.lab.marks import Lab
 from swarmctl.processes import Process
@@ -21,7 +22,8 @@ from swarmctl.processes import Process
 def create(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
     """Make the node or adopt the one that runs; there are no outputs.
 
-    After a reboot it is made again over its old trees: what was installed in it, keys included, is still there.
+    After a reboot, its own or this machine's, it is made again over its old trees: what was installed in it, keys
+    included, is still there, and its services are started again. What only the kernel had is gone.
     Raises `Fenced`, `ForeignStack`, `StillChanging`.
     """
     lab, name = Lab(inputs["host"]["stack"]), inputs["node"]
@@ -61,7 +63,7 @@ def _create(lab: Lab, found: Fabric, inputs: Mapping[str, Any]) -> dict[str, Any
     else:
         _take_apart(lab, found, name, record)
         try:
-            _build(lab, found, record, inputs)
+            services.boot(lab, found, *_build(lab, found, record, inputs), name)
         except Exception:
             _take_apart(lab, found, name, lab.record(name))
             raise
@@ -76,7 +78,10 @@ def _whole(record: Mapping[str, Any], found: Fabric | None) -> Process | None:
     return process if record.get("fabric") == found.process.dump() and process.alive() else None
 
 
-def _build(lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+def _build(
+    lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> tuple[Process, Collection[str]]:
+    """Make the node; returns its first process and its control groups."""
     name, resources = inputs["node"], inputs.get("resources", {})
     folder = lab.node(name)
     available = cgroups.hierarchy()
@@ -93,16 +98,16 @@ def _build(lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[s
     }
     marks.write(folder / "node.json", mark)
     if not mark["prepared"]:
-        for part in ("tree", "upper", "work"):
+        for part in ("tree", "upper", "work", "services"):
             fabric.remove_tree(folder / part)
         layout.prepare(folder, overlay=found.filesystem == "overlay")
         mark["prepared"] = True
     mark["cgroups"] = cgroups.make(mark["cgroups"], available.version, name, resources)
-    request = layout.request(folder, mark, lab.tag, hidden=hidden(), wireguard=modes.wireguard_go())
+    request = layout.request(lab, mark, hidden=hidden(), wireguard=modes.wireguard_go())
     request |= {"op": "node", "map": None, "own_user": found.user, "tty_group": _maps_tty_group(found.process)}
     request["env"] = {"PATH": launch.NODE_PATH, marks.TAG: lab.tag, marks.NODE: name}
     with ExitStack() as stack, launch.into(found.process, user=found.rootless, mount=True) as (prefix, descriptors):
-        request["cgroups"] = [stack.enter_context(join_group(path)) for path in mark["cgroups"].values()]
+        request["cgroups"] = [stack.enter_context(cgroups.join(path)) for path in mark["cgroups"].values()]
         process = launch.start(request, lab.tag, prefix=prefix, descriptors=[*descriptors, *request["cgroups"]])
         starting = stack.enter_context(launch.Starting(process, name))
         first = starting.announced()
@@ -112,16 +117,7 @@ def _build(lab: Lab, found: Fabric, record: Mapping[str, Any], inputs: Mapping[s
         starting.go()
     mark["ready"] = True
     marks.write(folder / "node.json", mark)
-
-
-@contextmanager
-def join_group(group: str) -> Iterator[int]:
-    """Where a process writes 0 to join a control group."""
-    descriptor = os.open(f"{group}/cgroup.procs", os.O_WRONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return first, mark["cgroups"].values()
 
 
 def _maps_tty_group(process: Process) -> bool:
@@ -145,7 +141,7 @@ def hidden() -> list[Path]:
 
 
 def _take_apart(lab: Lab, found: Fabric | None, name: str, record: Mapping[str, Any]) -> None:
-    """End what runs of a node; its trees stay."""
+    """End what runs of a node; its trees stay, and the marks of its services."""
     process = Process.load(record.get("process"))
     if process is not None:
         process.kill()
@@ -155,9 +151,6 @@ def _take_apart(lab: Lab, found: Fabric | None, name: str, record: Mapping[str, 
         except ProcessLookupError:
             pass  # the fabric went, and all cables with it
     cgroups.remove(set(record.get("cgroups", {}).values()))
-    services = lab.node(name) / "services"
-    if services.is_dir():
-        fabric.remove_tree(services)
 
 
 def _adjust(lab: Lab, found: Fabric, record: dict[str, Any], inputs: Mapping[str, Any]) -> None:
@@ -173,13 +166,20 @@ def _adjust(lab: Lab, found: Fabric, record: dict[str, Any], inputs: Mapping[str
     seen = network.observe(found.process, process, lab.tag, user=found.rootless)
     if seen.pop("hostname") != name:
         network.rename(found.process, process, lab.tag, name, user=found.rootless)
-    plugged_in = network.plugged_in(found.process, lab.tag, inputs, user=found.rootless)
+    plugged_in = _plugged_in(lab, found, inputs)
     if seen != wanted or not plugged_in:
         if network.has_port(process, lab.tag, user=found.rootless):
             network.attach(found.process, lab.tag, dict(inputs), user=found.rootless)
             network.configure(process, lab.tag, dict(inputs), user=found.rootless)
         else:
             network.connect(found.process, process, lab.tag, dict(inputs), user=found.rootless)
+
+
+def _plugged_in(lab: Lab, found: Fabric, inputs: Mapping[str, Any]) -> bool:
+    """Whether the node's cable leads to where it should. Raises ProcessLookupError when the fabric is gone."""
+    cable = network.plugged_in(found.process, lab.tag, inputs, user=found.rootless)
+    behind = inputs.get("router")
+    return cable and (not behind or router.stands(found.process, lab.tag, inputs, user=found.rootless))
 
 
 def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any] | None:
@@ -201,7 +201,7 @@ def _read(lab: Lab, name: str) -> dict[str, Any] | None:
         return None
     try:
         seen = network.observe(found.process, process, lab.tag, user=found.rootless)
-        plugged_in = network.plugged_in(found.process, lab.tag, record["inputs"], user=found.rootless)
+        plugged_in = _plugged_in(lab, found, record["inputs"])
     except ProcessLookupError:
         return None
     if not plugged_in:
@@ -231,6 +231,7 @@ def _delete(lab: Lab, name: str, fence: Fence | None) -> None:
                 if entry.name != "node.json":
                     fabric.remove_tree(Path(entry.path))
             with marks.locked(lab.folder):
+                names_of_nodes.drop(lab, name)
                 fabric.remove_tree(folder)
     with marks.locked(lab.folder) as there:
         if there:

@@ -30,6 +30,8 @@ class Mode:
     user: bool
     """Each node has a user namespace of its own."""
     kernel_wireguard: bool
+    nat: bool = True
+    """Pools can stand behind a router."""
 
     @property
     def name(self) -> str:
@@ -47,8 +49,11 @@ class Mode:
         return (os.geteuid(), os.getegid()) if self.rootless else None
 
 
-def detect(tag: str, folder: Path | None, *, wireguard: bool = False) -> Mode:
-    """Try out what works; `folder` is where an overlay is tried. Raises `LabImpossible`."""
+def detect(tag: str, folder: Path | None, *, network: bool = False) -> Mode:
+    """Try out what works; `folder` is where an overlay is tried, and `network` what costs some more time.
+
+    Raises `LabImpossible`.
+    """
     if sys.platform != "linux":
         raise LabImpossible("the lab backend works on Linux only", "run swarmctl in a Linux machine or virtual machine")
     missing = [name for name in TOOLS if shutil.which(name, path=launch.environment(tag)["PATH"]) is None]
@@ -56,20 +61,20 @@ def detect(tag: str, folder: Path | None, *, wireguard: bool = False) -> Mode:
         raise LabImpossible(f"the lab needs {' and '.join(missing)}", packages.how_to_install(missing))
     tried: list[str] = []
     for rootless in (False, True) if os.geteuid() == 0 else (True,):
-        done = _probe(tag, folder, rootless=rootless, wireguard=wireguard)
+        done = _probe(tag, folder, rootless=rootless, network=network)
         if done.returncode == 0:
             words = done.stdout.decode().split()
-            return Mode(rootless, "overlay" in words, "user" in words, "wireguard" in words)
+            return Mode(rootless, "overlay" in words, "user" in words, "wireguard" in words, "nat" in words)
         tried.append(f"{'user namespace' if rootless else 'as root'}: {done.stderr.decode(errors='replace').strip()}")
     raise LabImpossible("this machine allows no lab", _mend(), details=tried)
 
 
-def _probe(tag: str, folder: Path | None, *, rootless: bool, wireguard: bool) -> subprocess.CompletedProcess[bytes]:
+def _probe(tag: str, folder: Path | None, *, rootless: bool, network: bool) -> subprocess.CompletedProcess[bytes]:
     request = {
         "op": "probe",
         "map": (os.geteuid(), os.getegid()) if rootless else None,
         "folder": str(folder) if folder is not None and not rootless else "",
-        "wireguard": wireguard,
+        "network": network,
         "env": launch.environment(tag),
     }
     process = launch.start(request, tag)
@@ -113,7 +118,7 @@ def has_wireguard_go() -> bool:
 def kernel_wireguard() -> bool:
     """Whether the kernel has WireGuard for a lab's nodes; where that can't be tried out, whether it has loaded it."""
     try:
-        return detect("probe", None, wireguard=True).kernel_wireguard
+        return detect("probe", None, network=True).kernel_wireguard
     except LabImpossible:
         return os.path.exists("/sys/module/wireguard")
 

@@ -1,4 +1,5 @@
 """The underlay: one bridge per region in the fabric's network namespace, one cable from each node to its region's.
+What stands behind a router has a bridge of its own (`router.py`).
 
 All of it lives in namespaces that belong to the lab; the machine's own network is never touched.
 """
@@ -23,8 +24,13 @@ _OBSERVE = 'read -r name </proc/sys/kernel/hostname; echo "$name"; exec ip -j -4
 
 
 def bridge_name(address: str) -> str:
-    """Of the region that an address such as `172.20.4.7/22` is in."""
+    """Of the network that an address such as `172.20.4.7/22` is in."""
     return f"r-{int(IPv4Interface(address).network.network_address):08x}"
+
+
+def gateway(address: str) -> str:
+    """The fabric's own address in the network of an address such as `172.20.4.7/22`."""
+    return str(IPv4Interface(address).network.network_address + 1)
 
 
 def cable_name(node: str) -> str:
@@ -32,13 +38,16 @@ def cable_name(node: str) -> str:
     return f"n-{hashlib.sha256(node.encode()).hexdigest()[:12]}"
 
 
-def add_bridge(fabric: Process, tag: str, inputs: dict[str, Any], *, user: bool) -> None:
-    """Make the bridge of the machine's region, anew where a crash left it half made."""
-    name, prefix = bridge_name(inputs["address"]), inputs["address"].partition("/")[2]
+def add_bridge(fabric: Process, tag: str, address: str, *, user: bool) -> None:
+    """Make the bridge of the network that an address is in, anew where a crash left it half made.
+
+    Its own MTU follows the smallest of its ports, so that what is routed into it is told when it is too large.
+    """
+    name, prefix = bridge_name(address), address.partition("/")[2]
     ip(fabric, tag, [f"link del {name}"], user=user, force=True)
     lines = [
-        f"link add {name} mtu {inputs['mtu']} type bridge forward_delay 0 mcast_snooping 0",
-        f"addr add {inputs['gateway']}/{prefix} dev {name}",
+        f"link add {name} type bridge forward_delay 0 mcast_snooping 0",
+        f"addr add {gateway(address)}/{prefix} dev {name}",
         f"link set {name} up",
         "link set lo up",
     ]
@@ -76,25 +85,29 @@ def disconnect(fabric: Process, tag: str, node: str, *, user: bool) -> None:
 
 
 def attach(fabric: Process, tag: str, inputs: dict[str, Any], *, user: bool) -> None:
-    """Plug the fabric's end of a cable into its bridge, wherever it hung before."""
+    """Plug the fabric's end of a cable into its bridge, wherever it hung before, and set its MTU."""
     name = cable_name(inputs["node"])
-    lines = [f"link set {name} master {bridge_name(inputs['address'])}", f"link set {name} up"]
+    lines = [
+        f"link set {name} mtu {inputs['mtu']}",
+        f"link set {name} master {bridge_name(inputs['address'])}",
+        f"link set {name} up",
+    ]
     ip(fabric, tag, lines, user=user)
 
 
-def has_bridge(fabric: Process, inputs: Mapping[str, Any]) -> bool:
-    """Whether the bridge of the machine's region is there, up, and has an address."""
+def bridges(fabric: Process) -> set[str]:
+    """Those that are there, up, and have an address."""
     # A bridge has a route exactly then; the kernel shows them without entering anything.
     with open(f"/proc/{fabric.pid}/net/route") as stream:
-        return bridge_name(inputs["address"]) in {line.split()[0] for line in stream}
+        return {line.split()[0] for line in stream}
 
 
 def plugged_in(fabric: Process, tag: str, inputs: Mapping[str, Any], *, user: bool) -> bool:
-    """Whether the fabric's end of the node's cable is up and in its region's bridge, and that bridge works.
+    """Whether the fabric's end of the node's cable is up, has its MTU and is in its bridge, and that bridge works.
 
     Raises ProcessLookupError when the fabric is gone.
     """
-    bridge, gateway = bridge_name(inputs["address"]), inputs["gateway"]
+    bridge = bridge_name(inputs["address"])
     with launch.into(fabric, user=user, net=True) as (prefix, descriptors):
         argv = [*prefix, "ip", "-j", "-force", "-batch", "-"]
         lines = f"addr show dev {bridge}\nlink show dev {cable_name(inputs['node'])}\n"
@@ -104,7 +117,8 @@ def plugged_in(fabric: Process, tag: str, inputs: Mapping[str, Any], *, user: bo
         return False
     cable = links.get(cable_name(inputs["node"]), {})
     addresses = {item.get("local") for item in links[bridge].get("addr_info", ())}
-    return cable.get("master") == bridge and gateway in addresses
+    whole = cable.get("master") == bridge and cable.get("mtu") == inputs["mtu"]
+    return whole and inputs["gateway"] in addresses
 
 
 def observe(fabric: Process, node: Process, tag: str, *, user: bool) -> dict[str, Any]:
@@ -115,7 +129,7 @@ def observe(fabric: Process, node: Process, tag: str, *, user: bool) -> dict[str
     found: dict[str, Any] = {"address": "", "gateway": "", "mtu": 0, "hostname": ""}
     with _inside(fabric, node, user=user) as (prefix, descriptors):
         lines = f"addr show dev {PORT}\nroute show default\n"
-        done = _call([*prefix, "sh", "-c", _OBSERVE], tag, descriptors, lines.encode())
+        done = call([*prefix, "sh", "-c", _OBSERVE], tag, descriptors, lines.encode())
     hostname, _, rest = done.stdout.decode(errors="replace").partition("\n")
     found["hostname"] = hostname
     entries = list(_documents(rest))
@@ -142,7 +156,7 @@ def ip(holder: Process, tag: str, lines: Sequence[str], *, user: bool, force: bo
     """Run `ip` commands in the holder's network namespace; with `force`, errors don't matter. Raises `LabBroken`."""
     with launch.into(holder, user=user, net=True) as (prefix, descriptors):
         argv = [*prefix, "ip", *(["-force"] if force else []), "-batch", "-"]
-        done = _call(argv, tag, descriptors, "\n".join(lines).encode())
+        done = call(argv, tag, descriptors, "\n".join(lines).encode())
     if done.returncode and not force:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise LabBroken(f"the lab's network can't be made: {'; '.join(reason)}", "see `swarmctl doctor`")
@@ -152,7 +166,7 @@ def rename(fabric: Process, node: Process, tag: str, name: str, *, user: bool) -
     """Give the node its host name back. Raises `LabBroken`."""
     program = [sys.executable, "-I", "-S", "-c", "import socket, sys; socket.sethostname(sys.argv[1])", name]
     with _inside(fabric, node, user=user) as (prefix, descriptors):
-        done = _call([*prefix, *program], tag, descriptors, b"")
+        done = call([*prefix, *program], tag, descriptors, b"")
     if done.returncode:
         raise LabBroken(f"{name} can't be given its host name: {done.stderr.decode(errors='replace').strip()}")
 
@@ -169,7 +183,7 @@ def _inside(fabric: Process, node: Process, *, user: bool) -> Iterator[tuple[lis
 
 
 def _json(argv: list[str], tag: str, descriptors: list[int], lines: str = "") -> list[dict[str, Any]]:
-    return list(_documents(_call(argv, tag, descriptors, lines.encode()).stdout.decode(errors="replace")))
+    return list(_documents(call(argv, tag, descriptors, lines.encode()).stdout.decode(errors="replace")))
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
@@ -181,7 +195,8 @@ def _documents(text: str) -> Iterator[dict[str, Any]]:
         text = text[end:].strip()
 
 
-def _call(argv: list[str], tag: str, descriptors: list[int], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+def call(argv: list[str], tag: str, descriptors: list[int], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Run a program of this machine for the lab. Raises `LabBroken` when it is missing or hangs."""
     try:
         return subprocess.run(
             argv,

@@ -16,6 +16,8 @@ LEAST_MEMORY = 16 << 20
 """Bytes with which a node still does its work: with 4 MiB the kernel kills what reads it back; 8 MiB sufficed."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+Mtu = Annotated[int, msgspec.Meta(ge=576, le=9216)]
+"""From what every IPv4 host takes (RFC 791) to what switches for jumbo frames let pass."""
 
 
 class LabHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -40,7 +42,7 @@ class LabHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
 
 
 class LabSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Machines in small on this computer: exactly one of `count` and `hosts`."""
+    """Machines in small on this computer, found as `NODE.lab.swarm`: exactly one of `count` and `hosts`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("count", "hosts")
 
@@ -52,6 +54,24 @@ class LabSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         Annotated[list[LabHost], msgspec.Meta(min_length=1)] | None,
         msgspec.Meta(description="Machines by name.", examples=[[{"name": "big-1"}, {"name": "big-2"}]]),
     ] = None
+    nat: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether the pool stands behind a router of its own, which translates addresses (NAT). Its "
+            "machines have a network of their own and reach all others; new connections from outside, also from "
+            "behind another such router, are dropped. A mesh takes none of them as reachable, not even by each other. "
+            "Needs nftables on this machine.",
+            examples=[True],
+        ),
+    ] = False
+    mtu: Annotated[
+        Mtu,
+        msgspec.Meta(
+            description="Bytes of the largest packet on the underlay of the pool's machines. Machines of one region "
+            "share a link: those with a smaller MTU never receive larger packets from it.",
+            examples=[1500, 9000],
+        ),
+    ] = 1500
 
 
 SPEC = LabSpec

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def hold(request: dict[str, Any]) -> int:
     """Start the holder. The mount namespace it keeps is the one in which this program is read-only."""
     kernel.unshare(kernel.CLONE_NEWNET)
-    # Also where the machine has switched them off: the lab's network is its own.
-    for name, value in (("ipv4/ip_forward", "1"), ("ipv6/conf/all/disable_ipv6", "1")):
+    # Also where the machine has set them otherwise: the lab's network is its own.
+    wanted = (("ipv4/ip_forward", "1"), ("ipv6/conf/all/disable_ipv6", "1"), ("bridge/bridge-nf-call-iptables", "0"))
+    for name, value in wanted:
         path = f"/proc/sys/net/{name}"
         if os.path.exists(path):
             with open(path, "w") as stream:

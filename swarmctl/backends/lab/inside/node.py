@@ -100,4 +100,6 @@ def _build(request: dict[str, Any]) -> None:
     tree.system()
     for path, content, mode in request["files"]:
         os.close(int(tree.file(path, content, mode).rpartition("/")[2]))
+    for path, link in request["relinks"]:
+        tree.relink(path, link)
     kernel.pivot_root(root)

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_TABLE = "table ip t { chain c { type nat hook postrouting priority srcnat; ct state new snat to 192.0.2.1; }; }"
+_NETWORK = 'ip link add type wireguard && echo wireguard; echo "$1" | nft -f - && echo nat'
+
+
 def probe(request: dict[str, Any]) -> int:
-    """Make a node's namespaces; prints `user`, `overlay` and `wireguard` for what works in them."""
+    """Make a node's namespaces; prints `user`, `overlay`, `wireguard` and `nat` for what works in them."""
     try:
         node.enter_network(own_user=True)
     except OSError:
@@ -24,8 +28,8 @@ def probe(request: dict[str, Any]) -> int:
     upper = request["folder"]
     if upper and _overlay(upper):
         os.write(1, b"overlay\n")
-    if request["wireguard"] and _kernel_wireguard(request["env"]):
-        os.write(1, b"wireguard\n")
+    if request["network"]:
+        _try_network(request["env"])
     return 0
 
 
@@ -42,9 +46,9 @@ def _overlay(folder: str) -> bool:
     return True
 
 
-def _kernel_wireguard(env: dict[str, str]) -> bool:
+def _try_network(env: dict[str, str]) -> None:
+    """Print `wireguard` and `nat` for what the kernel has, and programs can make, in a network namespace."""
     null = os.open("/dev/null", os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 1, 2)]
+    actions = [(os.POSIX_SPAWN_DUP2, null, descriptor) for descriptor in (0, 2)]
     # After unshare of the process tree, exactly one child can be its first process.
-    pid = os.posix_spawnp("ip", ["ip", "link", "add", "type", "wireguard"], env, file_actions=actions)
-    return os.waitpid(pid, 0)[1] == 0
+    os.waitpid(os.posix_spawnp("sh", ["sh", "-c", _NETWORK, "sh", _TABLE], env, file_actions=actions), 0)

@@ -71,6 +71,15 @@ class Tree:
             pass
         os.close(folder)
 
+    def relink(self, path: str, target: str) -> None:
+        """Make a symbolic link in the place of the file that stands there."""
+        os.close(int(self.file(path).rpartition("/")[2]))
+        above, _, name = path.rpartition("/")
+        folder = os.open(self.folder(above), os.O_PATH | os.O_DIRECTORY)
+        os.unlink(name, dir_fd=folder)
+        os.symlink(target, name, dir_fd=folder)
+        os.close(folder)
+
     def exists(self, path: str) -> bool:
         """Whether something stands there, looked up from the root without following the last link."""
         try:
