@@ -11,7 +11,7 @@ from typing import Any
 
 from swarmctl.engine.events import ADOPTED, REPLACING, Gathered, Op, State, Step
 from swarmctl.graph.model import Address, Graph, Machine, Ref, Timeouts
-from swarmctl.kinds.base import ChangeKind, PropertyChange, ResourceType, Unknown, differences
+from swarmctl.kinds.base import ChangeKind, PropertyChange, ResourceType, Unknown, differences, guarded
 from swarmctl.plans.model import Action, Change, DriftedProperty, HostEffect, PropertyDiff
 from swarmctl.plans.values import hidden, secret_at
 
@@ -169,6 +169,7 @@ def _change(step: Step, context: Context, *, drifted: bool) -> Change:
         impact=kind.impact(old, new).text,
         drifted=drifted,
         timeout=_timeout(step, context),
+        guarded=guarded(kind, old, new) if action is Action.UPDATE else "",
     )
 
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence, Host
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from swarmctl.diagnostics import Range
     from swarmctl.graph.model import Address, Graph, Json
     from swarmctl.hosts.facts import Facts
+    from swarmctl.hosts.guard import Change
 
 PropertyPath = tuple[str, ...]
 
@@ -151,6 +152,13 @@ class Hosts(Protocol):
         """Forget the host's facts: something was changed on it."""
         ...
 
+    def guarded(self, host: Mapping[str, Json], change: Change) -> None:
+        """Change the host so that it undoes that by itself unless it is confirmed in time; see `hosts.guard`.
+
+        Raises what `Host.run` does.
+        """
+        ...
+
 
 class ResourceType(Protocol):
     """How one type of resource is made, read, changed and removed. Pure of Pulumi: plain data in, plain data out.
@@ -190,6 +198,28 @@ class ResourceType(Protocol):
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """What that disrupts."""
         ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A resource type some of whose changes are made by `Hosts.guarded`."""
+
+    def guarded(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
+        """Why this update is such a change: a clause such as "removes the peer a-1"; empty when it is none."""
+        ...
+
+
+CONFIRM_WITHIN = "confirmWithin"
+"""The input with the seconds after which a guarded change is undone. It says how a thing is changed and is no property
+of the thing: no difference of its own."""
+
+
+def guarded(kind: ResourceType, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> str:
+    """What a plan says of a guarded update; empty for all else."""
+    if old is None or new is None or not isinstance(kind, Guarded):
+        return ""
+    why = kind.guarded(old, new)
+    return f"{why}; undoes itself unless confirmed within {new.get(CONFIRM_WITHIN, 60)} s" if why else ""
 
 
 class Unknown:
@@ -244,5 +274,9 @@ def differences(
         reason = reasons.get(path[0], "")
         found.append(PropertyChange(path, kind, path[0] in reasons, reason))
 
-    walk(old, new, ())
+    walk(_without_span(old), _without_span(new), ())
     return found
+
+
+def _without_span(inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {key: value for key, value in inputs.items() if key != CONFIRM_WITHIN}

@@ -40,6 +40,7 @@ def change(change: Change) -> dict[str, Any]:
         "impact": change.impact,
         "drifted": change.drifted,
         "timeout": change.timeout,
+        "guarded": change.guarded,
     }
 
 

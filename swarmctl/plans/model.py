@@ -69,6 +69,8 @@ class Change:
     """The world had moved away from what was last applied; this change heals it."""
     timeout: int = 0
     """Seconds that this step may take; 0 for the default."""
+    guarded: str = ""
+    """Why the node undoes it by itself unless it is confirmed, and when; empty when it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class _Change(_Strict):
     impact: str
     drifted: bool
     timeout: int
+    guarded: str
 
 
 class _Drifted(_Strict):

@@ -6,10 +6,15 @@ from pathlib import Path
 
 from swarmctl.kinds import secrets
 from swarmctl.provider import run as runs
+from swarmctl.provider.guards import Guards
 from swarmctl.provider.hosts import Connections
+from swarmctl.provider.orphans import parent_of
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
 """Path of a JSON file with the hosts that the run will ask for; see engine/runner.py."""
+
+STARTER_VARIABLE = "SWARMCTL_STARTER"
+"""See provider/process.py, which is imported later: it takes its time."""
 
 
 def main() -> None:
@@ -17,7 +22,9 @@ def main() -> None:
     if descriptor := os.environ.pop(secrets.VARIABLE, ""):
         secrets.take(int(descriptor))
     run = runs.of()
-    connections = Connections(fence=run.fence if run else None)
+    engine, starter = os.getppid(), int(os.environ[STARTER_VARIABLE])
+    guards = Guards(alive=lambda: parent_of(engine) == starter)
+    connections = Connections(fence=run.fence if run else None, guards=guards)
     if path := os.environ.pop(HOSTS_VARIABLE, ""):
         connections.foresee(json.loads(Path(path).read_text("utf-8")))
 

@@ -7,13 +7,17 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarmctl import backends
 from swarmctl.backends.base import Fence, Host
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
+
+if TYPE_CHECKING:
+    from swarmctl.hosts.guard import Change
+    from swarmctl.provider.guards import Guards
 
 Json = Any
 FORESEEING = 8
@@ -44,9 +48,11 @@ class Connections:
         open_host: Callable[[Mapping[str, Json], Fence | None], Host] = backends.open_host,
         read: Callable[[Host], Facts] = read_facts,
         fence: Fence | None = None,
+        guards: Guards | None = None,
     ) -> None:
-        """`fence` is the run's; None for one that only looks."""
+        """`fence` is the run's; None for one that only looks. `guards` are those of its changes."""
         self.fence = fence
+        self._guards = guards
         self._open = open_host
         self._read = read
         self._entries: dict[str, _Entry] = {}
@@ -84,6 +90,19 @@ class Connections:
 
         for _ in range(FORESEEING):
             threading.Thread(target=work, daemon=True).start()
+
+    def guarded(self, host: Mapping[str, Json], change: Change) -> None:
+        """See `kinds.base.Hosts.guarded`; `guards.make`."""
+        if self.fence is None:
+            raise ValueError("what only looks changes nothing")
+        if self._guards is None:
+            from swarmctl.provider.guards import Guards
+
+            self._guards = Guards()
+        try:
+            self._guards.change(host, self.open(host), change, self.fence.token)
+        finally:
+            self.changed(host)
 
     def changed(self, host: Mapping[str, Json]) -> None:
         """Forget the host's facts."""

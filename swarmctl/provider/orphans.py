@@ -46,7 +46,7 @@ def watch(engine: int, starter: int, calls: Calls, *, patience: float = PATIENCE
     seconds since. Returns then, or when it is gone by itself."""
     orphaned: float | None = None
     while True:
-        parent = _parent(engine)
+        parent = parent_of(engine)
         if parent is None:
             return
         if parent != starter:
@@ -57,7 +57,7 @@ def watch(engine: int, starter: int, calls: Calls, *, patience: float = PATIENCE
         time.sleep(tick)
 
 
-def _parent(pid: int) -> int | None:
+def parent_of(pid: int) -> int | None:
     """The process id of the parent; None when there is no such process."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])

@@ -68,7 +68,7 @@ class Mask:
 
 
 def _likeness(change: Change, mask: Mask) -> Any:
-    common = (change.action, change.type, mask(change.impact), change.drifted, change.timeout)
+    common = (change.action, change.type, mask(change.impact), change.drifted, change.timeout, mask(change.guarded))
     if change.action in (Action.UPDATE, Action.ADOPT, Action.REPLACE):
         properties = frozenset(likeness(diff, mask, effects=bool(change.effects)) for diff in change.properties)
         effects = frozenset((effect.action, mask(effect.text)) for effect in change.effects)
@@ -114,4 +114,5 @@ def _identity(change: Change) -> Any:
         tuple((effect.action, mask(effect.text)) for effect in change.effects),
         mask(change.impact),
         change.drifted,
+        mask(change.guarded),
     )

@@ -91,7 +91,7 @@ def summary(plan: Plan, *, color: bool) -> str:
     head = f"{paint('Plan:', 'bold', color=color)} {', '.join(counts) or 'nothing declared and nothing there'}"
     if plan.empty:
         return f"{head}; nothing to change"
-    return f"{head}; touches {amount(len(plan.nodes), 'node')}; {_disruption(plan.changes)}"
+    return f"{head}; touches {amount(len(plan.nodes), 'node')}; {_disruption(plan.changes)}{_guarded(plan)}"
 
 
 def _disruption(changes: Iterable[Change]) -> str:
@@ -100,6 +100,11 @@ def _disruption(changes: Iterable[Change]) -> str:
         return "disrupts nothing"
     nodes = {change.node for change in hit if change.node}
     return f"disrupts {amount(len(nodes), 'node')}" if nodes else f"disrupts {amount(len(hit), 'resource')}"
+
+
+def _guarded(plan: Plan) -> str:
+    nodes = {change.node for change in plan.changes if change.guarded}
+    return f"; {amount(len(nodes), 'node')} guarded" if nodes else ""
 
 
 def _groups(changes: Sequence[Change], nodes: set[str], common: int, color: bool, width: int) -> Iterator[str]:
@@ -151,6 +156,8 @@ def _change(folded: Fold, mask: Mask, common: int, color: bool, width: int) -> I
         yield paint(f"      … and {rest:,} lines more; --format json has them all", "dim", color=color)
     if change.impact:
         yield f"      {paint('disrupts:', 'yellow', color=color)} {safe(change.impact)}"
+    if change.guarded:
+        yield f"      {paint('guarded:', 'cyan', color=color)} {safe(change.guarded)}"
 
 
 def _properties(folded: Fold, mask: Mask, color: bool, width: int) -> Iterator[str]:

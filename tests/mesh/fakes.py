@@ -7,6 +7,7 @@ from typing import Any
 
 from swarmctl.backends.base import CommandFailed, Completed, HostGone, ServiceStatus
 from swarmctl.hosts.facts import Facts, Interface, Peer, WireGuard
+from swarmctl.hosts.guard import Change
 
 KEY_PATH = "/etc/swarmctl/mesh/backbone/private.key"
 
@@ -89,6 +90,7 @@ class FakeHosts:
         self.known = known
         self.host = host or FakeHost()
         self.forgotten = 0
+        self.guards: list[Change] = []
 
     def open(self, host: Mapping[str, Any]) -> FakeHost:
         if self.known is None:
@@ -101,4 +103,8 @@ class FakeHosts:
         return self.known
 
     def changed(self, host: Mapping[str, Any]) -> None:
+        self.forgotten += 1
+
+    def guarded(self, host: Mapping[str, Any], change: Change) -> None:
+        self.guards.append(change)
         self.forgotten += 1

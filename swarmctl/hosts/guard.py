@@ -1,0 +1,177 @@
+"""Changes that undo themselves unless they are confirmed in time: what is run on a node for them, and what it says.
+
+A guarded change is one script: it copies what is there, sets the deadline, and only then changes anything. A timer on
+the node (`SERVICE`) brings the copies back when the deadline is over, whoever lives or not; see `guard_script`. While
+the run lives it puts the deadline off; at its end it confirms, or has it undone at once. Pure: no I/O here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from shlex import quote
+
+from swarmctl.hosts.guard_script import BRING_BACK, COPY, FOLDER, IDLE, TIME, WATCH
+
+SERVICE = "swarmctl-guard"
+"""Name of the timer, a service of the node's: it comes back with the node."""
+ARGV = ("sh", "-eu", "-s")
+"""What the scripts of this module are given to."""
+PROC = "/proc"
+PART = re.compile(r"firewall|(interface|peers|file)\.[A-Za-z0-9_=+.-]{1,64}")
+NO_TIMER = "no-timer"
+"""Said when the timer has ended just before: start it again."""
+_HEREDOC = "SWARMCTL_TEXT"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One guarded change of one part of a node."""
+
+    part: str
+    """`firewall`, `interface.NAME`, `peers.NAME` or `file.NAME`."""
+    seconds: int
+    """After which it is undone."""
+    script: str
+    """What changes it: POSIX shell, run with -eu."""
+    path: str = ""
+    """Of a `file.NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change that is not confirmed yet."""
+
+    token: int
+    """Of the run that made it."""
+    left: int
+    """Seconds until it is undone; 0 when that goes on."""
+    failing: tuple[str, ...] = ()
+    """Parts that could not be brought back so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node said."""
+
+    word: str
+    """`guarded`, `confirmed`, `armed`, `undone`, `failed`, `none`, `other`, `no-timer`; empty for anything else."""
+    parts: tuple[str, ...] = ()
+    """What was brought back, or could not be."""
+
+
+def watch(folder: str = FOLDER, proc: str = PROC, idle: int = IDLE) -> tuple[str, ...]:
+    """The timer, as a service."""
+    text = f"folder=$1 proc=$2 limit=$3\n{TIME}{COPY}{BRING_BACK}{WATCH}"
+    return ("sh", "-c", text, SERVICE, folder, proc, str(idle))
+
+
+def change(it: Change, token: int, *, folder: str = FOLDER, proc: str = PROC) -> str:
+    """The script of a change in the run of this token. Says `guarded` and makes it, or `no-timer` and does nothing.
+
+    Raises ValueError for what is no part.
+    """
+    if not PART.fullmatch(it.part):
+        raise ValueError(f"no part of a node: {it.part!r}")
+    return (
+        _head(folder, proc)
+        + COPY
+        + "lock 20\n"
+        + _watched()
+        + f"keep_all {it.part} {quote(it.path)}\narm {int(token)} {int(it.seconds)}\n"
+        + 'rm -f "$folder/undone"\necho guarded\n'
+        + it.script
+    )
+
+
+def _watched() -> str:
+    """The timer was started a moment ago: it tells its number when it is ready."""
+    return f"""
+tries=0
+until [ -s "$folder/watcher" ] && kill -0 "$(cat "$folder/watcher")" 2>/dev/null; do
+  tries=$((tries + 1))
+  if [ "$tries" -ge 30 ]; then echo {NO_TIMER}; exit 0; fi
+  exec 8>&-
+  sleep 0.1
+  lock 20
+done
+"""
+
+
+def rearm(token: int, seconds: int, *, folder: str = FOLDER, proc: str = PROC) -> str:
+    """Put the deadline off: `seconds` from now. Says `armed`, `other`, or `none` and what was undone."""
+    return _head(folder, proc) + _mine(token, f"arm {int(token)} {int(seconds)}\necho armed\n")
+
+
+def confirm(token: int, *, folder: str = FOLDER, proc: str = PROC) -> str:
+    """Let the change stay. Says `confirmed`, `other`, or `none` and what was undone."""
+    return _head(folder, proc) + BRING_BACK + _mine(token, "forget\necho confirmed\n")
+
+
+def undo(*, folder: str = FOLDER, proc: str = PROC) -> str:
+    """Bring back what was confirmed last, whichever run has changed it: `undone`, `failed` or `none`, and parts."""
+    return (
+        _head(folder, proc)
+        + COPY
+        + BRING_BACK
+        + "lock 20\nif ! pending; then\n"
+        + _none()
+        + 'elif undo >&2; then echo "undone$done_"; else echo "failed$failed"; fi\n'
+    )
+
+
+def _head(folder: str, proc: str) -> str:
+    return f"umask 077\nfolder={quote(folder)} proc={quote(proc)}\n{TIME}"
+
+
+def _mine(token: int, then: str) -> str:
+    return f'lock 20\nif ! pending; then\n{_none()}elif [ "$token" != {int(token)} ]; then echo other\nelse\n{then}fi\n'
+
+
+def _none() -> str:
+    """Nothing is pending: say what was undone, if anything was since the last change."""
+    return (
+        'parts=""; if [ -s "$folder/undone" ]; then read -r _ _ parts <"$folder/undone" || :; fi\necho "none $parts"\n'
+    )
+
+
+def heredoc(argv: str, text: str) -> str:
+    """A command of shell words with `text` on its standard input. Raises ValueError where that cannot be told apart."""
+    if _HEREDOC in text:
+        raise ValueError("the text has the word that ends it in it")
+    return f"{argv} <<'{_HEREDOC}'\n{text.rstrip(chr(10))}\n{_HEREDOC}\n"
+
+
+_ANSWER = re.compile(r"(guarded|confirmed|armed|undone|failed|none|other|no-timer)(?: ([^\n]*))?")
+
+
+def parse(text: str) -> Answer:
+    """The first line that a script of this module printed; what is none of its words is no answer."""
+    match = _ANSWER.fullmatch(text.partition("\n")[0].rstrip()[:4096])
+    if match is None:
+        return Answer("")
+    return Answer(match[1], tuple(word for word in (match[2] or "").split() if PART.fullmatch(word)))
+
+
+READ = r"""
+if [ -s /etc/swarmctl/guard/deadline ]; then
+  cat /proc/uptime /proc/sys/kernel/random/boot_id /etc/swarmctl/guard/deadline
+  [ ! -s /etc/swarmctl/guard/failing ] || cat /etc/swarmctl/guard/failing
+fi
+"""
+"""For `hosts.reading`: time since boot, boot id, the deadline, and what it fails at."""
+
+
+def pending(part: str, now: int) -> Pending | None:
+    """What `READ` printed, at the Unix time `now` of that machine; None when nothing is pending.
+
+    Raises ValueError and IndexError for what makes no sense.
+    """
+    lines = part.strip().splitlines()
+    if not lines:
+        return None
+    up, boot = int(float(lines[0].split()[0])), lines[1].strip()
+    token, seconds, boot_, up_, wall_ = lines[2].split()
+    left = int(up_) - up if boot == boot_ else min(int(wall_) - now, int(seconds) - up)
+    failing = tuple(word for word in lines[3].split()[2:] if PART.fullmatch(word)) if len(lines) > 3 else ()
+    return Pending(int(token), max(0, left), failing)
