@@ -70,6 +70,20 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyTrail:
+    """What else there is beside the private key of a mesh; of keys the public halves alone."""
+
+    made: int
+    """When the key was made, Unix time in seconds by the host's clock."""
+    generation: int
+    """How many rotations on demand it has been through, as the host has noted; 0 when nothing is noted."""
+    next_key: str = ""
+    """Of the key that is to follow it; there while it is rotated."""
+    previous_key: str = ""
+    """Of the key before it; empty when it is the first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that one reading of a host tells."""
 
@@ -87,6 +101,8 @@ class Facts:
     """Private key files of meshes: path → mode, such as `0600`."""
     public_keys: Mapping[str, str] = field(default_factory=dict)
     """The public half of each of these files: path → public key; without those that hold no key."""
+    key_trails: Mapping[str, KeyTrail] = field(default_factory=dict)
+    """By path of the private key."""
     routes: tuple[Route, ...] = ()
     hung: frozenset[str] = frozenset()
     """WireGuard interfaces whose process does not answer; `wireguard` has nothing about them."""

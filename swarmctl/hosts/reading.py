@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts.facts import Facts, Interface, Peer, Route, WireGuard
+from swarmctl.hosts.facts import Facts, Interface, KeyTrail, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; a thousand peers and a full ruleset need less than one MiB."""
@@ -43,7 +43,7 @@ for link in $links; do
   done
 done
 for family in 4 6; do part "routes $family"; ip -"$family" -j route show table all; printf '\n@ %s\n' "$?"; done
-part nftables; nft -j list ruleset; printf '\n@ %s\n' "$?"
+part nftables; TZ=UTC0 nft -j list ruleset; printf '\n@ %s\n' "$?"
 part sysctl
 for key in net/ipv4/ip_forward net/ipv6/conf/all/forwarding; do
   [ -r "/proc/sys/$key" ] && printf '%s\t%s\n' "$key" "$(cat "/proc/sys/$key")"
@@ -52,6 +52,15 @@ part keys
 for file in /etc/swarmctl/mesh/*/private.key; do
   [ -f "$file" ] && printf '%s\t%s\t%s\n' "$file" "$(stat -c %a "$file")" "$(wg pubkey <"$file" 2>/dev/null)"
 done
+part rotation
+for file in /etc/swarmctl/mesh/*/private.key; do
+  [ -f "$file" ] || continue
+  folder=${file%/*}
+  printf '%s\t%s' "$file" "$(stat -c %Y "$file")"
+  printf '\t%s' "$(head -c 20 "$folder/generation" 2>/dev/null | tr -cd 0-9)"
+  printf '\t%s' "$(wg pubkey <"$folder/next.key" 2>/dev/null)"
+  printf '\t%s\n' "$(head -c 44 "$folder/previous.pub" 2>/dev/null | tr -cd 'A-Za-z0-9+/=')"
+done 2>/dev/null
 part end
 """
 
@@ -92,6 +101,7 @@ def _split(text: str) -> dict[str, str]:
 
 def _facts(parts: Mapping[str, str]) -> Facts:
     keys = [line.split("\t") for line in parts["keys"].splitlines() if line]
+    trails = [line.split("\t") for line in parts.get("rotation", "").splitlines() if line]
     return Facts(
         hostname=parts["hostname"].strip(),
         now=int(parts["now"]),
@@ -104,9 +114,14 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         },
         key_files={path: mode.zfill(4) for path, mode, _ in keys},
         public_keys={path: public for path, _, public in keys if public},
+        key_trails={path: _trail(*rest) for path, *rest in trails},
         routes=tuple(route for family in (4, 6) for route in _routes(_json(parts[f"routes {family}"], "ip"), family)),
         hung=frozenset(parts["hung"].split()),
     )
+
+
+def _trail(made: str, generation: str, next_key: str, previous_key: str) -> KeyTrail:
+    return KeyTrail(int(made), int(generation or 0), next_key, previous_key)
 
 
 def _json(part: str, program: str) -> Any:
