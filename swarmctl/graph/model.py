@@ -173,6 +173,8 @@ class MeshMember:
     anywhere: bool = False
     """Whether a peer's packets may come from addresses that are not its underlay addresses: it stands behind a router
     that translates addresses, or has a declared endpoint. Then WireGuard's port must be open to any source."""
+    confirm_within: int = 60
+    """Seconds after which a change that may cut the node off is undone, unless it is confirmed."""
 
 
 @dataclass(slots=True)
