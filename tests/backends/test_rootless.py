@@ -68,6 +68,15 @@ try:
     assert [service.running for service in host.services()] == [True]
     doctor = {check.name: check.detail for check in labs.backend.doctor()}
     assert doctor["lab mode"].startswith("rootless")
+    (behind,) = labs.place(labs.pool("n", 1, "us", nat=True, mtu=9000))
+    labs.create([behind])
+    assert labs.backend.read_machine(behind.inputs) == behind.inputs
+    labs.host(behind).run(["ping", "-c1", "-W2", "a-0.lab.swarm"])
+    assert host.run(["ping", "-c1", "-W1", "n-0.lab.swarm"], check=False).returncode
+    labs.host(behind).start_service("one", ["sleep", "1358"])
+    labs.reboot(behind)
+    assert [service.running for service in labs.host(behind).services()] == [True]
+    labs.delete([behind])
     holders = labs.holders()
     host.run(["sh", "-c", "mkdir -p /srv/x/y; touch /srv/x/y/z; chmod 0 /srv/x/y /srv/x"])
     labs.delete(placements[:1])
