@@ -1,14 +1,17 @@
-"""The firewall compiler: what a node lets in → named rules of one nftables table, and back from what nft lists. Pure.
+"""The firewall compiler: what a node lets in → named rules and sets of one nftables table. Pure.
 
 Default deny for what comes in and for what passes through; what goes out is allowed, and so are answers to it:
 a node may fetch packages and reach its management, and every other node defends its own door. Only what is meant for
 the mesh never leaves by another interface (`no-plaintext`): whatever happens to routes or to the tunnel, it is dropped
 and not sent in clear. A rule is a line of nft's language in one canonical form (`canonical` for lists), so that two
-rulesets differ by rule and not as texts.
+rulesets differ by rule and not as texts. Addresses that many nodes have in common stand in sets, by name and family,
+so that rules and sets are the same objects for all nodes they are the same for.
 
 The order matters where rules drop. `too-many` stands before `answers`, because a flow of echoes counts as established
 from its first answer on; path-MTU messages stand before `invalid`, because those about a connection that the kernel
-has forgotten already count as invalid.
+has forgotten already count as invalid. Flows stand before `answers` too: so their counters see every packet that the
+sender of a connection sends, and so a connection does not outlive the grant that let it in (`ended`). All flows stand
+before all ends, because what one flow allows no longer another may allow still.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from sys import intern
 
 TABLE = "swarmctl"
 FAMILY = "inet"
@@ -31,83 +33,197 @@ OWNER = "policy-"
 """A chain without rules, called `policy-NAME`, says whose table it is."""
 LIMIT = "limit rate over 100/second burst 200 packets"
 """What is too many of echo or path-MTU messages of one family: three echoes of each of 48 nodes at once are not."""
+DENIED = "denied"
+"""The counter of what came in on the mesh and was dropped because nothing allows it, or no longer."""
+PEERS = "peers"
+"""The set of the underlay addresses of a node's peers."""
 
 _ORDER = (
     "loopback",
     "too-many",
     "path-mtu",
     "invalid",
+    "flow",
+    "ended",
     "answers",
     "neighbours",
     "wireguard",
     "underlay",
     "mesh",
-    "flow",
+    "denied",
     "through",
     "no-plaintext",
+    "reply",
+    "reply-ended",
 )
+_ELSEWHERE = {"through": "forward", "no-plaintext": "output", "reply": "output", "reply-ended": "output"}
+"""Chains of the rules that don't stand in `input`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Flow:
-    """Traffic to this node that is allowed on the mesh."""
+    """Traffic to this node that is allowed on the mesh. Told apart by identity: one flow may name all nodes of a mesh,
+    and is made once for all that it goes to."""
 
     name: str
     protocol: str
     ports: tuple[str, ...]
     """`6379` or `10001-10010`."""
     sources: tuple[str, ...]
-    """Mesh addresses it may come from."""
+    """Where it may come from: mesh addresses, or whole networks of the mesh with their prefix length."""
+    until: int | None = None
+    """When it ends by the node's clock, Unix time in seconds; None when it doesn't."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
     """Everything that decides one node's rules."""
 
-    interface: str
-    port: int
-    """UDP port WireGuard listens on."""
+    interfaces: tuple[str, ...]
+    """The mesh's interface, and the second one that is there while a key is rotated: rules always name both, so that a
+    rotation changes none."""
+    ports: tuple[int, ...]
+    """UDP ports WireGuard listens on, of the same interfaces."""
     endpoints: tuple[str, ...]
     """Underlay addresses of its peers."""
     cidrs: tuple[str, ...]
     """Networks of the mesh."""
     forwards: bool
     flows: tuple[Flow, ...]
+    anywhere: bool = False
+    """Whether WireGuard's packets may come from other addresses than these."""
 
 
-def compile_rules(door: Door) -> dict[str, str]:
-    """The node's rules: stable name → canonical text."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a flow may come from, of one family, as rules name it: `@flow-ray.ip` or a network."""
+
+    family: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """A flow without its addresses."""
+
+    name: str
+    protocol: str
+    ports: tuple[str, ...]
+    sources: tuple[_Source, ...]
+    until: int | None
+
+    def meets(self, other: _Grant) -> bool:
+        """Whether both allow the same port of the same protocol."""
+        if self.protocol != other.protocol:
+            return False
+        return any(
+            mine[0] <= theirs[1] and theirs[0] <= mine[1]
+            for mine in map(span, self.ports)
+            for theirs in map(span, other.ports)
+        )
+
+
+def compile_rules(door: Door) -> Mapping[str, str]:
+    """The node's rules: stable name → canonical text. One object for all nodes whose rules are the same."""
+    families = tuple(family for family, _ in by_family(door.endpoints))
+    grants = tuple(map(_grant, door.flows))
+    return _rules(door.interfaces, door.ports, families, door.anywhere, door.cidrs, door.forwards, grants)
+
+
+def compile_sets(door: Door) -> dict[str, dict[str, list[str]]]:
+    """The node's sets: name → nft's word for the family → addresses in their order; none is empty.
+
+    What is in the sets of flows is shared between all nodes that they are the same for.
+    """
+    sets = {flow_set(flow.name): _flow_sources(flow) for flow in door.flows if _listed(flow.sources)}
+    peers = dict(by_family(door.endpoints))
+    return {PEERS: peers, **sets} if peers else sets
+
+
+def _listed(sources: Sequence[str]) -> bool:
+    return bool(sources) and "/" not in sources[0]
+
+
+def flow_set(flow: str) -> str:
+    """Name of the set, and of the counter, of a flow; no name of ours begins so."""
+    return f"flow-{flow}"
+
+
+@lru_cache(maxsize=4096)
+def _grant(flow: Flow) -> _Grant:
+    if _listed(flow.sources):
+        families = _flow_sources(flow)
+        found = tuple(_Source(family, f"@{flow_set(flow.name)}.{family}") for family in families)
+    else:
+        found = tuple(_Source(family, text) for family, text in _networks(flow.sources))
+    return _Grant(flow.name, flow.protocol, tuple(merge_ports(flow.ports)), found, flow.until)
+
+
+@lru_cache(maxsize=4096)
+def _rules(
+    interfaces: tuple[str, ...],
+    ports: tuple[int, ...],
+    peers: tuple[str, ...],
+    anywhere: bool,
+    cidrs: tuple[str, ...],
+    forwards: bool,
+    grants: tuple[_Grant, ...],
+) -> Mapping[str, str]:
+    inside, outside = f"iifname {_named(interfaces)}", f"iifname != {_named(interfaces)}"
+    listening = f"udp dport {canonical(map(str, ports))} accept"
     rules = {
         "invalid": "ct state invalid drop",
         "answers": "ct state established,related accept",
         "loopback": 'iifname "lo" accept',
         # RFC 4861, 7.1: neighbour discovery with a hop limit of 255 comes from the same link.
         "neighbours": f"ip6 hoplimit 255 icmpv6 type {canonical(_NEIGHBOURS)} accept",
+        "denied": f'{inside} counter name "{DENIED}" drop',
     }
-    outside, inside = f'iifname != "{door.interface}"', f'iifname "{door.interface}"'
-    for family, addresses in _by_family(door.endpoints):
-        source = f"{family} saddr {addresses}"
-        rules[f"wireguard:{family}"] = f"{outside} {source} udp dport {door.port} accept"
-        rules[f"underlay:echo:{family}"] = f"{outside} {source} {_ECHO[family]} accept"
+    if anywhere:
+        rules["wireguard:anywhere"] = f"{outside} {listening}"
+    for family in peers:
+        source = f"{outside} {family} saddr @{PEERS}.{family}"
+        if not anywhere:
+            rules[f"wireguard:{family}"] = f"{source} {listening}"
+        rules[f"underlay:echo:{family}"] = f"{source} {_ECHO[family]} accept"
         rules[f"too-many:underlay:echo:{family}"] = f"{outside} {_ECHO[family]} {LIMIT} drop"
-    names = ('"lo"', f'"{door.interface}"')
-    elsewhere = f"oifname != {canonical(names)}"
-    for family in dict.fromkeys("ip6" if ":" in cidr else "ip" for cidr in door.cidrs):
+    for family, networks in _networks(cidrs):
         rules[f"mesh:echo:{family}"] = f"{inside} {_ECHO[family]} accept"
         rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} accept"
         rules[f"too-many:mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} drop"
         rules[f"too-many:path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} drop"
-        networks = canonical(str(ip_network(cidr)) for cidr in door.cidrs if (":" in cidr) == (family == "ip6"))
-        rules[f"no-plaintext:{family}"] = f"{elsewhere} {family} daddr {networks} drop"
-    for flow in door.flows:
-        for family, addresses in _flow_sources(flow.sources):
-            for ports in merge_ports(flow.ports):
-                text = f"{inside} {family} saddr {addresses} {flow.protocol} dport {ports} accept"
-                # One string for all nodes that the flow goes to: it names every node that it comes from.
-                rules[f"flow:{flow.name}:{ports}:{family}"] = intern(text)
-    if door.forwards:
-        rules["through"] = f'{inside} oifname "{door.interface}" accept'
+        rules[f"no-plaintext:{family}"] = f"oifname != {_named(('lo', *interfaces))} {family} daddr {networks} drop"
+        if forwards:
+            both = f"{family} saddr {networks} {family} daddr {networks}"
+            rules[f"through:{family}"] = f"{inside} o{inside[1:]} {both} accept"
+    for grant in grants:
+        rules |= _flow_rules(inside, grant, grants)
     return dict(sorted(rules.items(), key=lambda item: order(item[0])))
+
+
+def _flow_rules(inside: str, grant: _Grant, grants: Sequence[_Grant]) -> dict[str, str]:
+    """A flow's rules. Only packets of whoever began the connection count as the flow: an answer of one of its sources,
+    to a port of this node that happens to be one of the flow's, is none.
+
+    Where a flow ends, both directions end: who was answered until then must not be answered any more.
+    """
+    rules = {}
+    before = "" if grant.until is None else f" meta time < {grant.until}"
+    after = f"meta time >= {grant.until}"
+    ends = any(other.until is not None and other.meets(grant) for other in grants)
+    counter = f'counter name "{flow_set(grant.name)}"'
+    for source in grant.sources:
+        for ports in grant.ports:
+            key, protocol = f"{grant.name}:{ports}:{source.family}", grant.protocol
+            asked = f"{inside} ct direction original {source.family} saddr {source.text} {protocol} dport {ports}"
+            reply = f"o{inside[1:]} ct direction reply {source.family} daddr {source.text} {protocol} sport {ports}"
+            rules[f"flow:{key}"] = f"{asked}{before} {counter} accept"
+            if ends:
+                rules[f"reply:{key}"] = f"{reply}{before} accept"
+            if grant.until is not None:
+                rules[f"ended:{key}"] = f'{asked} {after} counter name "{DENIED}" drop'
+                rules[f"reply-ended:{key}"] = f"{reply} {after} drop"
+    return rules
 
 
 _NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert")
@@ -127,17 +243,18 @@ def order(name: str) -> tuple[int, str]:
 
 def chain(name: str) -> str:
     """The chain that the rule called `name` belongs to."""
-    return {"through": "forward", "no-plaintext": "output"}.get(name.partition(":")[0], "input")
+    return _ELSEWHERE.get(name.partition(":")[0], "input")
 
 
 def canonical(elements: Iterable[str]) -> str:
     """A list of values as this module writes them: sorted, without doubles, one alone without braces."""
-    return _braced(sorted(set(elements), key=_sort_key))
+    texts = sorted(set(elements), key=_sort_key)
+    return texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"
 
 
 def merge_ports(ports: Iterable[str]) -> list[str]:
     """Ports and ranges, sorted, overlapping and touching ones made one: nft lists them so."""
-    spans = sorted((int(low), int(high or low)) for low, _, high in (port.partition("-") for port in ports))
+    spans = sorted(map(span, ports))
     merged: list[tuple[int, int]] = []
     for low, high in spans:
         if merged and low <= merged[-1][1] + 1:
@@ -147,48 +264,35 @@ def merge_ports(ports: Iterable[str]) -> list[str]:
     return [f"{low}" if low == high else f"{low}-{high}" for low, high in merged]
 
 
-def render(owner: str, chains: Mapping[str, str], rules: Mapping[str, str]) -> str:
-    """The transaction for `nft -f -` that puts the table there as a whole, in place of the one that may be there."""
-    lines = [f"table {FAMILY} {TABLE}", f"delete table {FAMILY} {TABLE}", f"table {FAMILY} {TABLE} {{"]
-    lines += [f"  chain {OWNER}{owner} {{", "  }"]
-    for name, base in sorted(chains.items()):
-        head, _, policy = base.rpartition(" policy ")
-        lines += [f"  chain {name} {{", f"    type {head}; policy {policy};"]
-        lines += [
-            f'    {text} comment "{rule}"'
-            for rule, text in sorted(rules.items(), key=lambda item: order(item[0]))
-            if chain(rule) == name
-        ]
-        lines.append("  }")
-    return "\n".join([*lines, "}", ""])
+def span(ports: str) -> tuple[int, int]:
+    """First and last port of `6379` or `10001-10010`."""
+    low, _, high = ports.partition("-")
+    return int(low), int(high or low)
 
 
-def render_removal() -> str:
-    """The transaction that takes the table away, also when it is gone already."""
-    return f"table {FAMILY} {TABLE}\ndelete table {FAMILY} {TABLE}\n"
-
-
-def sources(text: str) -> Sequence[str]:
-    """The source addresses that the rule `text` names."""
-    words = text.split()
-    if "saddr" not in words:
-        return ()
-    rest = words[words.index("saddr") + 1 :]
-    return [word.rstrip(",") for word in rest[1 : rest.index("}")]] if rest[0] == "{" else rest[:1]
-
-
-def _by_family(addresses: tuple[str, ...]) -> list[tuple[str, str]]:
-    """nft's word for the family → the addresses of it as one text, without empty ones."""
+def by_family(addresses: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """nft's word for the family → the addresses of it as nft lists them, in their order and once each; none empty."""
     found: dict[str, list[str]] = {}
-    for version, _, text in sorted(map(_known, dict.fromkeys(addresses))):
+    for version, _, text in sorted(map(_known, set(addresses))):
         found.setdefault("ip" if version == 4 else "ip6", []).append(text)
-    return [(family, _braced(texts)) for family, texts in found.items()]
+    return list(found.items())
 
 
 @lru_cache(maxsize=1024)
-def _flow_sources(addresses: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The same, remembered: the sources of a flow are the same on every node it goes to."""
-    return _by_family(addresses)
+def _flow_sources(flow: Flow) -> dict[str, list[str]]:
+    return dict(by_family(flow.sources))
+
+
+def _networks(cidrs: Sequence[str]) -> list[tuple[str, str]]:
+    """nft's word for the family → the networks of it as one text, without empty ones."""
+    found: dict[str, list[str]] = {}
+    for cidr in cidrs:
+        found.setdefault("ip6" if ":" in cidr else "ip", []).append(str(ip_network(cidr)))
+    return [(family, canonical(texts)) for family, texts in found.items()]
+
+
+def _named(interfaces: Iterable[str]) -> str:
+    return canonical(f'"{interface}"' for interface in interfaces)
 
 
 @lru_cache(maxsize=65536)
@@ -196,10 +300,6 @@ def _known(address: str) -> tuple[int, int, str]:
     """Version, value, and the text as nft lists it (RFC 5952); sorts as addresses do."""
     known = ip_address(address)
     return known.version, int(known), str(known)
-
-
-def _braced(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else "{ " + ", ".join(texts) + " }"
 
 
 def _sort_key(text: str) -> tuple[int, int, str]:

@@ -68,14 +68,39 @@ def test_peers_refer_to_keys_and_depend_on_their_own_interface() -> None:
 def test_flows_open_ports_for_the_nodes_they_name_only() -> None:
     graph = compiled(lab())
     addresses = {member.node: member.addresses for member in graph.exported(MeshMember)}
-    head, worker = (inputs(graph, f"securitypolicy/baseline[{node}]")["rules"] for node in ("control-0", "workers-0"))
-    rule = head["flow:ray-head:6379:ip"]
-    for node, (v4, _) in addresses.items():
-        assert (v4 in rule) == node.startswith("workers")
-    assert "flow:ray-head:10001-10010:ip6" in head
-    assert not any(name.startswith("flow:ray-head") for name in worker)
-    assert "udp dport 7946" in worker["flow:gossip:7946:ip"]
-    assert "172.30.0.1" in worker["wireguard:ip"]
+    head, worker = (inputs(graph, f"securitypolicy/baseline[{node}]") for node in ("control-0", "workers-0"))
+    for node, (v4, v6) in addresses.items():
+        assert (v4 in head["sets"]["flow-ray-head"]["ip"]) == node.startswith("workers")
+        assert (v6 in head["sets"]["flow-ray-head"]["ip6"]) == node.startswith("workers")
+    assert "@flow-ray-head.ip6 tcp dport 10001-10010" in head["rules"]["flow:ray-head:10001-10010:ip6"]
+    assert not any(name.startswith("flow:ray-head") for name in worker["rules"])
+    assert "flow-ray-head" not in worker["sets"]
+    assert "udp dport 7946" in worker["rules"]["flow:gossip:7946:ip"]
+    assert "172.30.0.1" in worker["sets"]["peers"]["ip"]
+
+
+def test_rules_name_both_interfaces_and_both_ports() -> None:
+    rules = inputs(compiled(lab()), "securitypolicy/baseline[workers-0]")["rules"]
+    assert rules["wireguard:ip"].endswith("udp dport { 51820, 51821 } accept")
+    for name, text in rules.items():
+        assert "wg0" not in text or '"wg0", "wg0-n" }' in text, name
+
+
+def test_a_flow_from_every_node_stays_as_it_is_when_nodes_come() -> None:
+    everyone = [{"name": "all", "ports": [80], "until": "2026-12-01T00:00:00Z"}]
+    few, many = (compiled(lab(workers=count, flows=everyone)) for count in (2, 4))
+    before, after = (inputs(graph, "securitypolicy/baseline[control-0]") for graph in (few, many))
+    assert "ip saddr 10.88.0.0/16 tcp dport 80 meta time < 1796083200 " in before["rules"]["flow:all:80:ip"]
+    assert before["rules"] == after["rules"]
+    assert before["sets"].keys() == after["sets"].keys() == {"peers"}
+
+
+def test_nodes_with_the_same_part_share_rules_and_the_sources_of_flows() -> None:
+    graph = compiled(lab(workers=4))
+    one, other = (inputs(graph, f"securitypolicy/baseline[workers-{number}]") for number in (1, 3))
+    assert one["rules"] is other["rules"]
+    assert one["sets"]["flow-gossip"] is other["sets"]["flow-gossip"]
+    assert one["sets"]["peers"] != other["sets"]["peers"]
 
 
 def test_with_hubs_spokes_open_wireguard_to_hubs_only() -> None:
@@ -84,10 +109,10 @@ def test_with_hubs_spokes_open_wireguard_to_hubs_only() -> None:
     through = inputs(graph, "mesh/backbone[workers-0/peers]")["peers"]["control-0"]["allowedIps"]
     assert through == ["10.88.0.0/16", "fd88:5b2a::/64"]
     assert inputs(graph, "mesh/backbone[control-0]")["forwarding"] is True
-    assert "through" in inputs(graph, "securitypolicy/baseline[control-0]")["rules"]
-    spoke = inputs(graph, "securitypolicy/baseline[workers-0]")["rules"]
-    assert "through" not in spoke
-    assert "172.30.0.4" not in spoke["wireguard:ip"]  # another spoke
+    assert "through:ip" in inputs(graph, "securitypolicy/baseline[control-0]")["rules"]
+    spoke = inputs(graph, "securitypolicy/baseline[workers-0]")
+    assert not any(name.startswith("through") for name in spoke["rules"])
+    assert "172.30.0.4" not in spoke["sets"]["peers"]["ip"]  # another spoke
 
 
 def test_growing_a_pool_moves_nobody_and_touches_only_what_must_learn_of_it() -> None:

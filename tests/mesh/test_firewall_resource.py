@@ -12,7 +12,7 @@ from swarmctl.kinds.security_policy.resources import FIREWALL
 from swarmctl.mesh.firewall import CHAINS
 from tests.mesh.fakes import FakeHosts, facts
 
-FLOW = 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.3.4 } tcp dport 6379 accept'
+FLOW = 'iifname { "wg0", "wg0-n" } ct direction original ip saddr @flow-ray.ip tcp dport 6379 accept'
 INPUTS: dict[str, Any] = {
     "machine": "one",
     "host": {"node": "n"},
@@ -20,7 +20,9 @@ INPUTS: dict[str, Any] = {
     "policy": "baseline",
     "chains": dict(CHAINS),
     "rules": {"loopback": 'iifname "lo" accept', "flow:ray:6379:ip": FLOW},
+    "sets": {"flow-ray": {"ip": ["10.88.0.9", "10.88.3.4"]}},
 }
+WHOLE = "table inet swarmctl\ndelete table inet swarmctl\ntable inet swarmctl {"
 
 
 def listing(*, owner: str = "baseline", policy: str = "drop", extra: bool = False) -> dict[str, Any]:
@@ -36,11 +38,13 @@ def listing(*, owner: str = "baseline", policy: str = "drop", extra: bool = Fals
     for name in CHAINS:
         verdict = "accept" if name == "output" else policy if name == "input" else "drop"
         items.append({"chain": {**base, "name": name, "type": "filter", "hook": name, "prio": 0, "policy": verdict}})
+    items.append({"set": {**base, "name": "flow-ray.ip", "type": "ipv4_addr", "elem": ["10.88.3.4", "10.88.0.9"]}})
     rule = {**base, "chain": "input"}
     items.append({"rule": {**rule, "comment": "loopback", "expr": [match(interface, "lo"), {"accept": None}]}})
     flow = [
-        match(interface, "wg0"),
-        match({"payload": {"protocol": "ip", "field": "saddr"}}, {"set": ["10.88.3.4", "10.88.0.9"]}),
+        match(interface, {"set": ["wg0", "wg0-n"]}),
+        match({"ct": {"key": "direction"}}, "original"),
+        match({"payload": {"protocol": "ip", "field": "saddr"}}, "@flow-ray.ip"),
         match({"payload": {"protocol": "tcp", "field": "dport"}}, 6379),
         {"accept": None},
     ]
@@ -64,8 +68,10 @@ def test_a_table_as_declared_is_left_as_it_is() -> None:
 def test_a_table_that_differs_is_replaced_in_one_transaction(changed: dict[str, Any]) -> None:
     hosts = FakeHosts(facts(nftables=listing(**changed)))
     FIREWALL.update(hosts, INPUTS, INPUTS)
-    assert hosts.host.log == [("nft", "-f", "-")]
-    assert hosts.host.scripts[0].startswith("table inet swarmctl\ndelete table inet swarmctl\ntable inet swarmctl {")
+    scripts = [*hosts.host.scripts, *(change.script for change in hosts.guards)]
+    assert len(scripts) == 1
+    assert "table inet swarmctl\nflush table inet swarmctl\n" in scripts[0]
+    assert "delete table" not in scripts[0]
     assert hosts.forgotten == 1
 
 
@@ -126,10 +132,9 @@ def test_a_door_left_open_is_said_to_be_shut() -> None:
 
 
 def test_a_change_of_sources_shows_only_the_sources() -> None:
-    other = 'iifname "wg0" ip saddr { 10.88.0.9, 10.88.7.7 } tcp dport 6379 accept'
-    changed = {**INPUTS, "rules": {**INPUTS["rules"], "flow:ray:6379:ip": other}}
+    changed = {**INPUTS, "sets": {"flow-ray": {"ip": ["10.88.0.9", "10.88.7.7"]}}}
     (effect,) = FIREWALL.effects(INPUTS, changed)
-    assert effect.text == "rule flow:ray:6379:ip: from -10.88.3.4 +10.88.7.7"
+    assert effect.text == "flow ray: from -10.88.3.4 +10.88.7.7"
     assert FIREWALL.impact(INPUTS, changed) == Impact("closes tcp/6379 for 10.88.3.4")
 
 

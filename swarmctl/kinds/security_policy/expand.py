@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
-from swarmctl.kinds.security_policy.spec import Flow
+from swarmctl.kinds.security_policy.spec import Flow, instant
 from swarmctl.mesh import firewall
 from swarmctl.mesh.selectors import matches
 
@@ -23,35 +23,39 @@ def expand(context: Expansion) -> None:
     """
     machines = {machine.name: machine for machine in context.graph.exported(Machine)}
     underlay = {name: machine.underlay for name, machine in machines.items()}
-    members = context.graph.exported(MeshMember)
+    members: dict[str, list[MeshMember]] = {}
+    for member in context.graph.exported(MeshMember):
+        members.setdefault(member.mesh, []).append(member)
     for policy in context.inventory.of("SecurityPolicy"):
         clusters = {
             cluster.name for cluster in context.inventory.of("Cluster") if cluster.spec.security_policy == policy.name
         }
-        watched = [member for member in members if machines[member.node].cluster in clusters]
-        sources = {
-            (mesh, flow.name): tuple(
-                address
-                for member in watched
-                if member.mesh == mesh and matches(flow.from_, machines[member.node].labels)
-                for address in member.addresses
-            )
-            for mesh in {member.mesh for member in watched}
-            for flow in policy.spec.network.flows
-        }
-        for member in watched:
-            machine = machines[member.node]
+        for inside in members.values():
+            watched = [member for member in inside if machines[member.node].cluster in clusters]
             flows = [
-                _flow(flow, sources[member.mesh, flow.name])
+                (flow, _flow(flow, watched, machines, whole=len(watched) == len(inside)))
                 for flow in policy.spec.network.flows
-                if matches(flow.to, machine.labels)
             ]
-            endpoints = tuple(chain.from_iterable(map(underlay.__getitem__, member.peers)))
-            context.graph.add(_firewall(policy, machine, member, endpoints, flows))
+            for member in watched:
+                machine = machines[member.node]
+                own = tuple(made for flow, made in flows if matches(flow.to, machine.labels))
+                endpoints = tuple(chain.from_iterable(map(underlay.__getitem__, member.peers)))
+                context.graph.add(_firewall(policy, machine, member, endpoints, own))
 
 
-def _flow(flow: Flow, sources: tuple[str, ...]) -> firewall.Flow:
-    return firewall.Flow(flow.name, flow.protocol, tuple(str(port) for port in flow.ports), sources)
+def _flow(flow: Flow, watched: Sequence[MeshMember], machines: Mapping[str, Machine], *, whole: bool) -> firewall.Flow:
+    """The flow with its sources on one mesh; `whole`: the policy watches over all of it.
+
+    A flow from every node of a mesh is one from the mesh's networks: WireGuard lets nobody else use an address of
+    them, and no rule changes when nodes come and go.
+    """
+    if whole and watched and not flow.from_:
+        sources = watched[0].cidrs
+    else:
+        chosen = (member.addresses for member in watched if matches(flow.from_, machines[member.node].labels))
+        sources = tuple(chain.from_iterable(chosen))
+    until = None if flow.until is None else instant(flow.until)
+    return firewall.Flow(flow.name, flow.protocol, tuple(str(port) for port in flow.ports), sources, until)
 
 
 def _firewall(
@@ -59,15 +63,17 @@ def _firewall(
     machine: Machine,
     member: MeshMember,
     endpoints: tuple[str, ...],
-    flows: Sequence[firewall.Flow],
+    flows: tuple[firewall.Flow, ...],
 ) -> Resource:
+    second = bool(member.next_interface)
     door = firewall.Door(
-        interface=member.interface,
-        port=member.listen_port,
+        interfaces=(member.interface, member.next_interface) if second else (member.interface,),
+        ports=(member.listen_port, member.next_port) if second else (member.listen_port,),
         endpoints=endpoints,
         cidrs=member.cidrs,
         forwards=member.forwards,
-        flows=tuple(flows),
+        flows=flows,
+        anywhere=member.anywhere,
     )
     return Resource(
         address=Address("securitypolicy", policy.name, machine.name),
@@ -77,8 +83,10 @@ def _firewall(
             "host": machine.host,
             "node": machine.name,
             "policy": policy.name,
-            "chains": dict(firewall.CHAINS),
+            "confirmWithin": member.confirm_within,
+            "chains": firewall.CHAINS,
             "rules": firewall.compile_rules(door),
+            "sets": firewall.compile_sets(door),
         },
         node=machine.name,
         cluster=machine.cluster,

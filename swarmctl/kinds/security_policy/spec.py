@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,15 @@ PortRange = Annotated[
     msgspec.Meta(
         pattern="^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$",
         extra_json_schema={"patternErrorMessage": "a port (`6379`) or a range of ports (`10001-10010`)"},
+    ),
+]
+
+
+Instant = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+        extra_json_schema={"patternErrorMessage": "an instant in UTC (`2026-12-01T00:00:00Z`)"},
     ),
 ]
 
@@ -49,6 +59,46 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
         msgspec.Meta(description="Labels of the nodes it may go to; `{}` is every node.", examples=[{"role": "head"}]),
     ] = {}
     protocol: Annotated[Literal["tcp", "udp"], msgspec.Meta(description="Transport protocol.")] = "tcp"
+    until: Annotated[
+        Instant | None,
+        msgspec.Meta(
+            description="When it ends: an instant in UTC (RFC 3339). The nodes end it themselves, by their own clocks, "
+            "connections that are open then included. Left out: never.",
+            examples=["2026-12-01T00:00:00Z"],
+        ),
+    ] = None
+
+
+class Denial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """Traffic on the mesh that no flow may allow."""
+
+    name: Annotated[
+        Name,
+        msgspec.Meta(
+            description="Name of the denial, unique in the policy; a DNS label (RFC 1123).",
+            examples=["guests-to-databases"],
+        ),
+    ]
+    from_: Annotated[
+        Selector,
+        msgspec.Meta(description="Labels of the nodes that must not open it; `{}` is every node.", examples=[{}]),
+    ] = {}
+    to: Annotated[
+        Selector,
+        msgspec.Meta(
+            description="Labels of the nodes it must not go to; `{}` is every node.", examples=[{"role": "db"}]
+        ),
+    ] = {}
+    ports: Annotated[
+        list[Port | PortRange],
+        msgspec.Meta(
+            description="Destination ports: whole numbers and ranges, both ends included. Left out: every port.",
+            examples=[[22]],
+        ),
+    ] = []
+    protocol: Annotated[
+        Literal["tcp", "udp"] | None, msgspec.Meta(description="Transport protocol. Left out: both.", examples=["tcp"])
+    ] = None
 
 
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -61,6 +111,13 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
             examples=[[{"name": "metrics", "from": {"role": "head"}, "to": {}, "ports": [9100]}]],
         ),
     ] = []
+    never: Annotated[
+        list[Denial],
+        msgspec.Meta(
+            description="What no flow may allow, whoever adds one: a flow that allows any of it is an error.",
+            examples=[[{"name": "no-ssh", "ports": [22], "protocol": "tcp"}]],
+        ),
+    ] = []
 
 
 class SecurityPolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -69,3 +126,8 @@ class SecurityPolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     network: Annotated[
         Network, msgspec.Meta(description="Network part: default deny, and the flows that are allowed.")
     ] = Network()
+
+
+def instant(text: str) -> int:
+    """Unix time in seconds of `2026-12-01T00:00:00Z`. Raises ValueError when there is no such instant."""
+    return int(datetime.fromisoformat(text).timestamp())
