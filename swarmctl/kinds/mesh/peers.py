@@ -1,12 +1,21 @@
-"""`swarm:mesh:Peers`: who one interface has tunnels to. Changed by a delta: sessions that stay are not touched."""
+"""`swarm:mesh:Peers`: who one interface has tunnels to. Changed by a delta: sessions that stay are not touched.
+
+Inputs: `machine`, `host`, `node`, `interface`; `peers`, by node name: `publicKey`, `endpoint` (`HOST:PORT`; a DNS name
+is looked up by the node when it is set; empty: the peer contacts this node, whose WireGuard learns from where),
+`allowedIps`, `persistentKeepalive` (seconds) and, for people only and never compared, `why`. On a node with a failover
+agent also `failover`: a list of `networks` and, as `via`, the names of the peers that they may be with, as in the
+groups of `swarm:mesh:Failover`. What the agent has moved counts as where it is declared, and stays where it is.
+
+Who answers a DNS name, and from where a peer contacted this node last, is not compared: of a name, the port must be
+right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from shlex import quote
+from collections.abc import Collection, Mapping, Sequence
 
 from swarmctl.backends.base import HostGone
+from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Peer, WireGuard
 from swarmctl.kinds.base import (
@@ -19,11 +28,17 @@ from swarmctl.kinds.base import (
     PropertyChange,
     differences,
 )
+from swarmctl.kinds.mesh import failover_table, peer_commands
 from swarmctl.kinds.mesh.interface import same_order
+from swarmctl.mesh.failover import as_declared, in_place
 
+TIMEOUT = 120.0
+"""Seconds for one script: a thousand peers take less than one, names `peer_commands.LOOKUP` each, many at once."""
 REPLACE = {"machine": "they go away with their machine", "interface": "peers belong to one interface"}
-BATCH = 200
-"""Peers per call of `wg`: 200 take about 40 KiB of arguments; Linux allows 128 KiB at the least."""
+
+
+class EndpointUnresolved(SwarmError):
+    """A DNS name of an endpoint leads nowhere, as the node sees it; everything else has been set."""
 
 
 class PeersType:
@@ -34,21 +49,43 @@ class PeersType:
         return ()
 
     def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
-        """Peer by peer and property by property."""
-        return differences(old, new, replace=REPLACE)
+        """Peer by peer and property by property; reasons are not compared."""
+        return [change for change in differences(old, new, replace=REPLACE) if change.path[2:] != ("why",)]
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Set those that are missing or different, remove those that nobody declared."""
-        facts = hosts.facts(inputs["host"])
-        interface = inputs["interface"]
-        commands = delta(interface, facts.wireguard.get(interface), inputs["peers"].values())
-        if commands:
-            self._run(hosts, inputs, commands)
-        return {}
+        """Set those that are missing or different, remove those that nobody declared. Raises EndpointUnresolved."""
+        return self._converge(hosts, inputs)
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
-        """The same: the difference is taken from what the node has."""
-        return self.create(hosts, new)
+        """The same: the difference is taken from what the node has.
+
+        Where the groups of the failover agent change, it pauses until it has the new ones: it would go on moving
+        networks to peers that they are no longer declared for.
+        """
+        before = _peers(old)
+        renamed = {
+            peer["publicKey"]
+            for name, peer in new["peers"].items()
+            if name in before and before[name]["endpoint"] != peer["endpoint"]
+        }
+        hold = ""
+        if old.get("failover") and old.get("failover") != new.get("failover"):
+            hold = f"rm -f {failover_table.path(old['interface'])}\n"
+        return self._converge(hosts, new, renamed, hold)
+
+    def _converge(
+        self, hosts: Hosts, inputs: Mapping[str, Json], renamed: Collection[str] = (), hold: str = ""
+    ) -> Mapping[str, Json]:
+        now = hosts.facts(inputs["host"]).wireguard.get(inputs["interface"])
+        peers = inputs["peers"]
+        placed = in_place(_allowed(now, peers), _declared(peers), inputs.get("failover", ()))
+        wanted = ({**peer, "allowedIps": placed[name]} if name in placed else peer for name, peer in peers.items())
+        script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed)
+        if script:
+            failed = peer_commands.unresolved(self._run(hosts, inputs, script))
+            if failed:
+                raise _unresolved(inputs, failed)
+        return {}
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
         """As the node has them. An interface that is gone has no peers; a peer that nobody declared is `unknown-…`."""
@@ -58,11 +95,13 @@ class PeersType:
             return None
         wireguard = facts.wireguard.get(inputs["interface"])
         found = wireguard.peers.values() if wireguard is not None else ()
-        names = {peer["publicKey"]: name for name, peer in inputs["peers"].items()}
+        wanted = inputs["peers"]
+        names = {peer["publicKey"]: name for name, peer in wanted.items()}
+        seen = as_declared(_allowed(wireguard, wanted), _declared(wanted), inputs.get("failover", ()))
         peers = {}
         for peer in found:
             name = names.get(peer.public_key) or f"unknown-{peer.public_key[:8]}"
-            peers[name] = _observe(peer, inputs["peers"].get(name))
+            peers[name] = _observe(peer, seen.get(name, peer.allowed_ips), wanted.get(name))
         return Observed({**inputs, "peers": peers}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
@@ -72,7 +111,7 @@ class PeersType:
             keys = [peer["publicKey"] for peer in inputs["peers"].values()]
             present = [key for key in keys if wireguard is not None and key in wireguard.peers]
             if present:
-                self._run(hosts, inputs, _commands(inputs["interface"], map(_removal, present)))
+                self._run(hosts, inputs, peer_commands.removal(inputs["interface"], present))
         except HostGone:
             return
 
@@ -87,9 +126,11 @@ class PeersType:
                 effects.append(Effect(ChangeKind.DELETE, _describe(name, before[name])))
             elif name not in before:
                 effects.append(Effect(ChangeKind.ADD, _describe(name, after[name])))
-            elif changes := differences(before[name], after[name]):
+            elif changes := [it for it in differences(before[name], after[name]) if it.path != ("why",)]:
                 words = ", ".join(_changed(change.path[0], before[name], after[name]) for change in changes)
                 effects.append(Effect(ChangeKind.UPDATE, f"peer {name} {words}"))
+        if old is not None and new is not None and old.get("failover") and old["failover"] != new.get("failover"):
+            effects.append(Effect(ChangeKind.UPDATE, "the failover agent pauses until it has its new groups"))
         return effects
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
@@ -110,61 +151,49 @@ class PeersType:
             parts.append(f"the tunnel to {_names(anew)} re-handshakes")
         return Impact("; ".join(parts))
 
-    def _run(self, hosts: Hosts, inputs: Mapping[str, Json], commands: Iterable[str]) -> None:
+    def _run(self, hosts: Hosts, inputs: Mapping[str, Json], script: str) -> str:
         host = hosts.open(inputs["host"])
         try:
-            host.run(["sh", "-eu", "-s"], stdin="".join(commands).encode(), timeout=60.0)
+            return host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=TIMEOUT).text
         finally:
             hosts.changed(inputs["host"])
 
 
-def delta(interface: str, now: WireGuard | None, wanted: Iterable[Mapping[str, Json]]) -> list[str]:
-    """The commands that bring the interface's peers to what is wanted; none when they are so already."""
-    present = dict(now.peers) if now is not None else {}
-    settings: list[str] = []
-    keys = set()
-    for peer in wanted:
-        keys.add(peer["publicKey"])
-        words = _setting(present.get(peer["publicKey"]), peer)
-        if words:
-            settings.append(words)
-    removals = [_removal(key) for key in present if key not in keys]
-    # Removed first, so that an address can move from one peer to another.
-    return [*_commands(interface, removals), *_commands(interface, settings)]
+def _unresolved(inputs: Mapping[str, Json], failed: Sequence[tuple[str, str]]) -> EndpointUnresolved:
+    """Names the node and, of at most three peers, what they are called and why it did not go."""
+    names = {peer["publicKey"]: (name, peer["endpoint"]) for name, peer in inputs["peers"].items()}
+    told = []
+    for key, said in failed[:3]:
+        name, endpoint = names.get(key, ("unknown", ""))
+        told.append(f"{name} at {endpoint} ({said[:200]})")
+    more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+    return EndpointUnresolved(
+        f"{inputs['node']} cannot look up the endpoint of {', '.join(told)}{more}",
+        f"see what `swarmctl exec {inputs['node']} -- getent ahosts NAME` prints; all other peers are set",
+    )
 
 
-def _setting(now: Peer | None, peer: Mapping[str, Json]) -> str:
-    """The words after `wg set INTERFACE` that change what differs."""
-    words: list[str] = []
-    if now is None or now.endpoint != peer["endpoint"]:
-        words.append(f"endpoint {quote(peer['endpoint'])}")
-    if now is None or set(now.allowed_ips) != set(peer["allowedIps"]):
-        words.append(f"allowed-ips {quote(','.join(peer['allowedIps']))}")
-    if (0 if now is None else now.keepalive) != peer["persistentKeepalive"]:
-        words.append(f"persistent-keepalive {int(peer['persistentKeepalive'])}")
-    if now is not None and now.preshared:
-        words.append("preshared-key /dev/null")  # wg(8): an empty file takes it away
-    return " ".join([f"peer {quote(peer['publicKey'])}", *words]) if words else ""
+def _allowed(now: WireGuard | None, peers: Mapping[str, Mapping[str, Json]]) -> dict[str, tuple[str, ...]]:
+    """What the interface allows each of the peers that it has."""
+    have = now.peers if now is not None else {}
+    return {name: have[p["publicKey"]].allowed_ips for name, p in peers.items() if p["publicKey"] in have}
 
 
-def _removal(key: str) -> str:
-    return f"peer {quote(key)} remove"
+def _declared(peers: Mapping[str, Mapping[str, Json]]) -> dict[str, Sequence[str]]:
+    return {name: peer["allowedIps"] for name, peer in peers.items()}
 
 
-def _commands(interface: str, settings: Iterable[str]) -> Iterable[str]:
-    rest = iter(settings)
-    while batch := list(islice(rest, BATCH)):
-        yield f"wg set {quote(interface)} {' '.join(batch)}\n"
-
-
-def _observe(peer: Peer, wanted: Mapping[str, Json] | None) -> dict[str, Json]:
-    allowed = same_order(peer.allowed_ips, wanted["allowedIps"]) if wanted else sorted(peer.allowed_ips)
-    seen: dict[str, Json] = {
+def _observe(peer: Peer, allowed: Sequence[str], wanted: Mapping[str, Json] | None) -> dict[str, Json]:
+    """A peer in the shape of a declared one; what is only said and not set is as declared."""
+    seen: dict[str, Json] = {**wanted} if wanted else {}
+    seen |= {
         "publicKey": peer.public_key,
         "endpoint": peer.endpoint,
-        "allowedIps": allowed,
+        "allowedIps": same_order(allowed, wanted["allowedIps"]) if wanted else sorted(allowed),
         "persistentKeepalive": peer.keepalive,
     }
+    if wanted and peer_commands.same_endpoint(peer, wanted["endpoint"]):
+        seen["endpoint"] = wanted["endpoint"]
     return {**seen, "presharedKey": "set"} if peer.preshared else seen
 
 
@@ -176,7 +205,8 @@ def _peers(inputs: Mapping[str, Json] | None) -> Mapping[str, Mapping[str, Json]
 def _describe(name: str, peer: Mapping[str, Json]) -> str:
     keepalive = peer["persistentKeepalive"]
     every = f" (every {keepalive}s)" if keepalive else ""
-    return f"peer {name} {_list(peer['allowedIps'])} via {peer['endpoint'] or 'no endpoint'}{every}"
+    why = f": {peer['why']}" if peer.get("why") else ""
+    return f"peer {name} {_list(peer['allowedIps'])} via {peer['endpoint'] or 'no endpoint'}{every}{why}"
 
 
 def _changed(name: str, before: Mapping[str, Json], after: Mapping[str, Json]) -> str:
