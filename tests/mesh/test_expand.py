@@ -107,7 +107,9 @@ def test_with_hubs_spokes_open_wireguard_to_hubs_only() -> None:
     graph = compiled(lab(mesh={"topology": {"hubs": {"select": {"role": "head"}}}}))
     assert set(inputs(graph, "mesh/backbone[workers-0/peers]")["peers"]) == {"control-0", "control-1"}
     through = inputs(graph, "mesh/backbone[workers-0/peers]")["peers"]["control-0"]["allowedIps"]
-    assert through == ["10.88.0.0/16", "fd88:5b2a::/64"]
+    own = inputs(graph, "mesh/backbone[control-0]")["addresses"]
+    # Its own addresses stay with it when another hub takes over the networks.
+    assert through == [own[0].replace("/16", "/32"), own[1].replace("/64", "/128"), "10.88.0.0/16", "fd88:5b2a::/64"]
     assert inputs(graph, "mesh/backbone[control-0]")["forwarding"] is True
     assert "through:ip" in inputs(graph, "securitypolicy/baseline[control-0]")["rules"]
     spoke = inputs(graph, "securitypolicy/baseline[workers-0]")

@@ -1,99 +1,57 @@
-"""Meshes → one interface and one set of peers per machine of the clusters that name the mesh."""
+"""Meshes → one interface, one set of peers and, where peers stand in for each other, a failover per machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
+from swarmctl.kinds.mesh.interface_words import NOTES
+from swarmctl.kinds.mesh.members import members, topology
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.addresses import allocate
-from swarmctl.mesh.compiler import Member, Mesh, Peer
+from swarmctl.mesh.compiler import Group, Mesh, Peer
+from swarmctl.mesh.mtu import Mtu, carried
 from swarmctl.mesh.names import next_interface, next_port
-from swarmctl.mesh.selectors import matches
+from swarmctl.mesh.underlay import family
 
 INTERFACE = "swarm:mesh:Interface"
 PEERS = "swarm:mesh:Peers"
+FAILOVER = "swarm:mesh:Failover"
 
 
 def expand(context: Expansion) -> None:
-    """Add the resources of every mesh, and export a `MeshMember` for every machine in it."""
+    """Add the resources of every mesh, and export a `MeshMember` for every machine in it.
+
+    Raises `mesh.faults.Unconnected` where machines turn out to have no way to each other, and Exhausted.
+    """
     for declaration in context.inventory.of("Mesh"):
         clusters = {
             cluster.name for cluster in context.inventory.of("Cluster") if cluster.spec.mesh == declaration.name
         }
         machines = [machine for machine in context.graph.exported(Machine) if machine.cluster in clusters]
-        _expand_one(context, declaration, machines)
-
-
-def _expand_one(context: Expansion, declaration: Declaration, machines: list[Machine]) -> None:
-    spec: MeshSpec = declaration.spec
-    plan = _plan_addresses(context, declaration, machines)
-    hubs = spec.topology.hubs
-    mesh = Mesh(
-        (
-            Member(
-                name=machine.name,
-                addresses=plan[machine.name],
-                underlay=machine.underlay,
-                hub=hubs is not None and matches(hubs.select, machine.labels),
-            )
-            for machine in machines
-        ),
-        cidrs=[str(ip_network(cidr)) for cidr in spec.cidrs],
-        port=spec.listen_port,
-        hubs=hubs is not None,
-    )
-    # A peer looks the same from many nodes: its mapping is made once and shared by all of them.
-    shared: dict[int, Mapping[str, Json]] = {}
-    for machine in machines:
-        peers = mesh.peers(machine.name)
-        for peer in peers:
-            if id(peer) not in shared:
-                shared[id(peer)] = _peer_inputs(declaration.name, spec, peer)
-        interface = _interface(declaration, machine, plan[machine.name], forwards=mesh.forwards(machine.name))
-        context.graph.add(interface)
-        context.graph.add(
-            Resource(
-                address=Address("mesh", declaration.name, f"{machine.name}/peers"),
-                type=PEERS,
-                inputs={
-                    "machine": Ref(machine.address, "identity"),
-                    "host": machine.host,
-                    "node": machine.name,
-                    "interface": spec.interface,
-                    "peers": {peer.name: shared[id(peer)] for peer in peers},
-                },
-                depends_on=(interface.address,),
-                node=machine.name,
-                cluster=machine.cluster,
-                pool=machine.pool,
-                origin=interface.origin,
-            )
-        )
-        context.graph.export(
-            MeshMember(
-                node=machine.name,
-                mesh=declaration.name,
-                interface=spec.interface,
-                addresses=plan[machine.name],
-                cidrs=tuple(spec.cidrs),
-                listen_port=spec.listen_port,
-                peers=tuple(peer.name for peer in peers),
-                forwards=mesh.forwards(machine.name),
-                address=interface.address,
-                next_interface=next_interface(spec.interface),
-                next_port=next_port(spec.listen_port),
-            )
-        )
+        plan = _plan_addresses(context, declaration, machines)
+        found = _Expanded(declaration, machines, plan)
+        for machine in machines:
+            interface = found.interface(machine)
+            context.graph.add(interface)
+            peers = found.peers(machine, interface)
+            context.graph.add(peers)
+            groups = found.mesh.failover(machine.name)
+            if groups:
+                context.graph.add(found.failover(machine, groups, peers))
+            context.graph.export(found.member(machine, interface.address))
 
 
 def _plan_addresses(
     context: Expansion, declaration: Declaration, machines: list[Machine]
 ) -> dict[str, tuple[str, ...]]:
     """Every machine's addresses in the order of the mesh's networks; those in the state are kept."""
+    spec: MeshSpec = declaration.spec
     kept: dict[int, dict[str, str]] = {4: {}, 6: {}}
     before = {machine.name: context.previous(Address("mesh", declaration.name, machine.name)) for machine in machines}
     if not any(before.values()):  # a new mesh, or one with a new name
@@ -103,41 +61,135 @@ def _plan_addresses(
             address = str(text).partition("/")[0]
             kept[ip_address(address).version][machine.name] = address
     names = [machine.name for machine in machines]
-    plans = [allocate(cidr, names, kept[ip_network(cidr).version]) for cidr in declaration.spec.cidrs]
+    plans = [allocate(cidr, names, kept[ip_network(cidr).version], spec.reserved) for cidr in spec.cidrs]
     return {name: tuple(plan[name] for plan in plans) for name in names}
 
 
-def _interface(declaration: Declaration, machine: Machine, addresses: tuple[str, ...], *, forwards: bool) -> Resource:
-    spec: MeshSpec = declaration.spec
-    lengths = [ip_network(cidr).prefixlen for cidr in spec.cidrs]
-    return Resource(
-        address=Address("mesh", declaration.name, machine.name),
-        type=INTERFACE,
-        inputs={
-            "machine": Ref(machine.address, "identity"),
-            "host": machine.host,
-            "node": machine.name,
-            "interface": spec.interface,
+@dataclass
+class _Expanded:
+    """One mesh on its way into the graph."""
+
+    declaration: Declaration
+    machines: Sequence[Machine]
+    plan: dict[str, tuple[str, ...]]
+    shared: dict[int, Mapping[str, Json]] = field(default_factory=dict)
+    """Inputs of a peer by its id: it looks the same from many nodes, so they are made once and shared by all."""
+    candidates: dict[int, Mapping[str, Json]] = field(default_factory=dict)
+    """The same for peers that can stand in for each other."""
+
+    def __post_init__(self) -> None:
+        self.spec: MeshSpec = self.declaration.spec
+        found = tuple(members(self.spec, self.machines, self.plan))
+        self.mesh = Mesh(
+            found,
+            cidrs=[str(ip_network(cidr)) for cidr in self.spec.cidrs],
+            topology=topology(self.spec.topology, self.machines),
+            keepalive=self.spec.persistent_keepalive,
+        )
+        self.lengths = [ip_network(cidr).prefixlen for cidr in self.spec.cidrs]
+        self.astray = frozenset(member.name for member in found if member.endpoint != "")
+        """Nodes whose packets may come from anywhere."""
+        self.notes = {
+            **({"mtu": self.mtu.reason} if self.spec.mtu is None else {}),
+            **({"reserved": list(self.spec.reserved)} if self.spec.reserved else {}),
+        }
+
+    @cached_property
+    def mtu(self) -> Mtu:
+        """What the underlay carries. One tunnel over IPv6 decides for all, and a DNS name may lead to one."""
+        hosts = {peer.address for machine in self.machines for peer in self.mesh.peers(machine.name) if peer.address}
+        over_ipv6 = any(family(host) & 0b10 for host in hosts)
+        return carried({machine.name: machine.underlay_mtu for machine in self.machines}, version=6 if over_ipv6 else 4)
+
+    def interface(self, machine: Machine) -> Resource:
+        """Its interface."""
+        inputs = {
             "state": "up",
-            "addresses": [f"{address}/{length}" for address, length in zip(addresses, lengths, strict=True)],
-            "listenPort": spec.listen_port,
-            "mtu": spec.mtu,
-            "keyPath": f"/etc/swarmctl/mesh/{declaration.name}/private.key",
+            "addresses": [f"{a}/{length}" for a, length in zip(self.plan[machine.name], self.lengths, strict=True)],
+            "listenPort": self.spec.listen_port,
+            "mtu": self.mtu.value if self.spec.mtu is None else self.spec.mtu,
+            "keyPath": f"/etc/swarmctl/mesh/{self.declaration.name}/private.key",
             "keyMode": "0600",
             "key": "installed",
-            "forwarding": forwards,
-        },
-        node=machine.name,
-        cluster=machine.cluster,
-        pool=machine.pool,
-        origin=declaration.value("metadata", "name"),
-    )
+            "forwarding": self.mesh.forwards(machine.name),
+            **({NOTES: self.notes} if self.notes else {}),
+        }
+        return self._resource(machine, "", INTERFACE, inputs)
 
+    def peers(self, machine: Machine, interface: Resource) -> Resource:
+        """The other ends of its tunnels."""
+        peers = {peer.name: self._peer(peer) for peer in self.mesh.peers(machine.name)}
+        return self._resource(machine, "/peers", PEERS, {"peers": peers}, interface.address)
 
-def _peer_inputs(mesh: str, spec: MeshSpec, peer: Peer) -> dict[str, Json]:
-    return {
-        "publicKey": Ref(Address("mesh", mesh, peer.name), "publicKey"),
-        "endpoint": peer.endpoint,
-        "allowedIps": list(peer.allowed_ips),
-        "persistentKeepalive": spec.persistent_keepalive,
-    }
+    def failover(self, machine: Machine, groups: Sequence[Group], peers: Resource) -> Resource:
+        """Networks that go to another peer when the one that passes them on dies."""
+        by_name = {peer.name: peer for peer in self.mesh.peers(machine.name)}
+        inputs = {
+            "mesh": self.declaration.name,
+            "groups": [
+                {"networks": list(group.networks), "via": [self._candidate(by_name[name]) for name in group.via]}
+                for group in groups
+            ],
+        }
+        return self._resource(machine, "/failover", FAILOVER, inputs, peers.address)
+
+    def member(self, machine: Machine, address: Address) -> MeshMember:
+        """What the other kinds are told."""
+        peers = tuple(peer.name for peer in self.mesh.peers(machine.name))
+        return MeshMember(
+            node=machine.name,
+            mesh=self.declaration.name,
+            interface=self.spec.interface,
+            addresses=self.plan[machine.name],
+            cidrs=tuple(self.spec.cidrs),
+            listen_port=self.spec.listen_port,
+            peers=peers,
+            forwards=self.mesh.forwards(machine.name),
+            address=address,
+            next_interface=next_interface(self.spec.interface),
+            next_port=next_port(self.spec.listen_port),
+            anywhere=bool(self.astray) and not self.astray.isdisjoint(peers),
+        )
+
+    def _resource(
+        self, machine: Machine, suffix: str, type_: str, inputs: Mapping[str, Json], *needed: Address
+    ) -> Resource:
+        return Resource(
+            address=Address("mesh", self.declaration.name, f"{machine.name}{suffix}"),
+            type=type_,
+            inputs={
+                "machine": Ref(machine.address, "identity"),
+                "host": machine.host,
+                "node": machine.name,
+                "interface": self.spec.interface,
+                **inputs,
+            },
+            depends_on=needed,
+            node=machine.name,
+            cluster=machine.cluster,
+            pool=machine.pool,
+            origin=self.declaration.value("metadata", "name"),
+        )
+
+    def _peer(self, peer: Peer) -> Mapping[str, Json]:
+        found = self.shared.get(id(peer))
+        if found is None:
+            found = self.shared[id(peer)] = {
+                "publicKey": Ref(Address("mesh", self.declaration.name, peer.name), "publicKey"),
+                "endpoint": peer.endpoint,
+                "allowedIps": list(peer.allowed_ips),
+                "persistentKeepalive": peer.keepalive,
+                **({"why": peer.why} if peer.why else {}),
+            }
+        return found
+
+    def _candidate(self, peer: Peer) -> Mapping[str, Json]:
+        found = self.candidates.get(id(peer))
+        if found is None:
+            kept = ("publicKey", "allowedIps", "persistentKeepalive")
+            inputs = self._peer(peer)
+            # Dual stack needs no second probe: both families go through the same tunnel.
+            address = self.plan[peer.name][0]
+            found = {"name": peer.name, "address": address, **{name: inputs[name] for name in kept}}
+            self.candidates[id(peer)] = found
+        return found
