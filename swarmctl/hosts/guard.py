@@ -8,7 +8,8 @@ the run lives it puts the deadline off; at its end it confirms, or has it undone
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from shlex import quote
 
 from swarmctl.hosts.guard_script import BRING_BACK, COPY, FOLDER, IDLE, TIME, WATCH
@@ -29,13 +30,13 @@ class Change:
     """One guarded change of one part of a node."""
 
     part: str
-    """`firewall`, `interface.NAME`, `peers.NAME` or `file.NAME`."""
+    """`firewall`, `interface.NAME` or `peers.NAME`."""
     seconds: int
     """After which it is undone."""
     script: str
     """What changes it: POSIX shell, run with -eu."""
-    path: str = ""
-    """Of a `file.NAME`."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Paths of files that are changed with it, by part: `file.NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,17 @@ def change(it: Change, token: int, *, folder: str = FOLDER, proc: str = PROC) ->
 
     Raises ValueError for what is no part.
     """
-    if not PART.fullmatch(it.part):
-        raise ValueError(f"no part of a node: {it.part!r}")
+    for part in (it.part, *it.files):
+        if not PART.fullmatch(part):
+            raise ValueError(f"no part of a node: {part!r}")
     return (
         _head(folder, proc)
         + COPY
         + "lock 20\n"
         + _watched()
-        + f"keep_all {it.part} {quote(it.path)}\narm {int(token)} {int(it.seconds)}\n"
+        + f"keep_all {it.part}\n"
+        + "".join(f"keep_file {part} {quote(path)}\n" for part, path in it.files.items())
+        + f"arm {int(token)} {int(it.seconds)}\n"
         + 'rm -f "$folder/undone"\necho guarded\n'
         + it.script
     )

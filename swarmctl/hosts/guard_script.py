@@ -122,15 +122,14 @@ keep() {
   settle "$folder/$1/.new" "$folder/$1/$2"
 }
 keep_file() {
+  [ ! -e "$folder/touched/$1" ] || return 0
   if [ -e "$2" ]; then cp "$2" "$folder/touched/.new"; else : >"$folder/touched/.new"; fi
   printf '%s\n' "$2" >"$folder/touched/.path"
   mv "$folder/touched/.path" "$folder/touched/$1.path"
   settle "$folder/touched/.new" "$folder/touched/$1"
 }
 keep_all() {
-  if [ ! -e "$folder/touched/$1" ]; then
-    case $1 in file.*) keep_file "$1" "$2" ;; *) keep touched "$1" ;; esac
-  fi
+  [ -e "$folder/touched/$1" ] || keep touched "$1"
   for name in $(wg show interfaces 2>/dev/null); do
     # Those of a rotation are there only while it goes on.
     case $name in *-n) continue ;; esac

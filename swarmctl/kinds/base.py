@@ -152,10 +152,10 @@ class Hosts(Protocol):
         """Forget the host's facts: something was changed on it."""
         ...
 
-    def guarded(self, host: Mapping[str, Json], change: Change) -> None:
+    def guarded(self, host: Mapping[str, Json], change: Change) -> str:
         """Change the host so that it undoes that by itself unless it is confirmed in time; see `hosts.guard`.
 
-        Raises what `Host.run` does.
+        Returns what the change's script printed. Raises what `Host.run` does.
         """
         ...
 

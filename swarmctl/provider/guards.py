@@ -42,8 +42,11 @@ class _Kept:
     """When it is put off, by the clock of `time.monotonic`."""
 
 
-def make(host: Host, change: guard.Change, token: int) -> None:
-    """Make one guarded change. Raises `TimerFailed` with nothing done, and what `Host.run` does."""
+def make(host: Host, change: guard.Change, token: int) -> str:
+    """Make one guarded change; returns what it printed.
+
+    Raises `TimerFailed` with nothing done, and what `Host.run` does.
+    """
     script = guard.change(change, token).encode()
     for _ in range(STARTS):
         host.start_service(guard.SERVICE, guard.watch())
@@ -56,7 +59,7 @@ def make(host: Host, change: guard.Change, token: int) -> None:
                 + (f": {lines[-1][:500]}" if lines else "")
             )
         if answer.word == "guarded":
-            return
+            return done.text.partition("\n")[2]
     raise TimerFailed(
         f"{host.name}: the timer that would undo the change does not start, so nothing was changed",
         f"see what `swarmctl logs {host.name}` says of {guard.SERVICE}",
@@ -74,7 +77,7 @@ class Guards:
         self._tick = tick
         self._thread: threading.Thread | None = None
 
-    def change(self, name: Mapping[str, Json], host: Host, change: guard.Change, token: int) -> None:
+    def change(self, name: Mapping[str, Json], host: Host, change: guard.Change, token: int) -> str:
         """Make a guarded change, and put it off from now on. `name` is the input that names the host."""
         # Put off before it is made, too: it may take long.
         first = time.monotonic() + change.seconds / TIMES
@@ -83,7 +86,7 @@ class Guards:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, args=(token,), daemon=True)
                 self._thread.start()
-        make(host, change, token)
+        return make(host, change, token)
 
     def _work(self, token: int) -> None:
         with ThreadPoolExecutor(PARALLEL) as pool:

@@ -91,7 +91,7 @@ class Connections:
         for _ in range(FORESEEING):
             threading.Thread(target=work, daemon=True).start()
 
-    def guarded(self, host: Mapping[str, Json], change: Change) -> None:
+    def guarded(self, host: Mapping[str, Json], change: Change) -> str:
         """See `kinds.base.Hosts.guarded`; `guards.make`."""
         if self.fence is None:
             raise ValueError("what only looks changes nothing")
@@ -100,7 +100,7 @@ class Connections:
 
             self._guards = Guards()
         try:
-            self._guards.change(host, self.open(host), change, self.fence.token)
+            return self._guards.change(host, self.open(host), change, self.fence.token)
         finally:
             self.changed(host)
 

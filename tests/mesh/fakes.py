@@ -105,6 +105,7 @@ class FakeHosts:
     def changed(self, host: Mapping[str, Any]) -> None:
         self.forgotten += 1
 
-    def guarded(self, host: Mapping[str, Any], change: Change) -> None:
+    def guarded(self, host: Mapping[str, Any], change: Change) -> str:
         self.guards.append(change)
         self.forgotten += 1
+        return self.open(host).run(["sh", "-eu", "-s"], stdin=change.script.encode()).text

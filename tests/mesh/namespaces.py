@@ -14,6 +14,7 @@ from typing import Any
 from swarmctl.backends.base import CommandFailed, Completed, ServiceStatus
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
+from swarmctl.hosts.guard import Change
 
 # Its own /run (sockets of wireguard-go) and a writable /etc on top of this computer's.
 ROOT = """
@@ -141,6 +142,10 @@ class Network:
 
     def changed(self, host: Mapping[str, Any]) -> None:
         self._facts.pop(host["node"], None)
+
+    def guarded(self, host: Mapping[str, Any], change: Change) -> str:
+        self.changed(host)
+        return self.open(host).run(["sh", "-eu", "-s"], stdin=change.script.encode()).text
 
     def forget(self) -> None:
         self._facts.clear()

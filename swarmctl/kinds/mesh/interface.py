@@ -16,7 +16,9 @@ from swarmctl.backends.base import CommandFailed, Completed, Host, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts, Route
+from swarmctl.hosts.guard import Change
 from swarmctl.kinds.base import (
+    CONFIRM_WITHIN,
     ChangeKind,
     Effect,
     Hosts,
@@ -26,6 +28,7 @@ from swarmctl.kinds.base import (
     differences,
     words,
 )
+from swarmctl.kinds.mesh import taken
 from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
 
 REPLACE = {
@@ -109,8 +112,12 @@ class InterfaceType:
                 hosts.changed(new["host"])
         facts = hosts.facts(new["host"])
         if old.get("forwarding") is True and not new["forwarding"]:
-            return self._converge(hosts, new, facts, stop_forwarding=True)
-        return self._converge(hosts, new, facts)
+            return self._converge(hosts, new, facts, stop_forwarding=True, guard=bool(self.guarded(old, new)))
+        return self._converge(hosts, new, facts, guard=bool(self.guarded(old, new)))
+
+    def guarded(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
+        """What it may take away."""
+        return taken.by_interface(old, new)
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
         """As the node has it. None when the node or the key is gone: both mean a new key, which others must learn."""
@@ -171,7 +178,13 @@ class InterfaceType:
         return Impact()
 
     def _converge(
-        self, hosts: Hosts, inputs: Mapping[str, Json], facts: Facts, *, stop_forwarding: bool = False
+        self,
+        hosts: Hosts,
+        inputs: Mapping[str, Json],
+        facts: Facts,
+        *,
+        stop_forwarding: bool = False,
+        guard: bool = False,
     ) -> Mapping[str, Json]:
         """From the facts to the inputs, doing only what is missing; returns the outputs."""
         seen = observe(facts, inputs)
@@ -192,7 +205,12 @@ class InterfaceType:
         if commands:
             host = hosts.open(inputs["host"])
             try:
-                _run(host, _head(inputs) + WAIT + "".join(commands))
+                script = _head(inputs) + WAIT + "".join(commands)
+                if guard:
+                    change = Change(f"interface.{inputs['interface']}", inputs.get(CONFIRM_WITHIN, 60), script)
+                    hosts.guarded(inputs["host"], change)
+                else:
+                    _run(host, script)
             except CommandFailed as error:
                 raise _explained(error, host, inputs["interface"]) from None
             finally:
