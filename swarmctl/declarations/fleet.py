@@ -44,6 +44,23 @@ def cluster_of(pool: Declaration, inventory: Inventory) -> str:
     return pool.spec.cluster or (found.cluster if found else None) or ""
 
 
+def region_of(pool: Declaration, inventory: Inventory) -> str:
+    """Name of the region that the pool's machines stand in, the stack's default filled in; empty when there is none."""
+    found = defaults(inventory)
+    return pool.spec.region or (found.region if found else None) or ""
+
+
+def behind_nat(pool: Declaration) -> bool:
+    """Whether the pool's machines stand behind a router that translates addresses: `nat: true` under the backend."""
+    return getattr(pool.variant_spec, "nat", False) is True
+
+
+def underlay_mtu(pool: Declaration) -> int:
+    """MTU of the machines' interface on the underlay, in bytes: `mtu` under the backend, else 1500."""
+    declared = getattr(pool.variant_spec, "mtu", None)
+    return declared if isinstance(declared, int) else 1500
+
+
 def pool_labels(pool: Declaration, inventory: Inventory) -> dict[str, str]:
     """The labels that every machine of the pool has."""
     found = defaults(inventory)

@@ -83,7 +83,7 @@ def test_what_there_is_not_is_told_with_what_was_meant(
 
 
 def test_json_carries_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["explain", "Mesh.mtu", "--format", "json"])
+    run(["explain", "Mesh.listenPort", "--format", "json"])
     field = json.loads(capsys.readouterr().out)
     run(["explain", "SW2101", "--format", "json"])
     code = json.loads(capsys.readouterr().out)
@@ -91,7 +91,7 @@ def test_json_carries_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(capsys.readouterr().out)
 
     assert {document["schema"] for document in (field, code, listed)} == {"swarmctl/explain/v1"}
-    assert field["subject"]["default"] == 1420
+    assert field["subject"]["default"] == 51820
     assert code["code"]["title"] == "unknown field"
     assert set(listed["kinds"]) == set(kinds.registry())
 

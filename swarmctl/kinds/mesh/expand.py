@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
+from swarmctl.kinds.mesh import KIND
 from swarmctl.kinds.mesh.interface_words import NOTES
 from swarmctl.kinds.mesh.members import members, topology
 from swarmctl.kinds.mesh.spec import MeshSpec
@@ -42,7 +43,7 @@ def expand(context: Expansion) -> None:
             peers = found.peers(machine, interface)
             context.graph.add(peers)
             groups = found.mesh.failover(machine.name)
-            if groups:
+            if groups and FAILOVER in KIND.resources:
                 context.graph.add(found.failover(machine, groups, peers))
             context.graph.export(found.member(machine, interface.address))
 

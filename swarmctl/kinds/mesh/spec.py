@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import msgspec
 
-Selector = dict[str, str]
-"""Labels that must all be there with these values; an empty selector takes everything."""
+from swarmctl.kinds.mesh.topologies import FullTopology, Selector, Topology
 
 
-class FullTopology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Every node has a tunnel to every other."""
+class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Where others reach one node, when that is not its own address."""
 
-
-class HubsTopology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Hubs have tunnels to every node and to each other; spokes reach each other through the first hub by name."""
-
-    select: Annotated[
-        Selector,
-        msgspec.Meta(description="Labels of the nodes that are hubs.", min_length=1, examples=[{"role": "gateway"}]),
-    ]
-
-
-class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Exactly one of `full` and `hubs`."""
-
-    ONE_OF: ClassVar[tuple[str, ...]] = ("full", "hubs")
-
-    full: Annotated[
-        FullTopology | None, msgspec.Meta(description="Every node has a tunnel to every other: `full: {}`.")
-    ] = None
-    hubs: Annotated[
-        HubsTopology | None,
+    node: Annotated[str, msgspec.Meta(description="Name of the node.", examples=["workers-0"])]
+    host: Annotated[
+        str,
         msgspec.Meta(
-            description="Hub and spoke: hubs have tunnels to every node; traffic between spokes goes through the "
-            "first hub by name.",
-            examples=[{"select": {"role": "gateway"}}],
+            description="IPv4 or IPv6 address or DNS name that leads to the node, such as one that its router passes "
+            "on. `none`: nothing leads to it; it contacts others itself, keeps its tunnels open, and talks through a "
+            "relay to nodes that can't be reached either.",
+            min_length=1,
+            max_length=253,
+            examples=["vpn.example.net", "203.0.113.7", "none"],
         ),
+    ]
+    port: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=65535)] | None,
+        msgspec.Meta(description="UDP port there. Left out: `listenPort`.", examples=[51820]),
     ] = None
 
 
@@ -54,33 +43,69 @@ class MeshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             examples=[["10.88.0.0/16", "fd88:5b2a::/64"]],
         ),
     ]
+    reserved: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="Parts of `cidrs` that no node gets an address of: networks, ranges (both ends included) and "
+            "single addresses. A node that has one of these addresses already gets another.",
+            examples=[["10.88.0.0/24", "10.88.9.1-10.88.9.20"]],
+        ),
+    ] = []
     topology: Annotated[
         Topology,
         msgspec.Meta(
-            description="Who has a tunnel to whom: exactly one of `full` and `hubs`.", examples=[{"full": {}}]
+            description="Who has a tunnel to whom: exactly one of `full`, `hubs`, `regions`, `links` and `combine`.",
+            examples=[{"full": {}}, {"regions": {"gateways": {"role": "gateway"}}}],
         ),
     ] = Topology(full=FullTopology())
+    relays: Annotated[
+        Annotated[Selector, msgspec.Meta(min_length=1)] | None,
+        msgspec.Meta(
+            description="Labels of the nodes that pass traffic on between two nodes that can't contact each other, "
+            "because both stand behind NAT. They must be reachable themselves. Left out: no node is a relay.",
+            examples=[{"role": "relay"}],
+        ),
+    ] = None
+    endpoints: Annotated[
+        list[Endpoint],
+        msgspec.Meta(
+            description="Where others reach nodes that are not reached at their own addresses. For all other nodes "
+            "their backend says where.",
+            examples=[[{"node": "workers-0", "host": "vpn.example.net"}, {"node": "laptop-0", "host": "none"}]],
+        ),
+    ] = []
     listen_port: Annotated[
         int, msgspec.Meta(description="UDP port WireGuard listens on, on the underlay of every node.", ge=1, le=65535)
     ] = 51820
     mtu: Annotated[
-        int,
+        Annotated[int, msgspec.Meta(ge=576, le=65455)] | None,
         msgspec.Meta(
-            description="Largest packet on the mesh interface, in bytes; 1280 is the least that IPv6 takes. WireGuard "
-            "adds 60 bytes over IPv4 and 80 over IPv6.",
-            ge=576,
-            le=65455,
+            description="Largest packet on the mesh interface, in bytes; 1280 is the least that IPv6 takes. Left out: "
+            "the least MTU of the nodes' underlay less what WireGuard adds, which is 60 bytes over IPv4 and 80 over "
+            "IPv6; plan shows the calculation.",
+            examples=[1420],
         ),
-    ] = 1420
+    ] = None
     persistent_keepalive: Annotated[
         int,
         msgspec.Meta(
-            description="Seconds between keepalive packets; 0 sends none. 25 suits nodes behind NAT.",
+            description="Seconds between keepalive packets; 0 sends none. Nodes that nobody can contact send them "
+            "every 25 seconds at least, whatever is written here.",
             ge=0,
             le=65535,
             examples=[25],
         ),
     ] = 0
+    confirm_within: Annotated[
+        str,
+        msgspec.Meta(
+            description="How long a node waits for the run's word that all is well after a change of its mesh or "
+            "firewall that may cut it off; without it the node undoes the change by itself. From `10s` to `1h`.",
+            pattern="^([1-9][0-9]{1,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s$|^([1-9]|[1-5][0-9]|60)m$|^1h$",
+            extra_json_schema={"patternErrorMessage": "a duration from `10s` to `1h`, such as `60s` or `5m`"},
+            examples=["60s", "5m"],
+        ),
+    ] = "60s"
     interface: Annotated[
         str,
         msgspec.Meta(

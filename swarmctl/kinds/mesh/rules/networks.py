@@ -1,22 +1,15 @@
-"""What must hold for meshes beyond their schema: networks that are networks, apart, and large enough; a hub."""
+"""Networks of meshes: that they are networks, mean what machines can use, are apart, and are large enough."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address, ip_network
 
 from swarmctl import backends
-from swarmctl.declarations import fleet
-from swarmctl.declarations.declaration import Declaration, Inventory, Unknown, is_known
-from swarmctl.diagnostics import Code, Diagnostic, Range, Related, Severity
-from swarmctl.kinds.mesh.spec import MeshSpec
-from swarmctl.mesh.selectors import matches
-
-Network = IPv4Network | IPv6Network
-
-IPV6_LEAST_MTU = 1280
-"""Bytes that every IPv6 link must carry (RFC 8200, 5)."""
+from swarmctl.declarations.declaration import Declaration
+from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
+from swarmctl.kinds.mesh.rules.subject import Declared, Network, Subject
+from swarmctl.mesh.spans import capacity
 
 NOT_A_NETWORK = Code(
     "SW3101",
@@ -81,26 +74,6 @@ Wrong: `cidrs: [10.88.0.0/30]` (2 usable addresses) for 5 machines
 Right: `cidrs: [10.88.0.0/24]` (254)
 """,
 )
-NO_HUB = Code(
-    "SW3107",
-    "hub and spoke without a hub",
-    """No machine of the mesh has the labels that `hubs.select` asks for, so the spokes would have nobody to talk to.
-
-Wrong: `hubs: {select: {role: gatway}}` where the pools have `labels: {role: gateway}`
-
-Right: `hubs: {select: {role: gateway}}`
-""",
-)
-MTU_TOO_SMALL = Code(
-    "SW3108",
-    "MTU too small for IPv6",
-    """IPv6 does not work on links that carry less than 1280 bytes (RFC 8200, 5); Linux switches it off there.
-
-Wrong: `cidrs: ["fd88::/64"]` with `mtu: 1200`
-
-Right: `mtu: 1280` or more, or IPv4 alone
-""",
-)
 PUBLIC = Code(
     "SW3109",
     "mesh network out of public addresses",
@@ -112,18 +85,6 @@ Wrong: `cidrs: [11.0.0.0/16]`
 Right: `cidrs: [10.11.0.0/16]`
 """,
 )
-UNUSED = Code(
-    "SW3110",
-    "mesh that no cluster uses",
-    """No Cluster names the mesh, so it has no machines and nothing is made for it. A warning: the cluster may come
-later.
-
-Wrong: a Mesh `spare`, and every Cluster with `mesh: backbone`
-
-Right: `mesh: spare` in a Cluster, or the Mesh removed
-""",
-)
-
 UNUSABLE = Code(
     "SW3111",
     "network that machines can't have addresses of",
@@ -134,18 +95,6 @@ multicast (224.0.0.0/4, ff00::/8), IPv4 written as IPv6 (::ffff:0:0/96), and wha
 Wrong: `cidrs: [127.0.0.0/8]`, `cidrs: ["fe80::/64"]`
 
 Right: `cidrs: [10.88.0.0/16, "fd88:5b2a::/64"]`
-""",
-)
-INTERFACE_TAKEN = Code(
-    "SW3112",
-    "interface name that is taken",
-    """Machines have network interfaces before there is a mesh, such as `lo` and `eth0`, and the kernel keeps some names
-for itself (`all` and `default` in its settings, `tunl0` and others for tunnels). The mesh's interface needs a name of
-its own.
-
-Wrong: `interface: eth0`
-
-Right: `interface: wg0`
 """,
 )
 
@@ -163,68 +112,24 @@ _MEANINGS = (
     ("ff00::/8", "multicast"),
 )
 """Ranges whose addresses no mesh can give to machines (IANA special-purpose address registries)."""
-_RESERVED = frozenset("lo all default tunl0 gre0 gretap0 erspan0 sit0 ip6tnl0 ip6gre0".split())
-"""Interfaces that every network namespace has or gets with a module, and names that sysctl keeps."""
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 """RFC 1918, RFC 6598, RFC 4193."""
 
 
-class _Declared(NamedTuple):
-    """One item of a mesh's `cidrs` that is a network."""
-
-    mesh: Declaration
-    item: int
-    network: Network
-
-    @property
-    def where(self) -> Range:
-        return self.mesh.value("spec", "cidrs", self.item)
-
-
-def check(inventory: Inventory) -> Iterator[Diagnostic]:
-    """Every mistake in the meshes of the stack."""
-    networks: list[_Declared] = []
-    for mesh in inventory.of("Mesh"):
-        own: list[_Declared] = []
-        for index, text in enumerate(mesh.spec.cidrs):
-            parsed = _parse(mesh, index, text)
-            if isinstance(parsed, Diagnostic):
-                yield parsed
-            else:
-                own.append(parsed)
-        yield from _one_mesh(inventory, mesh, own)
-        networks += own
-    yield from _meshes_apart(networks)
-
-
-def _one_mesh(inventory: Inventory, mesh: Declaration, own: list[_Declared]) -> Iterator[Diagnostic]:
-    yield from _families(own)
-    yield from _mtu(mesh, own)
-    clusters = {cluster.name for cluster in inventory.of("Cluster") if cluster.spec.mesh == mesh.name}
-    members = [node for node in fleet.nodes(inventory) if node.cluster in clusters]
-    yield from _interface(mesh)
-    for declared in own:
+def check(subject: Subject) -> Iterator[Diagnostic]:
+    """Mistakes in the networks of one mesh."""
+    yield from _families(subject.networks)
+    for declared in subject.networks:
         unusable = _unusable(declared)
         if unusable:
             yield unusable
             continue
         yield from _private(declared)
-        yield from _underlay(declared, {node.pool.variant for node in members})
-        yield from _room(declared, len(members))
-    if inventory.knows("Cluster") and not clusters and not isinstance(mesh.name, Unknown):
-        yield Diagnostic(
-            UNUSED,
-            f"no Cluster uses the Mesh `{mesh.name}`",
-            mesh.value("metadata", "name"),
-            label="has no machines",
-            help=f"add `mesh: {mesh.name}` to a Cluster, or remove the Mesh",
-            severity=Severity.WARNING,
-        )
-    if inventory.knows("Cluster", fleet.POOL, "Stack"):
-        yield from _hub(mesh, members)
+        yield from _underlay(declared, {node.pool.variant for node in subject.nodes.values()})
+        yield from _room(declared, len(subject.nodes), subject.reserved)
 
 
-def _parse(mesh: Declaration, index: int, text: str) -> _Declared | Diagnostic:
+def parse(mesh: Declaration, index: int, text: str) -> Declared | Diagnostic:
     where = mesh.value("spec", "cidrs", index)
     address, slash, length = text.partition("/")
     try:
@@ -247,7 +152,7 @@ def _parse(mesh: Declaration, index: int, text: str) -> _Declared | Diagnostic:
             label=f"bits beyond /{network.prefixlen} are set",
             help=f"did you mean `{network}`?",
         )
-    return _Declared(mesh, index, network)
+    return Declared(mesh, index, network)
 
 
 def _network_hint(address: str, slash: str) -> str:
@@ -260,7 +165,7 @@ def _network_hint(address: str, slash: str) -> str:
     return f"add the prefix length, such as `{address}/{16 if version == 4 else 64}`"
 
 
-def _families(own: list[_Declared]) -> Iterator[Diagnostic]:
+def _families(own: list[Declared]) -> Iterator[Diagnostic]:
     for declared in own[1:]:
         if declared.network.version == own[0].network.version:
             yield Diagnostic(
@@ -273,35 +178,7 @@ def _families(own: list[_Declared]) -> Iterator[Diagnostic]:
             )
 
 
-def _mtu(mesh: Declaration, own: list[_Declared]) -> Iterator[Diagnostic]:
-    spec: MeshSpec = mesh.spec
-    six = next((declared for declared in own if declared.network.version == 6), None)
-    if six is not None and spec.mtu < IPV6_LEAST_MTU:
-        yield Diagnostic(
-            MTU_TOO_SMALL,
-            f"IPv6 needs an MTU of at least {IPV6_LEAST_MTU}, and the Mesh `{mesh.name}` has {spec.mtu}",
-            mesh.value("spec", "mtu"),
-            label=f"less than {IPV6_LEAST_MTU}",
-            help=f"write `mtu: {IPV6_LEAST_MTU}` or more, or leave the IPv6 network out",
-            related=(Related(six.where, "the IPv6 network"),),
-        )
-
-
-def _interface(mesh: Declaration) -> Iterator[Diagnostic]:
-    name = mesh.spec.interface
-    taken = next((backend for backend in backends.names() if name in backends.interfaces(backend)), "")
-    if name in _RESERVED or taken:
-        owner = f"machines of `{taken}` have one called so" if taken else "Linux keeps this name for itself"
-        yield Diagnostic(
-            INTERFACE_TAKEN,
-            f"the interface of the Mesh `{mesh.name}` cannot be called `{name}`: {owner}",
-            mesh.value("spec", "interface"),
-            label="taken",
-            help="write for example `interface: wg0`, or leave it out",
-        )
-
-
-def _unusable(declared: _Declared) -> Diagnostic | None:
+def _unusable(declared: Declared) -> Diagnostic | None:
     found = next((one for one in _MEANINGS if _overlap(declared.network, ip_network(one[0]))), None)
     if found is None:
         return None
@@ -326,7 +203,7 @@ def _overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
-def _private(declared: _Declared) -> Iterator[Diagnostic]:
+def _private(declared: Declared) -> Iterator[Diagnostic]:
     private = (ip_network(text) for text in _PRIVATE)
     if not any(_inside(declared.network, known) for known in private):
         yield Diagnostic(
@@ -343,7 +220,7 @@ def _inside(network: Network, outer: Network) -> bool:
     return network.version == outer.version and network.overlaps(outer) and network.prefixlen >= outer.prefixlen
 
 
-def _underlay(declared: _Declared, used: set[str]) -> Iterator[Diagnostic]:
+def _underlay(declared: Declared, used: set[str]) -> Iterator[Diagnostic]:
     for backend in sorted(used):
         for text in backends.underlay(backend):
             taken = ip_network(text)
@@ -357,52 +234,31 @@ def _underlay(declared: _Declared, used: set[str]) -> Iterator[Diagnostic]:
                 )
 
 
-def _room(declared: _Declared, members: int) -> Iterator[Diagnostic]:
+def _room(declared: Declared, members: int, reserved: Sequence[str]) -> Iterator[Diagnostic]:
     # Two are the most that a protocol keeps for itself; nearly every network needs no closer look.
-    if declared.network.num_addresses >= members + 2:
+    if not reserved and declared.network.num_addresses >= members + 2:
         return
-    from swarmctl.mesh.addresses import capacity
-
-    room = capacity(str(declared.network))
-    if room >= members:
-        return
+    room = capacity(str(declared.network), reserved)
+    if room >= members or (reserved and not room):
+        return  # that nothing is left is told where it is reserved
     bits = declared.network.max_prefixlen
-    wider = next(length for length in range(declared.network.prefixlen, -1, -1) if 2 ** (bits - length) >= members + 2)
+    without = declared.network.num_addresses - room if reserved else 2
+    wider = next(
+        (length for length in range(declared.network.prefixlen, -1, -1) if 2 ** (bits - length) >= members + without), 0
+    )
     yield Diagnostic(
         EXHAUSTED,
-        f"`{declared.network}` has {room} usable address{'' if room == 1 else 'es'}, "
-        f"and the Mesh `{declared.mesh.name}` has {members} machines",
+        f"`{declared.network}` has {room} usable address{'' if room == 1 else 'es'}"
+        f"{' that are not reserved' if reserved else ''}, and the Mesh `{declared.mesh.name}` has {members} machines",
         declared.where,
         label=f"{members - room} too few",
-        help=f"widen it to /{wider} or more, or declare fewer machines",
+        help=f"widen it to /{wider} or more, {'reserve less, ' if reserved else ''}or declare fewer machines",
     )
 
 
-def _hub(mesh: Declaration, members: list[fleet.Node]) -> Iterator[Diagnostic]:
-    hubs = mesh.spec.topology.hubs
-    if (
-        hubs is None
-        or not is_known(hubs.select)
-        or not members
-        or any(matches(hubs.select, node.labels) for node in members)
-    ):
-        return
-    path = ("spec", "topology", "hubs", "select")
-    sets = [node.labels for node in members]
-    key, slip = fleet.selector_slip(hubs.select, sets)
-    known = any(key in labels for labels in sets)
-    yield Diagnostic(
-        NO_HUB,
-        f"no machine of the Mesh `{mesh.name}` is a hub",
-        mesh.value(*path) if not key else mesh.value(*path, key) if known else mesh.key(*path, key),
-        label="no machine has this",
-        help=slip,
-    )
-
-
-def _meshes_apart(networks: list[_Declared]) -> Iterator[Diagnostic]:
+def apart(networks: Iterable[Declared]) -> Iterator[Diagnostic]:
     """Overlaps between meshes. Networks are nested or apart: in order, one overlaps the widest before it or none."""
-    widest: _Declared | None = None
+    widest: Declared | None = None
     for declared in sorted(networks, key=_extent):
         version, first, _ = _extent(declared)
         if widest is None or version != widest.network.version or first > int(widest.network.broadcast_address):
@@ -419,6 +275,6 @@ def _meshes_apart(networks: list[_Declared]) -> Iterator[Diagnostic]:
             )
 
 
-def _extent(declared: _Declared) -> tuple[int, int, int]:
+def _extent(declared: Declared) -> tuple[int, int, int]:
     network = declared.network
     return network.version, int(network.network_address), network.prefixlen
