@@ -18,7 +18,9 @@ from swarmctl.backends.base import HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Peer, WireGuard
+from swarmctl.hosts.guard import Change
 from swarmctl.kinds.base import (
+    CONFIRM_WITHIN,
     UNKNOWN,
     ChangeKind,
     Effect,
@@ -28,7 +30,7 @@ from swarmctl.kinds.base import (
     PropertyChange,
     differences,
 )
-from swarmctl.kinds.mesh import failover_table, peer_commands
+from swarmctl.kinds.mesh import failover_table, peer_commands, taken
 from swarmctl.kinds.mesh.interface import same_order
 from swarmctl.mesh.failover import as_declared, in_place
 
@@ -71,10 +73,20 @@ class PeersType:
         hold = ""
         if old.get("failover") and old.get("failover") != new.get("failover"):
             hold = f"rm -f {failover_table.path(old['interface'])}\n"
-        return self._converge(hosts, new, renamed, hold)
+        return self._converge(hosts, new, renamed, hold, guard=bool(self.guarded(old, new)))
+
+    def guarded(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
+        """Whom it may cut off."""
+        return taken.by_peers(old, new)
 
     def _converge(
-        self, hosts: Hosts, inputs: Mapping[str, Json], renamed: Collection[str] = (), hold: str = ""
+        self,
+        hosts: Hosts,
+        inputs: Mapping[str, Json],
+        renamed: Collection[str] = (),
+        hold: str = "",
+        *,
+        guard: bool = False,
     ) -> Mapping[str, Json]:
         now = hosts.facts(inputs["host"]).wireguard.get(inputs["interface"])
         peers = inputs["peers"]
@@ -82,7 +94,8 @@ class PeersType:
         wanted = ({**peer, "allowedIps": placed[name]} if name in placed else peer for name, peer in peers.items())
         script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed)
         if script:
-            failed = peer_commands.unresolved(self._run(hosts, inputs, script))
+            run = self._guarded if guard else self._run
+            failed = peer_commands.unresolved(run(hosts, inputs, script))
             if failed:
                 raise _unresolved(inputs, failed)
         return {}
@@ -150,6 +163,13 @@ class PeersType:
         if anew:
             parts.append(f"the tunnel to {_names(anew)} re-handshakes")
         return Impact("; ".join(parts))
+
+    def _guarded(self, hosts: Hosts, inputs: Mapping[str, Json], script: str) -> str:
+        interface = inputs["interface"]
+        # The agent's table belongs to the peers that it moves networks between.
+        files = {f"file.failover-{interface}": failover_table.path(interface)}
+        change = Change(f"peers.{interface}", inputs.get(CONFIRM_WITHIN, 60), script, files)
+        return hosts.guarded(inputs["host"], change)
 
     def _run(self, hosts: Hosts, inputs: Mapping[str, Json], script: str) -> str:
         host = hosts.open(inputs["host"])
