@@ -8,11 +8,12 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 
 from swarmctl.declarations.declaration import Declaration
+from swarmctl.declarations.duration import seconds
 from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.mesh import KIND
 from swarmctl.kinds.mesh.interface_words import NOTES
-from swarmctl.kinds.mesh.members import members, topology
+from swarmctl.kinds.mesh.members import members, nodes, topology
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.addresses import allocate
 from swarmctl.mesh.compiler import Group, Mesh, Peer
@@ -84,7 +85,7 @@ class _Expanded:
         self.mesh = Mesh(
             found,
             cidrs=[str(ip_network(cidr)) for cidr in self.spec.cidrs],
-            topology=topology(self.spec.topology, self.machines),
+            topology=topology(self.spec.topology, nodes(self.machines)),
             keepalive=self.spec.persistent_keepalive,
         )
         self.lengths = [ip_network(cidr).prefixlen for cidr in self.spec.cidrs]
@@ -150,6 +151,7 @@ class _Expanded:
             next_interface=next_interface(self.spec.interface),
             next_port=next_port(self.spec.listen_port),
             anywhere=bool(self.astray) and not self.astray.isdisjoint(peers),
+            confirm_within=seconds(self.spec.confirm_within),
         )
 
     def _resource(
@@ -163,6 +165,7 @@ class _Expanded:
                 "host": machine.host,
                 "node": machine.name,
                 "interface": self.spec.interface,
+                "confirmWithin": seconds(self.spec.confirm_within),
                 **inputs,
             },
             depends_on=needed,
