@@ -212,8 +212,10 @@ class _Draft:
             found: dict[tuple[Role, int], list[int]] = {}
             for cell in rest:
                 bit = 1 << cell
-                # With one node, a cell is neither for nor against having tunnels among its nodes.
-                fits = len(self.members[cell]) == 1 or bool(self.adjacent[cell] & bit) is closed
+                # A cell of one node is neither for nor against tunnels among its nodes. But who passes nothing on
+                # may get company that can't meet him.
+                alone = len(self.members[cell]) == 1 and self.roles[cell] is not Role.NONE
+                fits = alone or bool(self.adjacent[cell] & bit) is closed
                 around = self.adjacent[cell] | bit if closed else self.adjacent[cell] & ~bit
                 found.setdefault((self.roles[cell], around if fits else ~cell), []).append(cell)
             groups += [group for group in found.values() if len(group) > 1]

@@ -131,7 +131,10 @@ class Mesh:
         self._own = [single(member.addresses) for member in self.members]
         self._ways: dict[int, Ways] = {}
         self._views: dict[tuple[int, Reach, int], _View] = {}
-        self._peers: dict[tuple[int, Reach, int, str], Peer] = {}
+        self._plain: dict[tuple[int, Reach], Peer] = {}
+        self._leaders: dict[tuple[object, ...], Peer] = {}
+        self._groups: dict[tuple[int, tuple[int, ...]], Group] = {}
+        self._kept: list[tuple[str, ...]] = []
         self._networks: dict[int, tuple[str, ...]] = {}
         self._endpoints: dict[tuple[int, int], str] = {}
 
@@ -228,15 +231,25 @@ class Mesh:
         peers = [self._peer(other, viewer) for other in places]
         groups = []
         for first, found in leads.items():
-            networks = []
-            for way in found:
-                via = tuple(self.members[node].name for helper in way.via for node in self._cells.members[helper])
-                networks.append(self._behind(way, place))
-                if len(via) > 1 and networks[-1]:
-                    groups.append(Group(networks[-1], via))
-            alone = len(found) == 1 and found[0].everything and len(groups) == 0
+            networks = [self._behind(way, place) for way in found]
+            if not any(networks):
+                continue  # what would lie behind it are other nodes of this cell, and there are none
+            own = [self._group(way, of) for way, of in zip(found, networks, strict=True) if of and self._choice(way)]
+            alone = not own and found[0].everything
             peers[bisect_left(places, first)] = self._leading(first, viewer, networks, alone=alone)
+            groups += own
         return _View(tuple(places), tuple(peers), tuple(groups))
+
+    def _choice(self, way: Way) -> bool:
+        return len(way.via) > 1 or len(self._cells.members[way.via[0]]) > 1
+
+    def _group(self, way: Way, networks: tuple[str, ...]) -> Group:
+        key = (id(networks), way.via)  # what is here under its id stays alive with the group
+        found = self._groups.get(key)
+        if found is None:
+            via = tuple(self.members[node].name for helper in way.via for node in self._cells.members[helper])
+            found = self._groups[key] = Group(networks, via)
+        return found
 
     def _behind(self, way: Way, place: int) -> tuple[str, ...]:
         """The networks that a way takes; without the addresses of the node itself."""
@@ -253,20 +266,24 @@ class Mesh:
 
     def _peer(self, place: int, viewer: Reach) -> Peer:
         """A peer that is nothing but the other end of a tunnel."""
-        key = (place, viewer, -1, "")
-        found = self._peers.get(key)
+        key = (place, viewer)
+        found = self._plain.get(key)
         if found is None:
-            found = self._peers[key] = self._make(place, viewer, self._own[place], "")
+            found = self._plain[key] = self._make(place, viewer, self._own[place], "")
         return found
 
     def _leading(self, place: int, viewer: Reach, networks: Sequence[tuple[str, ...]], *, alone: bool) -> Peer:
-        """A peer that networks of others are sent to."""
-        more = tuple(text for found in networks for text in found)
-        # Whoever may be replaced keeps its own addresses, so that one sees when it lives again.
-        allowed = more if alone else (*self._own[place], *more)
-        if not more:
-            return self._peer(place, viewer)
-        return self._make(place, viewer, allowed, LEADS[self._cells.roles[self._cells.cell[place]]])
+        """A peer that networks of others are sent to. Alone: nothing can take them over."""
+        key = (place, viewer, alone, *map(id, networks))  # kept alive by `_kept`
+        found = self._leaders.get(key)
+        if found is None:
+            self._kept += networks
+            more = tuple(text for of in networks for text in of)
+            # Whoever may be replaced keeps its own addresses, so that one sees when it lives again.
+            allowed = more if alone and networks[0] is self._cidrs else (*self._own[place], *more)
+            leads = LEADS[self._cells.roles[self._cells.cell[place]]]
+            found = self._leaders[key] = self._make(place, viewer, allowed, leads)
+        return found
 
     def _make(self, place: int, viewer: Reach, allowed: tuple[str, ...], leads: str) -> Peer:
         member, how = self.members[place], self._reach[place]

@@ -48,6 +48,7 @@ def ways(cells: Cells, cell: int) -> Ways:
         reached |= own
     unseen = (1 << len(cells.members)) - 1 & ~(direct | own)
     layer = [(1 << helper, helper, helper) for helper in bits(helpers)]
+    known: dict[int, tuple[int, ...]] = {}
     near = True
     while layer and unseen:
         following = []
@@ -60,8 +61,10 @@ def ways(cells: Cells, cell: int) -> Ways:
             reached |= new
             if near and helpers != 1 << first:
                 for target in bits(new):
-                    key = _standbys(cells, helpers & cells.adjacent[target])
-                    found[key] = found.get(key, 0) | 1 << target
+                    common = helpers & cells.adjacent[target]
+                    if common not in known:
+                        known[common] = _standbys(cells, common)
+                    found[known[common]] = found.get(known[common], 0) | 1 << target
             else:
                 found[(first,)] = found.get((first,), 0) | new
             following += [(between | 1 << next_, next_, first) for next_ in bits(new & cells.forwarding)]
@@ -88,13 +91,16 @@ def _settled(cells: Cells, cell: int, helpers: int, found: dict[tuple[int, ...],
     if strong is not None and cells.roles[strong] <= Role.GATEWAY and not any(via[0] == strong for via in found):
         found[(strong,)] = 0  # nothing lies behind it yet, and what comes to lie there should change nothing
     merged: dict[tuple[int, ...], int] = {}
-    for via in sorted(found, key=lambda via: (-len(via), [-one for one in via])):
-        longer = next((known for known in merged if known[: len(via)] == via), via)
+    whole: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for via in sorted(found, key=lambda via: (len(via), via), reverse=True):
+        longer = whole.get(via, via)
+        if longer is via:
+            whole.update((via[:end], via) for end in range(1, len(via)) if via[:end] not in whole)
         merged[longer] = merged.get(longer, 0) | found[via]
-    ordered = sorted(merged, key=lambda via: ([-via[0]], -len(via), [-one for one in via]))
+    first, *others = sorted(merged, key=lambda via: (via[0], len(via), via), reverse=True) or [()]
+    if not first:
+        return ()
     # Only towards a stronger role: so no two nodes send each other what nobody has.
-    return tuple(
-        Way(merged[via], via, everything=at == 0 and cells.roles[via[0]] < cells.roles[cell])
-        for at, via in enumerate(ordered)
-        if merged[via] or (at == 0 and cells.roles[via[0]] < cells.roles[cell])
-    )
+    everything = cells.roles[first[0]] < cells.roles[cell]
+    made = [Way(merged[via], via) for via in others]
+    return (Way(merged[first], first, everything), *made) if everything or merged[first] else tuple(made)

@@ -33,8 +33,7 @@ def family(host: str) -> int:
     """The bit of an address's family; both for a host name."""
     if ":" in host:
         return 0b10
-    # No host name that others can look up ends in a digit (RFC 1123, 2.1).
-    return 0b01 if host[-1:].isdigit() else ANY_FAMILY
+    return 0b01 if host.replace(".", "").isdigit() else ANY_FAMILY
 
 
 def can_dial(one: Reach, other: Reach) -> bool:
