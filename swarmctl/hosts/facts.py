@@ -84,6 +84,18 @@ class KeyTrail:
 
 
 @dataclass(frozen=True, slots=True)
+class Failover:
+    """The failover agent of one WireGuard interface (`kinds.mesh.failover`)."""
+
+    table: str
+    """SHA-256 of its table in hex; empty when it has none."""
+    agent: str
+    """Version of the one that runs; empty when none does."""
+    active: tuple[str, ...] = ()
+    """Names of the peers that its groups are with, in the table's order; `-` where it doesn't know yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that one reading of a host tells."""
 
@@ -104,5 +116,7 @@ class Facts:
     key_trails: Mapping[str, KeyTrail] = field(default_factory=dict)
     """By path of the private key."""
     routes: tuple[Route, ...] = ()
+    failover: Mapping[str, Failover] = field(default_factory=dict)
+    """By interface name."""
     hung: frozenset[str] = frozenset()
     """WireGuard interfaces whose process does not answer; `wireguard` has nothing about them."""

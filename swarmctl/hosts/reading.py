@@ -8,11 +8,12 @@ is untrusted.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts.facts import Facts, Interface, KeyTrail, Peer, Route, WireGuard
+from swarmctl.hosts.facts import Facts, Failover, Interface, KeyTrail, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; a thousand peers and a full ruleset need less than one MiB."""
@@ -61,12 +62,28 @@ for file in /etc/swarmctl/mesh/*/private.key; do
   printf '\t%s' "$(wg pubkey <"$folder/next.key" 2>/dev/null)"
   printf '\t%s\n' "$(head -c 44 "$folder/previous.pub" 2>/dev/null | tr -cd 'A-Za-z0-9+/=')"
 done 2>/dev/null
+part failover
+for folder in /etc/swarmctl/failover/*/; do
+  [ -d "$folder" ] || continue
+  link=${folder%/}
+  state=/run/swarmctl/failover/${link##*/}
+  printf '@ %s\n' "${link##*/}"
+  [ -f "$folder/table" ] && printf 'table %s\n' "$(sha256sum <"$folder/table")"
+  head -c 65536 "$state" 2>/dev/null | while read -r word first second; do
+    case $word in
+      # Told by the agent itself; it may be gone since, and its number another's.
+      agent) tr '\0' '\n' <"/proc/$second/cmdline" | grep -qxF "$first" && printf 'agent %s\n' "$first" ;;
+      active) printf 'active %s\n' "$second" ;;
+    esac
+  done 2>/dev/null
+done
 part end
 """
 
 ARGV = ("sh", "-c", SCRIPT)
 """The command to run on the host; run it without checking its status, `parse` judges what it printed."""
 
+_LINK = re.compile(r"[a-z][a-z0-9-]{0,14}")
 NOT_FOUND = 127
 """The shell's status for a program that isn't there."""
 
@@ -116,12 +133,26 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         public_keys={path: public for path, _, public in keys if public},
         key_trails={path: _trail(*rest) for path, *rest in trails},
         routes=tuple(route for family in (4, 6) for route in _routes(_json(parts[f"routes {family}"], "ip"), family)),
+        failover=_failover(parts.get("failover", "")),
         hung=frozenset(parts["hung"].split()),
     )
 
 
 def _trail(made: str, generation: str, next_key: str, previous_key: str) -> KeyTrail:
     return KeyTrail(int(made), int(generation or 0), next_key, previous_key)
+
+
+def _failover(part: str) -> dict[str, Failover]:
+    found: dict[str, Failover] = {}
+    for chunk in f"\n{part}".split("\n@ ")[1:]:
+        link, _, body = chunk.partition("\n")
+        if not _LINK.fullmatch(link):
+            continue  # not one of swarmctl's
+        lines = [line.split() for line in body.splitlines() if line]
+        said = {word: value for word, value, *_ in lines}
+        active = tuple(value for word, value, *_ in lines if word == "active")
+        found[link] = Failover(said.get("table", ""), said.get("agent", ""), active)
+    return found
 
 
 def _json(part: str, program: str) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import reading
-from swarmctl.hosts.facts import Peer, Route
+from swarmctl.hosts.facts import Failover, Peer, Route
 
 LINKS = [
     {
@@ -64,6 +64,7 @@ def printed(**changes: str) -> bytes:
         "nftables": '{"nftables": []}\n\n@ 0\n',
         "sysctl": "net/ipv4/ip_forward\t1\n",
         "keys": "/etc/swarmctl/mesh/backbone/private.key\t600\tPUB=\n/etc/swarmctl/mesh/x/private.key\t644\t\n",
+        "failover": f"@ wg0\ntable {'0' * 64}  -\nagent v1\nactive hub-1\nactive -\n@ wg1\n@ A name\nagent v1\n",
         "end": "",
     } | {name.replace("_", " "): text for name, text in changes.items()}
     return "".join(f"\n@@ {name}\n{text}" for name, text in parts.items()).encode()
@@ -92,6 +93,7 @@ def test_a_reading_becomes_facts() -> None:
         "/etc/swarmctl/mesh/x/private.key": "0644",
     }
     assert facts.public_keys == {"/etc/swarmctl/mesh/backbone/private.key": "PUB="}
+    assert facts.failover == {"wg0": Failover("0" * 64, "v1", ("hub-1", "-")), "wg1": Failover("", "")}
 
 
 @pytest.mark.parametrize(

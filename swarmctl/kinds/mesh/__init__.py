@@ -14,5 +14,6 @@ KIND = Kind(
     resources={
         "swarm:mesh:Interface": "swarmctl.kinds.mesh.resources:INTERFACE",
         "swarm:mesh:Peers": "swarmctl.kinds.mesh.resources:PEERS",
+        "swarm:mesh:Failover": "swarmctl.kinds.mesh.resources:FAILOVER",
     },
 )

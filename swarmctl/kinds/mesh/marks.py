@@ -1,4 +1,5 @@
-"""What a mesh leaves on nodes, found by its marks: interfaces by their alias, keys by where they are."""
+"""What a mesh leaves on nodes, found by its marks: interfaces by their alias, keys and failover agents by where they
+are."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from swarmctl.graph.model import Json
 from swarmctl.kinds.base import Hosts, Marked
 
 TYPE = "swarm:mesh:Interface"
+FAILOVER = "swarm:mesh:Failover"
 ALIAS = "swarmctl:"
 FOLDER = "/etc/swarmctl/mesh"
 NO_INTERFACE = "none"
@@ -27,6 +29,10 @@ def marked(stack: str, machines: Mapping[str, Mapping[str, Json]], hosts: Hosts)
                 inputs = _inputs(node, host, link.name, key)
                 text = f"interface {link.name} of the mesh {_mesh(key)}"
                 yield Marked(TYPE, inputs, ("node", "interface", "keyPath"), text)
+        for name, agent in facts.failover.items():
+            if agent.table or agent.agent:
+                inputs = {"node": node, "host": dict(host), "interface": name, "groups": []}
+                yield Marked(FAILOVER, inputs, ("node", "interface"), f"failover agent on {name}")
         for key in sorted(keys):
             inputs = _inputs(node, host, NO_INTERFACE, key)
             yield Marked(TYPE, inputs, ("node", "keyPath"), f"key of the mesh {_mesh(key)}, without its interface")
