@@ -11,9 +11,9 @@ from swarmctl.declarations.declaration import Declaration
 from swarmctl.declarations.duration import seconds
 from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
-from swarmctl.kinds.mesh import KIND
 from swarmctl.kinds.mesh.interface_words import NOTES
 from swarmctl.kinds.mesh.members import members, nodes, topology
+from swarmctl.kinds.mesh.rotation import expand as rotation
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.addresses import allocate
 from swarmctl.mesh.compiler import Group, Mesh, Peer
@@ -44,9 +44,10 @@ def expand(context: Expansion) -> None:
             peers = found.peers(machine, interface)
             context.graph.add(peers)
             groups = found.mesh.failover(machine.name)
-            if groups and FAILOVER in KIND.resources:
+            if groups:
                 context.graph.add(found.failover(machine, groups, peers))
             context.graph.export(found.member(machine, interface.address))
+        rotation.declare(context, declaration, machines)
 
 
 def _plan_addresses(
@@ -120,8 +121,10 @@ class _Expanded:
 
     def peers(self, machine: Machine, interface: Resource) -> Resource:
         """The other ends of its tunnels."""
-        peers = {peer.name: self._peer(peer) for peer in self.mesh.peers(machine.name)}
-        return self._resource(machine, "/peers", PEERS, {"peers": peers}, interface.address)
+        inputs: dict[str, Json] = {"peers": {peer.name: self._peer(peer) for peer in self.mesh.peers(machine.name)}}
+        if groups := self.mesh.failover(machine.name):
+            inputs["failover"] = [{"networks": list(group.networks), "via": list(group.via)} for group in groups]
+        return self._resource(machine, "/peers", PEERS, inputs, interface.address)
 
     def failover(self, machine: Machine, groups: Sequence[Group], peers: Resource) -> Resource:
         """Networks that go to another peer when the one that passes them on dies."""
@@ -149,7 +152,7 @@ class _Expanded:
             forwards=self.mesh.forwards(machine.name),
             address=address,
             next_interface=next_interface(self.spec.interface),
-            next_port=next_port(self.spec.listen_port),
+            next_port=next_port(self.spec.listen_port, self.spec.keys.rotation_port),
             anywhere=bool(self.astray) and not self.astray.isdisjoint(peers),
             confirm_within=seconds(self.spec.confirm_within),
         )
