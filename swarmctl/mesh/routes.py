@@ -85,7 +85,8 @@ def _standbys(cells: Cells, helpers: int) -> tuple[int, ...]:
 def _settled(cells: Cells, cell: int, helpers: int, found: dict[tuple[int, ...], int]) -> tuple[Way, ...]:
     """The ways, as few as possible, with the one that takes everything in front.
 
-    A way that is the beginning of another is one with it: where they differ, all that it leads over is dead.
+    For a node that passes nothing on, a way that is the beginning of another is one with it: where they differ, all
+    that it leads over is dead. Between nodes that do, such packets could go in circles.
     """
     strong = next(bits(helpers), None)
     if strong is not None and cells.roles[strong] <= Role.GATEWAY and not any(via[0] == strong for via in found):
@@ -94,7 +95,7 @@ def _settled(cells: Cells, cell: int, helpers: int, found: dict[tuple[int, ...],
     whole: dict[tuple[int, ...], tuple[int, ...]] = {}
     for via in sorted(found, key=lambda via: (len(via), via), reverse=True):
         longer = whole.get(via, via)
-        if longer is via:
+        if longer is via and cells.roles[cell] is Role.NONE:
             whole.update((via[:end], via) for end in range(1, len(via)) if via[:end] not in whole)
         merged[longer] = merged.get(longer, 0) | found[via]
     first, *others = sorted(merged, key=lambda via: (via[0], len(via), via), reverse=True) or [()]
