@@ -33,9 +33,13 @@ def members(spec: MeshSpec, machines: Iterable[Machine], addresses: dict[str, tu
         )
 
 
-def topology(declared: Topology, machines: Iterable[Machine]) -> Full | Hubs | Regions | Links | Combine:
+def nodes(machines: Iterable[Machine]) -> list[Node]:
+    """The machines as selectors see them."""
+    return [Node(machine.name, machine.pool, machine.region, machine.labels) for machine in machines]
+
+
+def topology(declared: Topology, nodes: Sequence[Node]) -> Full | Hubs | Regions | Links | Combine:
     """The topology with names in place of labels and pools."""
-    nodes = [Node(machine.name, machine.pool, machine.region, machine.labels) for machine in machines]
     if declared.combine is None:
         return _one(declared, nodes)
     parts = ((part, resolve.select(part.select, nodes)) for part in declared.combine)

@@ -43,7 +43,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         yield from device.check(subject)
         yield from endpoints.check(subject, taken)
         yield from _unused(subject)
-        if subject.certain:
+        if subject.certain and topology.settled(subject):
             nodes = _nodes(subject)
             groups = list(resolve.groups(mesh.spec.topology, nodes))
             yield from topology.check(subject, nodes, groups)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Unknown, is_known
@@ -80,6 +81,44 @@ def check(subject: Subject, nodes: Sequence[Node], groups: Sequence[Group]) -> I
         yield from found
     if not before:
         yield from _apart(subject, nodes, groups)
+
+
+def settled(subject: Subject) -> bool:
+    """Whether the topology is what was meant: its shape has no mistake, and no selector in it is unknown."""
+    topology = subject.spec.topology
+    written = subject.mesh.document.data
+    for step in ("spec", "topology"):
+        written = written.get(step) if isinstance(written, Mapping) else None
+    return _chosen(topology, written) and all(
+        _chosen(part, _item(written, "combine", index)) for index, part in enumerate(topology.combine or ())
+    )
+
+
+def _item(written: Any, key: str, index: int) -> Any:
+    items = written.get(key) if isinstance(written, Mapping) else None
+    return items[index] if isinstance(items, list) and index < len(items) else None
+
+
+def _chosen(part: Topology | Part, written: Any) -> bool:
+    """Whether exactly one topology is there, as a whole."""
+    if isinstance(written, Mapping) and sum(name in written for name in part.ONE_OF) != 1:
+        return False
+    if sum(getattr(part, name) is not None for name in part.ONE_OF) != 1 or getattr(part, "combine", None) == []:
+        return False
+    selectors = [part.hubs.select] if part.hubs else [part.regions.gateways] if part.regions else []
+    ends = [end for link in part.links or () for end in link.between]
+    return (
+        all(selector and is_known(selector) for selector in selectors)
+        and is_known(getattr(part, "select", {}))
+        and part.links != []
+        and all(len(link.between) == 2 for link in part.links or ())
+        and all(_end_chosen(end) for end in ends)
+    )
+
+
+def _end_chosen(end: End) -> bool:
+    given = [value for value in (end.node, end.pool, end.select) if value is not None]
+    return len(given) == 1 and (is_known(given[0]) if isinstance(given[0], dict) else not isinstance(given[0], Unknown))
 
 
 def _part(subject: Subject, path: Path, part: Topology | Part, members: Sequence[Node]) -> Iterator[Diagnostic]:
