@@ -59,6 +59,8 @@ class FakeBackend:
                         },
                         underlay=underlay,
                         host=host,
+                        endpoint=None if request.spec.nat else "",
+                        mtu=request.spec.mtu,
                     )
                 )
         return placements
@@ -143,11 +145,11 @@ def lab(
     )
 
 
-def compiled(inventory: Inventory, previous: Graph | None = None) -> Graph:
-    """The graph; `previous` stands for what was applied before."""
+def compiled(inventory: Inventory, previous: Graph | None = None, *, rotate: Sequence[str] = ()) -> Graph:
+    """The graph; `previous` stands for what was applied before, `rotate` for nodes whose keys shall be rotated."""
 
     def inputs(address: Address) -> Mapping[str, Any] | None:
         found = previous.resources.get(address) if previous else None
         return found.inputs if found else None
 
-    return compile_graph(inventory, "lab", inputs)
+    return compile_graph(inventory, "lab", inputs, rotate=rotate)
