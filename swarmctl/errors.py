@@ -98,6 +98,10 @@ class PartlyDone(SwarmError):
     exit_code = ExitCode.PARTLY_DONE
 
 
+class CutOff(SwarmError):
+    """All that was changed was undone again: it had cut nodes off."""
+
+
 class WorldUnreadable(SwarmError):
     """A machine or its backend could not be read."""
 

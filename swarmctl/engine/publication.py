@@ -46,10 +46,12 @@ def _identity(space: Workspace) -> int:
     return space.checkpoint.stat().st_ino
 
 
-def result(base: Base, ended: Ended, wanted: Collection[str], unsettled: Collection[str]) -> dict[str, Json] | None:
+def result(
+    base: Base, ended: Ended, wanted: Collection[str], unsettled: Collection[str], undone: Collection[str]
+) -> dict[str, Json] | None:
     """The checkpoint after the run; None when the run changed nothing, not even what is known of the world.
 
-    `wanted` and `unsettled`: see `mending.put_back`. Raises OSError.
+    `wanted` and `unsettled`: see `mending.put_back`; `undone`: see `replay.replay`. Raises OSError.
     """
     records = journal.read(base.run.journal)
     document = _saved(base, ended)
@@ -57,7 +59,7 @@ def result(base: Base, ended: Ended, wanted: Collection[str], unsettled: Collect
         document = mending.with_forgotten(document, base.run.header, records)
         mending.put_back(document, base.checkpoint, wanted, unsettled)
         return document
-    return replay.replay(base.checkpoint, base.run.header, records) if records else None
+    return replay.replay(base.checkpoint, base.run.header, records, undone=undone) if records else None
 
 
 def _saved(base: Base, ended: Ended) -> dict[str, Json] | None:

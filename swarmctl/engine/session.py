@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from swarmctl import engine as room
 from swarmctl import kinds
-from swarmctl.engine import changes, header, program, protection, publication, result, verdict, workspace
+from swarmctl.engine import changes, guarded, header, program, protection, publication, result, verdict, workspace
 from swarmctl.engine.components import Component
 from swarmctl.engine.events import Gathered
+from swarmctl.engine.guarded import Settle
 from swarmctl.engine.outcome import EngineFailed, Failure, Outcome, Protected, Skipped
 from swarmctl.engine.progress import Progress
 from swarmctl.engine.runner import Ended, Order, Runner
@@ -31,6 +32,7 @@ from swarmctl.kinds.base import ResourceType
 from swarmctl.plans.events import Event, Note
 from swarmctl.plans.model import Plan
 from swarmctl.state.files import DiskFull, ReadOnly, told
+from swarmctl.state.journal import read
 from swarmctl.state.store import Store
 
 if TYPE_CHECKING:
@@ -87,10 +89,13 @@ class Session:
         resolve: Callable[[str], ResourceType] = kinds.resource_type,
         secrets: Mapping[str, str] | None = None,
         components: Sequence[Component] = (),
+        settle: Settle | None = None,
     ) -> None:
         """`provider` starts the provider process (default: `engine.provider_command`), `resolve` finds the resource
         types that it knows; `secrets` (`kinds.secrets.Secrets.values`) are for the provider alone.
-        `components` run beside the graph in Pulumi's SDK; digests don't know what they make."""
+        `components` run beside the graph in Pulumi's SDK; digests don't know what they make.
+        `settle` decides on guarded changes."""
+        self._settle = settle
         self._store = store
         self._engine = engine
         self._emit = emit
@@ -281,11 +286,12 @@ class Session:
     ) -> Outcome:
         """Publish what was done, then say what it was."""
         gathered = ended.gathered
-        settled = gathered.settled - work.held - skipped.keys()
         lease.check()
+        undone = self._undone(base, ended)
+        settled = gathered.settled - work.held - skipped.keys() - undone
         done = False
         with told(self._store.folder):
-            document = publication.result(base, ended, work.wanted, work.recorded.keys() - settled)
+            document = publication.result(base, ended, work.wanted, work.recorded.keys() - settled, undone)
             if document is None or verdict.unread(gathered):
                 self._store.finish(base.run)
             else:
@@ -306,6 +312,12 @@ class Session:
         if not self._runner.interruptions:
             verdict.judge(ended, work.context, self._store.folder, changing=True)
         return result.outcome(gathered, work.context, work.held, skipped, interrupted=interrupted)
+
+    def _undone(self, base: publication.Base, ended: Ended) -> frozenset[str]:
+        """Addresses of guarded changes that do not stay. Nobody confirms what a run left that broke off."""
+        finished = ended.gathered.finished or self._runner.interruptions == 1
+        orderly = finished and ended.failure is None and not ended.given_up
+        return guarded.settled(read(base.run.journal), self._settle, orderly=orderly)
 
     @contextmanager
     def _watching_disk(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from swarmctl import backends
 from swarmctl.errors import Declined
 from swarmctl.operations import saved_plans, targets, unchanged
 from swarmctl.operations import stack as stacks
+from swarmctl.operations.confirm import Judge
 from swarmctl.operations.plan import preview
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Confirm, Emit, Options, Stack
@@ -69,15 +70,17 @@ def apply(
             raise Declined("nothing was changed")
         lease.check()
         started = time.monotonic()
-        session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets)
+        judge = Judge(stack.graph, stack.snapshot, plan, stacks.fence_of(stack.identity, lease), emit)
+        judge.look()
+        session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets, judge.settle)
         with stopper.watching(session):
             changing = {change.address for change in plan.changes}
             outcome = session.update(
                 stack.graph, lease, held=held, plan_id=plan_id, changing=changing, refresh=options.refresh
             )
-        went_well = not (outcome.failures or outcome.interrupted or outcome.skipped)
+        went_well = not (outcome.failures or outcome.interrupted or outcome.skipped or judge.undone)
         removed = _clean_up(stack, plan.changes, lease, emit) if went_well and not options.targets else []
-        return Run.of(plan, outcome, removed, time.monotonic() - started)
+        return Run.of(plan, outcome, removed, time.monotonic() - started, judge.undone)
 
 
 def _unrecorded(stack: Stack, held: frozenset[str], plan_id: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from swarmctl.errors import Interrupted, PartlyDone, SwarmError
+from swarmctl.errors import CutOff, Interrupted, PartlyDone, SwarmError
 from swarmctl.plans.model import Action, Change, Plan
 
 if TYPE_CHECKING:
@@ -17,6 +17,16 @@ GO_ON = "what was done is in the state: run the same command again to go on, or 
 
 _TOLD = 20
 """Failures told in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """One guarded change that was made and does not stay."""
+
+    address: str
+    node: str
+    reason: str
+    """A clause about the node, such as "does not reach a-1 any more"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +44,21 @@ class Run:
     seconds: float = 0.0
     skipped: tuple[Skipped, ...] = ()
     """What was not begun: it needs what failed, or its pool's rollout was stopped."""
+    undone: tuple[Undone, ...] = ()
+    """What was made and undone, because it cut nodes off; none of `changes`."""
 
     @classmethod
-    def of(cls, plan: Plan, outcome: Outcome, removed: Sequence[str], seconds: float) -> Run:
-        """The run in which the engine did `outcome`."""
+    def of(
+        cls, plan: Plan, outcome: Outcome, removed: Sequence[str], seconds: float, undone: Sequence[Undone] = ()
+    ) -> Run:
+        """The run in which the engine did `outcome`, of which `undone` does not stay."""
+        gone = {it.address for it in undone}
         # The engine knows no adoption: to it, it creates.
         adopted = {change.address for change in plan.changes if change.action is Action.ADOPT}
         changes = tuple(
-            replace(change, action=Action.ADOPT) if change.address in adopted else change for change in outcome.changes
+            replace(change, action=Action.ADOPT) if change.address in adopted else change
+            for change in outcome.changes
+            if change.address not in gone
         )
         return cls(
             plan,
@@ -51,6 +68,7 @@ class Run:
             outcome.interrupted,
             seconds,
             outcome.skipped,
+            tuple(undone),
         )
 
     def count(self, action: Action) -> int:
@@ -60,20 +78,29 @@ class Run:
         return sum(1 for change in self.changes if change.action is action)
 
     def judge(self) -> None:
-        """Raises Interrupted or PartlyDone, naming what failed where and why; returns when all went well."""
+        """Raises Interrupted, PartlyDone or CutOff, naming what failed where and why; returns when all went well."""
         if self.interrupted:
             done = f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes"
             raise Interrupted(done, GO_ON, details=self._told())
         if self.failures or self.skipped:
             counts = [
                 f"{len(some)} change{'s' if len(some) > 1 else ''} {how}"
-                for some, how in ((self.failures, "failed"), (self.skipped, "not begun"))
+                for some, how in ((self.failures, "failed"), (self.skipped, "not begun"), (self.undone, "undone"))
                 if some
             ]
             raise PartlyDone(", ".join(counts), f"mend the cause; {GO_ON}", details=self._told())
+        if self.undone:
+            what = f"{len(self.undone)} change{'s' if len(self.undone) > 1 else ''} cut nodes off and were undone"
+            kind = PartlyDone if self.changes else CutOff
+            raise kind(what, "see what the plan says of them; it shows them again", details=self._told())
 
     def _told(self) -> list[str]:
         lines = _listed([(_at(it.address, it.node), it.error) for it in self.failures])
+        if self.undone:
+            told = {
+                (it.node, it.reason): [one.address for one in self.undone if one.node == it.node] for it in self.undone
+            }
+            lines += ["undone:", *_listed([(f"{node} ({', '.join(what)})", why) for (node, why), what in told.items()])]
         if self.skipped:
             lines += ["not begun:", *_listed([(_at(it.address, it.node), it.reason) for it in self.skipped])]
         return lines

@@ -17,6 +17,7 @@ from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
 
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
+    from swarmctl.engine.guarded import Settle
     from swarmctl.engine.install import Engine
     from swarmctl.engine.session import Session
     from swarmctl.graph.model import Address, Graph, Json
@@ -131,7 +132,13 @@ def waiting(emit: Emit) -> Callable[[Waiting], None]:
 
 
 def recover(store: Store, lease: Lease, emit: Emit) -> None:
-    """Bring what a run that was cut off did into the state, and say so. Raises StateUnreadable, StateTooNew."""
+    """Bring what a run that was cut off did into the state, and say so; what it had not confirmed is undone first.
+
+    Raises StateUnreadable, StateTooNew.
+    """
+    from swarmctl.operations import guards
+
+    guards.undo_left(store, lease, emit)
     for note in store.recover(lease):
         emit(Note(note, warning=True))
 
@@ -139,6 +146,7 @@ def recover(store: Store, lease: Lease, emit: Emit) -> None:
 def look_around(store: Store, emit: Emit) -> None:
     """Say it when the state can't be read and the last good one is looked at, and when somebody is changing the stack:
     what is looked at may be another thing in a moment."""
+    from swarmctl.operations import guards
     from swarmctl.state import lease, unlocking
     from swarmctl.state.lease_rules import Life
     from swarmctl.state.lease_words import who
@@ -146,6 +154,7 @@ def look_around(store: Store, emit: Emit) -> None:
     if (damage := store.damage()) and _has_good(store):
         emit(Note(f"{damage.message}; the last good state is shown. {damage.hint}", warning=True))
     tell_unread(store, emit)
+    guards.tell_pending(store, emit)
     for text in unlocking.digests(store):
         emit(Note(text, warning=True))
     found = lease.status(store.folder)
@@ -232,11 +241,17 @@ def only_looking(emit: Emit) -> Emit:
     return looking
 
 
-def open_session(store: Store, engine: Engine, emit: Emit, secrets: Mapping[str, str] | None = None) -> Session:
-    """The engine, ready to work on one stack; `secrets` are `Stack.secrets`."""
+def open_session(
+    store: Store,
+    engine: Engine,
+    emit: Emit,
+    secrets: Mapping[str, str] | None = None,
+    settle: Settle | None = None,
+) -> Session:
+    """The engine, ready to work on one stack; `secrets` are `Stack.secrets`, `settle` decides on guarded changes."""
     from swarmctl.engine.session import Session
 
-    return Session(store, engine, emit, secrets=secrets)
+    return Session(store, engine, emit, secrets=secrets, settle=settle)
 
 
 def preconditions(stack: Stack, engine: Engine) -> Preconditions:

@@ -61,6 +61,8 @@ class Step:
     old: Mapping[str, Json] | None = None
     limit: float = 0.0
     """Seconds; 0 for the usual."""
+    guarded: bool = False
+    """The node undoes it unless it is confirmed."""
 
     @property
     def seconds(self) -> float:
@@ -171,7 +173,7 @@ class _Attempt:
         if step.op != READ and self._stopped.is_set():
             raise Cancelled(NOT_BEGUN)
         if self._journal is not None:
-            self._n = self._journal.intent(step.op, step.urn, step.inputs, step.old)
+            self._n = self._journal.intent(step.op, step.urn, step.inputs, step.old, guarded=step.guarded)
         if self._over:
             raise self._timed_out()  # nobody waits for it any more
         try:

@@ -72,6 +72,7 @@ def _run(schema: str, run: Run) -> dict[str, Any]:
             {"address": failure.address, "node": failure.node, "error": failure.error} for failure in run.failures
         ],
         "skipped": [{"address": it.address, "node": it.node, "reason": it.reason} for it in run.skipped],
+        "undone": [{"address": it.address, "node": it.node, "reason": it.reason} for it in run.undone],
         "partial": list(run.plan.partial),
         "worldRead": run.plan.world_read,
         "interrupted": run.interrupted,

@@ -29,18 +29,21 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         for action in (Action.CREATE, Action.ADOPT, Action.UPDATE, Action.REPLACE, Action.DELETE)
         if run.count(action)
     ]
-    unfinished = "Partly done" if run.changes else "Failed"
-    head = "Interrupted" if run.interrupted else unfinished if run.failures or run.skipped else done
-    style = "yellow" if run.interrupted or run.failures or run.skipped else "green"
+    unfinished = "Partly done" if run.changes else "Undone" if run.undone else "Failed"
+    bad = run.failures or run.skipped or run.undone
+    head = "Interrupted" if run.interrupted else unfinished if bad else done
+    style = "yellow" if run.interrupted or bad else "green"
     nodes = {change.node for change in run.changes if change.node}
     where = f" on {amount(len(nodes), 'node')}" if nodes else ""
     failed = f"; {paint(f'{len(run.failures):,} failed', 'red', color=color)}" if run.failures else ""
     # After an interruption they are only those that the engine came to; how many are left is told beside it.
     left = 0 if run.interrupted else len(run.skipped)
     skipped = f"; {paint(f'{left:,} not begun', 'yellow', color=color)}" if left else ""
+    undone = f"; {paint(f'{len(run.undone):,} undone', 'red', color=color)}" if run.undone else ""
     what = ", ".join(counts) or "nothing changed"
     lines.append(
-        f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}{skipped}; {duration(run.seconds)}"
+        f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}{undone}{skipped}; "
+        f"{duration(run.seconds)}"
     )
     return "\n".join(lines) + "\n"
 

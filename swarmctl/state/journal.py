@@ -46,6 +46,8 @@ class Intent:
     """As they shall be; for a delete as they are recorded. Secrets are not in them."""
     old: Mapping[str, Json] | None = None
     """Of an update: the inputs that are recorded."""
+    guarded: bool = False
+    """The node undoes it by itself unless it is confirmed, which no journal tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def encode(record: Record) -> bytes:
         plain = {"n": record.n, "op": record.op, "urn": record.urn, "inputs": record.inputs}
         if record.old is not None:
             plain["old"] = record.old
+        if record.guarded:
+            plain["guarded"] = True
     elif record.done:
         plain = {"n": record.n, "end": "done", "outputs": record.outputs}
     else:
@@ -98,7 +102,9 @@ def decode(line: bytes) -> Record | None:
         return None
     plain = msgspec.json.decode(text)
     if "op" in plain:
-        return Intent(plain["n"], plain["op"], plain["urn"], plain["inputs"], plain.get("old"))
+        return Intent(
+            plain["n"], plain["op"], plain["urn"], plain["inputs"], plain.get("old"), plain.get("guarded") is True
+        )
     return Result(plain["n"], plain.get("outputs"), plain.get("error", ""), plain.get("left", True))
 
 
@@ -147,7 +153,15 @@ class Journal:
         except OSError as error:
             raise self._failed(error) from None
 
-    def intent(self, op: str, urn: str, inputs: Mapping[str, Json], old: Mapping[str, Json] | None = None) -> int:
+    def intent(
+        self,
+        op: str,
+        urn: str,
+        inputs: Mapping[str, Json],
+        old: Mapping[str, Json] | None = None,
+        *,
+        guarded: bool = False,
+    ) -> int:
         """Write down what is about to begin; returns its number once it is on the disk, also after a power cut.
 
         Raises `JournalFailed`: it is not written down, or nobody will read it any more; it must not begin.
@@ -155,7 +169,7 @@ class Journal:
         with self._guard:
             n = self._next
             self._next += 1
-        line = encode(Intent(n, op, urn, inputs, old))
+        line = encode(Intent(n, op, urn, inputs, old, guarded))
         with self._guard:
             group = self._group
             group.lines.append(line)

@@ -4,7 +4,8 @@ The state after it is the state before it, with what the journal tells laid over
 
 - created: recorded with inputs and outputs; begun, or failed half-way: recorded with `initErrors`, as the engine marks
   it, so that the next refresh reads how far it came and it is kept, mended or removed;
-- updated: recorded with the new inputs and outputs; begun or failed: left as it was applied last, and read back;
+- updated: recorded with the new inputs and outputs; begun or failed: left as it was applied last, and read back; so is
+  what nobody has confirmed and its node therefore undoes (`hosts.guard`);
 - deleted: gone; begun or failed: left, and read back.
 
 The form of a checkpoint is Pulumi's (sdk/go/common/apitype, `VersionedCheckpoint`, `DeploymentV3`, `ResourceV3`).
@@ -31,11 +32,19 @@ PROVIDER_NAME = "default"
 """The engine's name for the provider of resources that name none."""
 BEGUN = "a run that was cut off had begun to create it"
 """Stands where the engine has the reason why a creation failed; the next refresh takes it away."""
+UNCONFIRMED = "nobody confirmed it, and its node undoes it"
 
 
-def replay(checkpoint: Mapping[str, Json] | None, header: RunHeader, records: Sequence[Record]) -> dict[str, Json]:
+def replay(
+    checkpoint: Mapping[str, Json] | None,
+    header: RunHeader,
+    records: Sequence[Record],
+    *,
+    undone: Collection[str] | None = None,
+) -> dict[str, Json]:
     """The checkpoint after a run that began from `checkpoint` (None: nothing recorded) and left these records.
 
+    `undone`: addresses of guarded updates that were not confirmed; None when the run was cut off before that: all.
     `checkpoint` is left as it is. For several runs, one after the other, begin each from what the last one gives.
     """
     document = copy.deepcopy(dict(checkpoint)) if checkpoint else _empty(header.stack)
@@ -45,7 +54,8 @@ def replay(checkpoint: Mapping[str, Json] | None, header: RunHeader, records: Se
     document["checkpoint"]["latest"] = deployment
     state = _State(header, deployment.get("resources") or [])
     for intent, result in _changes(records):
-        state.apply(intent, result)
+        lost = intent.guarded and (undone is None or address_of(intent.urn) in undone)
+        state.apply(intent, Result(intent.n, error=UNCONFIRMED) if lost else result)
     deployment["resources"] = state.resources()
     return document
 

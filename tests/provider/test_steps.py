@@ -210,9 +210,9 @@ def test_what_is_given_up_while_its_intent_is_being_written_is_not_begun(
     work, written = Work(), threading.Event()
     intent = journal.intent
 
-    def slow(*words: Any) -> int:
+    def slow(*words: Any, **more: Any) -> int:
         assert given_up.wait(5)
-        n = intent(*words)
+        n = intent(*words, **more)
         written.set()
         return n
 
