@@ -14,6 +14,7 @@ from enum import StrEnum, unique
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts.probes import Answer, Port
+from swarmctl.kinds.security_policy.spec import instant
 from swarmctl.mesh.selectors import matches
 from swarmctl.operations.nodes import natural
 
@@ -23,6 +24,8 @@ MAX_PORTS = 6
 """Ports tried per flow, ends of ranges counted one by one."""
 MAX_PER_NODE = 160
 """Probes that one node sends."""
+MARGIN = 60
+"""Seconds around the end of a flow in which its ports are not tried."""
 CONTROL_PORTS = (9, 13, 17, 19, 37, 79)
 """Old small services (RFC 863 to 868, 1288): nobody declares all of them, so one must be closed everywhere."""
 
@@ -46,6 +49,14 @@ class Rule:
     """First and last port of each range."""
     sources: frozenset[str]
     targets: frozenset[str]
+    until: int | None = None
+    """When it ends, Unix time in seconds; None when it doesn't."""
+
+    def holds(self, now: float) -> bool | None:
+        """Whether it lets anything through at `now`; None when it is about to end or just has: clocks differ."""
+        if self.until is None:
+            return True
+        return None if abs(self.until - now) < MARGIN else self.until > now
 
     def allows(self, sender: str, target: str, protocol: str, port: int) -> bool:
         """Whether this flow lets the packet through."""
@@ -83,7 +94,8 @@ def rules(inventory: Inventory, machines: Sequence[Machine]) -> list[Rule]:
         for flow in policy.spec.network.flows:
             ports = tuple(ends(port) for port in flow.ports)
             sources, targets = selected(inside, flow.from_), selected(inside, flow.to)
-            found.append(Rule(policy.name, flow.name, flow.protocol, ports, sources, targets))
+            until = None if flow.until is None else instant(flow.until)
+            found.append(Rule(policy.name, flow.name, flow.protocol, ports, sources, targets, until))
     return found
 
 
@@ -104,16 +116,23 @@ def ends(port: int | str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
-def choose(inventory: Inventory, machines: Sequence[Machine], members: Sequence[MeshMember]) -> list[FlowProbe]:
-    """All probes of one measurement, at most `MAX_PER_NODE` from each node, declared flows first."""
-    declared = rules(inventory, machines)
+def choose(
+    inventory: Inventory, machines: Sequence[Machine], members: Sequence[MeshMember], *, now: float = 0.0
+) -> list[FlowProbe]:
+    """All probes of one measurement at `now` (Unix time), at most `MAX_PER_NODE` from each node, declared flows first.
+
+    What a flow that has ended allowed must be closed.
+    """
+    every = rules(inventory, machines)
+    declared = [rule for rule in every if rule.holds(now)]
+    unsure = [rule for rule in every if rule.holds(now) is None]
     by_name = {machine.name: machine for machine in machines}
     policies = {name: policy_of(inventory, machine) for name, machine in by_name.items()}
     addresses = {(member.node, member.mesh): member.addresses for member in members}
-    tunnels = {("udp", member.listen_port) for member in members}
-    samples = [(rule.protocol, rule.ports[0][0]) for rule in declared]
+    tunnels = {("udp", port) for member in members for port in (member.listen_port, member.next_port)}
+    samples = [(rule.protocol, rule.ports[0][0]) for rule in every]
     outside = [port for port in samples if port not in tunnels][:1]
-    control = next(port for port in CONTROL_PORTS if not any(rule.covers(port) for rule in declared))
+    control = next(port for port in CONTROL_PORTS if not any(rule.covers(port) for rule in every))
 
     meshes: dict[str, list[str]] = {name: [] for name in by_name}
     for member in members:
@@ -145,7 +164,7 @@ def choose(inventory: Inventory, machines: Sequence[Machine], members: Sequence[
                         yield FlowProbe(policies[target], None, sender, target, port, over, Answer.CLOSED)
 
     def allowed(sender: str, target: str, protocol: str, port: int) -> bool:
-        return any(rule.allows(sender, target, protocol, port) for rule in declared)
+        return any(rule.allows(sender, target, protocol, port) for rule in [*declared, *unsure])
 
     return bounded([*opened(), *closed()])
 

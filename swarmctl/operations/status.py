@@ -12,8 +12,10 @@ from swarmctl.backends.base import Host, HostGone
 from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts import probes, reading
+from swarmctl.hosts.facts import Facts
 from swarmctl.operations.exec import Open, open_machine
 from swarmctl.operations.flow_probes import FlowProbe, choose
+from swarmctl.operations.flow_traffic import count
 from swarmctl.operations.nodes import Declared, declared
 from swarmctl.operations.stack import Emit
 from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node
@@ -44,7 +46,7 @@ def measure(stack: Declared, *, probe: bool, open_: Open, sleep: Callable[[float
     """
     started = time.monotonic()
     pings = ping_targets(stack.members) if probe else {}
-    flows = choose(stack.inventory, stack.machines, stack.members) if probe else []
+    flows = choose(stack.inventory, stack.machines, stack.members, now=time.time()) if probe else []
     readings = _ask(stack.machines, pings, flows, open_)
     for _ in range(SETTLING_TRIES):
         links = judge_links(stack.members, readings)
@@ -168,8 +170,13 @@ def judge(
         nodes=tuple(nodes),
         links=tuple(links),
         flows=tuple(judge_flows(flows, readings)),
+        traffic=count(stack.inventory, stack.machines, _facts(readings)),
         seconds=seconds,
     )
+
+
+def _facts(readings: Mapping[str, Reading]) -> dict[str, Facts]:
+    return {name: reading.facts for name, reading in readings.items() if reading.facts is not None}
 
 
 def ping_targets(members: Sequence[MeshMember]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ Ages are by each node's own clock, so clocks that differ do no harm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from swarmctl.errors import ExitCode
@@ -15,6 +15,7 @@ from swarmctl.hosts.facts import Facts, Peer
 from swarmctl.hosts.probes import Answer, Answers, Ping, settle
 from swarmctl.mesh.compiler import single
 from swarmctl.operations.flow_probes import FlowProbe
+from swarmctl.operations.flow_traffic import Traffic
 
 FRESH = 180
 """Seconds after which WireGuard refuses a session (REJECT_AFTER_TIME, WireGuard white paper §6.1)."""
@@ -141,6 +142,8 @@ class Status:
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     flows: tuple[FlowResult, ...]
+    traffic: Traffic = field(default_factory=Traffic)
+    """What the firewalls have counted."""
     seconds: float = 0.0
     """How long it took to measure."""
 

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from swarmctl.hosts.probes import Answer, Port
+from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.operations.flow_probes import Over
+from swarmctl.operations.flow_traffic import total
 from swarmctl.operations.status_model import FlowResult, Link, Node, Status
 from swarmctl.reports.console import amount, duration, paint, safe
 from swarmctl.reports.table import Column, flowing, table
@@ -32,7 +34,7 @@ def render(status: Status, *, color: bool, width: int) -> str:
     """Everything as text, a summary first. Marks always come with a word or a legend, so colour only helps."""
     lines = [*_summary(status, color, width), ""]
     if status.nodes and any(node.exists for node in status.nodes):
-        for section in (_nodes, _links, _matrix, _flows):
+        for section in (_nodes, _links, _matrix, _flows, _traffic_of_flows):
             drawn = list(section(status, color, width))
             lines += [*drawn, ""] if drawn else []
         if not status.healthy:
@@ -253,6 +255,28 @@ def _violations(flows: Sequence[FlowResult]) -> Iterator[str]:
         addresses = " and ".join(dict.fromkeys(port.address for port in ports))
         wanted = "closed" if observed is Answer.OPEN else "open"
         yield f"{safe(sender)} → {safe(target)}: {protocol} {numbers} {observed}, must be {wanted}, on {addresses}"
+
+
+def _traffic_of_flows(status: Status, color: bool, width: int) -> Iterator[str]:
+    """What came in by each flow, and what was dropped; nothing where no firewall counts."""
+    rows = [(f"{flow.policy}/{flow.flow}", flow.total, flow.nodes, flow.until) for flow in status.traffic.flows]
+    rows = [row for row in rows if row[2]]
+    if status.traffic.denied:
+        rows.append(("denied", total(status.traffic.denied), status.traffic.denied, None))
+    if not rows:
+        return
+    yield paint("Traffic", "bold", color=color) + "  (came in over the mesh since the firewalls began to count)"
+    columns = [
+        Column("FLOW", [safe(name) for name, *_ in rows]),
+        Column("PACKETS", [f"{count.packets:,}" for _, count, *_ in rows], right=True),
+        Column("BYTES", [size(count.bytes) for _, count, *_ in rows], right=True),
+        Column("NODES", [f"{sum(one.packets > 0 for one in nodes.values()):,}" for *_, nodes, _ in rows], right=True),
+    ]
+    if any(until is not None for *_, until in rows):
+        columns.append(Column("UNTIL", ["" if until is None else moment(until) for *_, until in rows]))
+    head, *body = table(columns, width=width, indent=2)
+    yield paint(head, "dim", color=color)
+    yield from body
 
 
 def _group(flow: FlowResult) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from swarmctl.kinds.security_policy.spec import moment
+from swarmctl.mesh.nft import Counter
+from swarmctl.operations.flow_traffic import FlowTraffic, total
 from swarmctl.operations.status_model import FlowResult, Link, Node, Status
 
 
@@ -18,6 +22,8 @@ def to_json(status: Status) -> dict[str, Any]:
         "nodes": [_node(node) for node in status.nodes],
         "links": [_link(link) for link in status.links],
         "flows": [_flow(flow) for flow in status.flows],
+        "traffic": [_traffic(flow) for flow in status.traffic.flows],
+        "denied": _counted(status.traffic.denied),
     }
 
 
@@ -72,3 +78,17 @@ def _flow(flow: FlowResult) -> dict[str, Any]:
         "address": probe.port.address,
         "over": probe.over.value,
     }
+
+
+def _traffic(flow: FlowTraffic) -> dict[str, Any]:
+    return {
+        "policy": flow.policy,
+        "flow": flow.flow,
+        "until": None if flow.until is None else moment(flow.until),
+        **_counted(flow.nodes),
+    }
+
+
+def _counted(nodes: Mapping[str, Counter]) -> dict[str, Any]:
+    every = [{"node": name, "packets": one.packets, "bytes": one.bytes} for name, one in nodes.items()]
+    return {"packets": total(nodes).packets, "bytes": total(nodes).bytes, "nodes": every}

@@ -90,9 +90,67 @@ def test_a_flow_to_wireguard_s_port_shows_both_places(tmp_path: Path) -> None:
     listening = mesh("[10.88.0.0/16]", "  listenPort: 5555\n")
     (found,) = diagnose(tmp_path, policy, listening, without=("SecurityPolicy", "Mesh"))
 
-    assert (found.code.id, found.help) == ("SW3307", "write `ports: [5000-5554, 5556-6000]`")
+    assert (found.code.id, found.help) == ("SW3307", "write `ports: [5000-5554, 5557-6000]`")
     assert found.related[0].range.start.line == 12
     assert diagnose(tmp_path, policy.replace("udp", "tcp"), listening, without=("SecurityPolicy", "Mesh")) == []
+
+
+def test_a_flow_to_the_port_of_a_rotation_shows_the_mesh(tmp_path: Path) -> None:
+    flows = "  network: {flows: [{name: a, ports: [5556], protocol: udp}]}\n"
+    listening = mesh("[10.88.0.0/16]", "  listenPort: 5555\n")
+    policy = spec("SecurityPolicy", "baseline", flows)
+    (found,) = diagnose(tmp_path, policy, listening, without=("SecurityPolicy", "Mesh"))
+    assert found.code.id == "SW3307"
+    assert found.message.endswith("while keys are rotated")
+    assert diagnose(tmp_path, policy.replace("5556", "5557"), listening, without=("SecurityPolicy", "Mesh")) == []
+
+
+@pytest.mark.parametrize(
+    ("flow", "denial", "ruled_out"),
+    [
+        ("from: {role: web}, ports: [22]", "", True),
+        ("from: {role: web}, ports: [22]", "from: {site: a}", True),
+        ("from: {role: db}, ports: [22]", "from: {site: a}", False),  # no machine is both
+        ("to: {role: db}, ports: [22]", "to: {site: a}", False),
+        ("to: {role: db}, ports: [22]", "from: {site: a}", True),
+        ("ports: [10-30]", "ports: [30-40]", True),
+        ("ports: [10-29]", "ports: [30-40]", False),
+        ("ports: [22], protocol: udp", "protocol: tcp", False),
+        ("ports: [22], protocol: udp", "protocol: udp", True),
+        ('ports: [22], until: "2099-01-01T00:00:00Z"', "", True),
+    ],
+)
+def test_a_denial_rules_out_what_flow_and_denial_both_take(
+    tmp_path: Path, flow: str, denial: str, ruled_out: bool
+) -> None:
+    pools = [
+        spec("NodePool", name, "  lab: {count: 1}\n").replace(
+            f"metadata: {{name: {name}}}", f"metadata: {{name: {name}, labels: {labels}}}"
+        )
+        for name, labels in (("web", "{role: web, site: a}"), ("db", "{role: db, site: b}"))
+    ]
+    network = f"  network: {{flows: [{{name: a, {flow}}}], never: [{{name: b, {denial}}}]}}\n"
+    found = diagnose(
+        tmp_path, *pools, spec("SecurityPolicy", "baseline", network), without=("SecurityPolicy", "NodePool")
+    )
+    assert [it.code.id for it in found] == (["SW3311"] if ruled_out else [])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lasting"),
+    [
+        ('until: "2098-01-01T00:00:00Z"', "protocol: tcp", "b"),
+        ("protocol: tcp", 'until: "2098-01-01T00:00:00Z"', "a"),
+        ('until: "2098-01-01T00:00:00Z"', 'until: "2099-01-01T00:00:00Z"', "b"),
+    ],
+)
+def test_of_two_flows_the_one_that_lasts_longer_is_said_to_allow_it(
+    tmp_path: Path, first: str, second: str, lasting: str
+) -> None:
+    flows = f"{{name: a, ports: [1], {first}}}, {{name: b, ports: [1], {second}}}"
+    policy = spec("SecurityPolicy", "baseline", f"  network: {{flows: [{flows}]}}\n")
+    (found,) = diagnose(tmp_path, policy, without=("SecurityPolicy",))
+    assert (found.code.id, found.message.split("`")[1]) == ("SW3305", lasting)
 
 
 def test_ipv6_host_bits_are_told_with_the_network(tmp_path: Path) -> None:

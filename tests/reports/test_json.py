@@ -33,7 +33,7 @@ from swarmctl.state.lease_rules import Life
 from swarmctl.state.model import Holder, Published
 from tests.reports.plans import EVERYTHING, NOTHING
 from tests.reports.test_snapshots import Failure
-from tests.status.test_report import see, troubled
+from tests.status.test_report import counting, see, troubled
 from tests.status.world import declared
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ def test_apply_and_destroy() -> None:
 
 
 def test_status() -> None:
-    compare("swarmctl/status/v1", status_json(see(troubled())), status_json(see(troubled(), probe=False)))
+    compare("swarmctl/status/v1", status_json(see(troubled())), status_json(see(counting(), probe=False)))
 
 
 def test_graph() -> None:

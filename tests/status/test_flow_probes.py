@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 from swarmctl.hosts.probes import Answer
-from swarmctl.operations.flow_probes import MAX_PER_NODE, FlowProbe, Over, choose, rules
+from swarmctl.kinds.security_policy.spec import instant
+from swarmctl.operations.flow_probes import MARGIN, MAX_PER_NODE, FlowProbe, Over, choose, rules
 from swarmctl.operations.nodes import Declared
 from tests.status.world import declared
 
@@ -74,6 +75,27 @@ def test_a_large_stack_stays_bounded_and_everyone_is_sender_and_target() -> None
     assert max(Counter(probe.sender for probe in probes).values()) <= MAX_PER_NODE
     assert len({probe.sender for probe in probes}) == 200
     assert len({probe.target for probe in probes}) == 200
+
+
+def test_what_a_flow_allowed_must_be_closed_once_it_has_ended() -> None:
+    flow = {"name": "debug", "from": {"role": "head"}, "to": {"role": "worker"}, "ports": [22]}
+    stack = declared(flows=[{**flow, "until": "2026-12-01T00:00:00Z"}])
+    end = instant("2026-12-01T00:00:00Z")
+
+    def expected(now: float) -> set[Answer]:
+        probes = choose(stack.inventory, stack.machines, stack.members, now=now)
+        roles = {machine.name: machine.labels["role"] for machine in stack.machines}
+        return {
+            probe.expected
+            for probe in probes
+            if probe.port.number == 22
+            and probe.over is Over.MESH
+            and (roles[probe.sender], roles[probe.target]) == ("head", "worker")
+        }
+
+    assert expected(end - MARGIN) == {Answer.OPEN}
+    assert expected(end - MARGIN + 1) == expected(end + MARGIN - 1) == set()
+    assert expected(end + MARGIN) == {Answer.CLOSED}
 
 
 def test_the_choice_is_the_same_every_time() -> None:

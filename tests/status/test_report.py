@@ -6,13 +6,17 @@ import json
 import re
 from dataclasses import replace
 
+from swarmctl.graph.model import Machine
+from swarmctl.hosts import reading
+from swarmctl.hosts.facts import Facts
+from swarmctl.operations.flow_traffic import count
 from swarmctl.operations.status import measure
 from swarmctl.operations.status_model import Status
 from swarmctl.reports.console import paint
 from swarmctl.reports.status import render, size
 from swarmctl.reports.status_json import to_json
 from swarmctl.reports.table import Column, table
-from tests.status.world import World, declared
+from tests.status.world import FLOWS, World, declared
 
 
 def see(world: World, *, probe: bool = True) -> Status:
@@ -63,6 +67,14 @@ Flows  (184 ports tried)
   ✓ baseline/gossip         12 of 12 open
   ✓ undeclared on the mesh  80 of 80 closed
   ✓ outside of the mesh     40 of 40 closed
+"""
+
+TRAFFIC = """\
+Traffic  (came in over the mesh since the firewalls began to count)
+  FLOW               PACKETS     BYTES  NODES  UNTIL
+  baseline/ray-head    1,203  12.1 KiB      2  2099-01-01T00:00:00Z
+  baseline/metrics         0       0 B      0
+  denied                   7     420 B      1
 """
 
 TROUBLED_120 = """\
@@ -279,3 +291,54 @@ def test_a_table_drops_the_least_important_columns_first_and_ignores_paint() -> 
     assert table(columns, width=12) == ["NAME  B   C", "\x1b[31ma\x1b[0m     bb  c"]
     assert table(columns, width=9) == ["NAME  B", "\x1b[31ma\x1b[0m     bb"]
     assert table(columns, width=1) == ["NAME", "\x1b[31ma\x1b[0m"]
+
+
+def counting() -> World:
+    """Firewalls that have counted; the third flow has a counter nowhere."""
+    ray, metrics, gossip = FLOWS
+    world = World(declared(flows=[{**ray, "until": "2099-01-01T00:00:00Z"}, metrics, gossip]))
+    world.counted = {
+        "control-0": {"flow-ray-head": (1200, 12000), "flow-metrics": (0, 0), "denied": (7, 420)},
+        "control-1": {"flow-ray-head": (3, 400), "denied": (0, 0), "flow-strange": (9, 9)},
+        "workers-0": {"flow-ray-head": (5, 5)},  # not a node that the flow goes to
+    }
+    return world
+
+
+def test_what_firewalls_counted_is_summed_by_flow() -> None:
+    text = drawn(counting())
+    assert text[text.index("Traffic") :] == TRAFFIC
+
+
+def test_what_firewalls_counted_stands_by_node_in_json() -> None:
+    document = to_json(see(counting()))
+    ray, metrics, gossip = document["traffic"]
+    assert ray == {
+        "policy": "baseline",
+        "flow": "ray-head",
+        "until": "2099-01-01T00:00:00Z",
+        "packets": 1203,
+        "bytes": 12400,
+        "nodes": [
+            {"node": "control-0", "packets": 1200, "bytes": 12000},
+            {"node": "control-1", "packets": 3, "bytes": 400},
+        ],
+    }
+    assert (metrics["until"], metrics["nodes"]) == (None, [{"node": "control-0", "packets": 0, "bytes": 0}])
+    assert gossip["nodes"] == []
+    assert (document["denied"]["packets"], document["denied"]["bytes"]) == (7, 420)
+    assert [one["node"] for one in document["denied"]["nodes"]] == ["control-0", "control-1"]
+
+
+def test_a_table_of_another_policy_counts_for_none_of_ours() -> None:
+    world = counting()
+    facts = {machine.name: see_facts(world, machine) for machine in world.stack.machines}
+    other = json.dumps(facts["control-0"].nftables).replace("policy-baseline", "policy-other")
+    facts["control-0"] = replace(facts["control-0"], nftables=json.loads(other))
+    facts["control-1"] = replace(facts["control-1"], nftables={"nftables": [{"counter": {"family": "inet"}}, 7]})
+    counted = count(world.stack.inventory, world.stack.machines, facts)
+    assert counted.flows[0].nodes == {}
+
+
+def see_facts(world: World, machine: Machine) -> Facts:
+    return reading.parse(world.open(machine).run(reading.ARGV, check=False).stdout, machine.name)

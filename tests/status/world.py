@@ -105,6 +105,8 @@ class World:
     """(sender, port) whose first answer comes too late."""
     young: set[tuple[str, str]] = field(default_factory=set)
     """(sender, target) whose tunnel carries nothing before the second round of probes."""
+    counted: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """Packets and bytes by counter, of nodes with a firewall that counts."""
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def open(self, machine: Machine) -> Host:
@@ -182,6 +184,14 @@ class FakeHost:
         flags = [] if self.name in self.world.down else ["UP"]
         link = {"ifname": "wg0", "flags": flags, "mtu": 1420, "addr_info": []}
         chain = {"family": "inet", "table": "swarmctl", "name": "input", "hook": "input", "policy": "drop"}
+        chain |= {"type": "filter", "prio": 0}
+        own = {"family": "inet", "table": "swarmctl"}
+        counters = [
+            {"counter": {**own, "name": name, "packets": packets, "bytes": size}}
+            for name, (packets, size) in self.world.counted.get(self.name, {}).items()
+        ]
+        owner = [{"table": {"family": "inet", "name": "swarmctl"}}, {"chain": {**own, "name": "policy-baseline"}}]
+        table = [*owner, *counters] if counters else []
         peers = [peer for peer in member.peers if (self.name, peer) not in self.world.dropped]
         fields = {
             "public-key": f"key-of-{self.name}",
@@ -200,7 +210,8 @@ class FakeHost:
             "now": str(now),
             "interfaces": f"{json.dumps([link])}\n@ 0",
             **{f"wg {name}": f"@ wg0\n{text}" for name, text in fields.items()},
-            "nftables": json.dumps({"nftables": [] if self.name in self.world.bare else [{"chain": chain}]}) + "\n@ 0",
+            "nftables": json.dumps({"nftables": [] if self.name in self.world.bare else [{"chain": chain}, *table]})
+            + "\n@ 0",
             "hung": "",
             "routes 4": "[]\n@ 0",
             "routes 6": "[]\n@ 0",

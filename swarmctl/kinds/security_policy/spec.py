@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -26,7 +26,7 @@ Instant = Annotated[
     str,
     msgspec.Meta(
         pattern="^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
-        extra_json_schema={"patternErrorMessage": "an instant in UTC (`2026-12-01T00:00:00Z`)"},
+        extra_json_schema={"patternErrorMessage": 'an instant in UTC, in quotes (`"2026-12-01T00:00:00Z"`)'},
     ),
 ]
 
@@ -131,3 +131,8 @@ class SecurityPolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 def instant(text: str) -> int:
     """Unix time in seconds of `2026-12-01T00:00:00Z`. Raises ValueError when there is no such instant."""
     return int(datetime.fromisoformat(text).timestamp())
+
+
+def moment(seconds: int) -> str:
+    """The same the other way round."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import UNKNOWN, ChangeKind, Effect
 from swarmctl.kinds.security_policy.openings import openings, uncovered
+from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.mesh import firewall
 
 MOST = 8
@@ -86,11 +86,6 @@ def in_words(text: Json, sets: Mapping[str, Json]) -> str:
     if until:
         words += f" until {moment(int(until[1]))}"
     return f"{words} from {moment(int(after[1]))} on" if after else words
-
-
-def moment(seconds: int) -> str:
-    """An instant as it is declared."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def closed(old: Inputs, new: Inputs) -> str:
