@@ -61,6 +61,8 @@ class Expansion:
     """The same by type and node, whatever the address: what kept its node while its pool or mesh got another name."""
     secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()}
     """What stands for a declared secret in inputs, see `kinds.secrets`; the secret itself must be in none."""
+    rotate: frozenset[str] = frozenset()
+    """Nodes whose keys this run is to rotate, whatever their age."""
 
 
 def load(reference: str) -> Any:
@@ -220,6 +222,15 @@ def guarded(kind: ResourceType, old: Mapping[str, Json] | None, new: Mapping[str
         return ""
     why = kind.guarded(old, new)
     return f"{why}; undoes itself unless confirmed within {new.get(CONFIRM_WITHIN, 60)} s" if why else ""
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """A resource type some of whose outputs change when it is changed in place."""
+
+    def renews(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[str]:
+        """Names of the outputs that are others after this update; in a preview they are unknown."""
+        ...
 
 
 class Unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from swarmctl.declarations.declaration import Inventory
@@ -22,11 +22,13 @@ def compile_graph(
     previous: Callable[[Address], Mapping[str, Json] | None],
     on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None,
     secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()},
+    rotate: Collection[str] = (),
 ) -> Graph:
     """The desired state of a valid stack. Pure: the same declarations and the same `previous` give the same graph.
 
     `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new, and
-    `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret.
+    `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret; `rotate` names
+    the nodes whose keys are to be rotated now.
     Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
     what is wrong with the declarations given what was applied.
     """
@@ -37,6 +39,7 @@ def compile_graph(
         previous=declared.following(previous, graph.moved),
         on_node=on_node,
         secret=secret,
+        rotate=frozenset(rotate),
     )
     for kind in expansion_order():
         if kind.expand:

@@ -15,7 +15,7 @@ from google.protobuf import message_factory
 from swarmctl import __version__, kinds
 from swarmctl.backends.base import HostGone
 from swarmctl.kinds.base import UNKNOWN as UNKNOWN_VALUE
-from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, ResourceType
+from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, Renewing, ResourceType, guarded
 from swarmctl.provider.adoption import Adoption
 from swarmctl.provider.errors import describe
 from swarmctl.provider.notes import Notes
@@ -157,16 +157,16 @@ class Provider:
             raise _refused(error) from error
 
     async def Update(self, request: Any) -> Any:
-        """Change it in place. In a preview the outputs stay what they are: a change that makes others replaces."""
+        """Change it in place. In a preview the outputs stay what they are, but for those that the type renews."""
         try:
             kind = self._type(request.urn)
             if request.preview:
-                recorded = from_struct(request.olds)
+                recorded = _kept_outputs(kind, request)
                 outputs = {name: recorded.get(name, UNKNOWN_VALUE) for name in kind.outputs()}
                 return provider_pb2.UpdateResponse(properties=to_struct(outputs))
             old, new = from_struct(request.old_inputs), from_struct(request.news)
             kept = self._kept(request.news, new), self._kept(request.old_inputs, old)
-            step = Step(UPDATE, request.urn, *kept, limit=request.timeout)
+            step = Step(UPDATE, request.urn, *kept, limit=request.timeout, guarded=bool(guarded(kind, old, new)))
             outputs = await self._steps.run(step, lambda: kind.update(self._hosts, old, new))
             return provider_pb2.UpdateResponse(properties=to_struct(outputs))
         except Exception as error:
@@ -199,6 +199,15 @@ class Provider:
     def _kept(self, message: Any, values: Mapping[str, Json]) -> Mapping[str, Json]:
         """Inputs as the journal keeps them, if there is one."""
         return {} if self._journal is None else journaled(message, values)
+
+
+def _kept_outputs(kind: ResourceType, request: Any) -> dict[str, Json]:
+    """The recorded outputs that an update leaves as they are."""
+    recorded = from_struct(request.olds)
+    renewed = (
+        kind.renews(from_struct(request.old_inputs), from_struct(request.news)) if isinstance(kind, Renewing) else ()
+    )
+    return {name: value for name, value in recorded.items() if name not in renewed}
 
 
 def _delete(kind: ResourceType, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -10,7 +10,8 @@ import pytest
 from swarmctl.backends.base import CommandFailed
 from swarmctl.hosts.facts import Facts, Interface, Route, WireGuard
 from swarmctl.kinds.base import UNKNOWN, Impact, words
-from swarmctl.kinds.mesh.interface import FOREGROUND, TakenByOther
+from swarmctl.kinds.mesh.interface import TakenByOther
+from swarmctl.kinds.mesh.link import FOREGROUND
 from swarmctl.kinds.mesh.resources import INTERFACE
 from tests.mesh.fakes import KEY_PATH, FakeHost, FakeHosts, facts
 

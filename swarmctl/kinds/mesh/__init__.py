@@ -12,6 +12,7 @@ KIND = Kind(
     expands_after=("NodePool",),
     marked="swarmctl.kinds.mesh.marks:marked",
     resources={
+        "swarm:mesh:Rotation": "swarmctl.kinds.mesh.resources:ROTATION",
         "swarm:mesh:Interface": "swarmctl.kinds.mesh.resources:INTERFACE",
         "swarm:mesh:Peers": "swarmctl.kinds.mesh.resources:PEERS",
         "swarm:mesh:Failover": "swarmctl.kinds.mesh.resources:FAILOVER",

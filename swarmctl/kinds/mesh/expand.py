@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address, ip_network
+from operator import attrgetter
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.declarations.duration import seconds
@@ -16,7 +17,7 @@ from swarmctl.kinds.mesh.members import members, nodes, topology
 from swarmctl.kinds.mesh.rotation import expand as rotation
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.addresses import allocate
-from swarmctl.mesh.compiler import Group, Mesh, Peer
+from swarmctl.mesh.compiler import Member, Mesh, Peer
 from swarmctl.mesh.mtu import Mtu, carried
 from swarmctl.mesh.names import next_interface, next_port
 from swarmctl.mesh.underlay import family
@@ -39,14 +40,13 @@ def expand(context: Expansion) -> None:
         plan = _plan_addresses(context, declaration, machines)
         found = _Expanded(declaration, machines, plan)
         for machine in machines:
-            interface = found.interface(machine)
+            interface, seen = found.interface(machine), found.seen(machine)
             context.graph.add(interface)
-            peers = found.peers(machine, interface)
+            peers = found.peers(machine, seen, interface.address)
             context.graph.add(peers)
-            groups = found.mesh.failover(machine.name)
-            if groups:
-                context.graph.add(found.failover(machine, groups, peers))
-            context.graph.export(found.member(machine, interface.address))
+            if found.mesh.failover(machine.name):
+                context.graph.add(found.failover(machine, seen, peers.address))
+            context.graph.export(found.member(machine, tuple(seen), interface.address))
         rotation.declare(context, declaration, machines)
 
 
@@ -77,12 +77,12 @@ class _Expanded:
     plan: dict[str, tuple[str, ...]]
     shared: dict[int, Mapping[str, Json]] = field(default_factory=dict)
     """Inputs of a peer by its id: it looks the same from many nodes, so they are made once and shared by all."""
-    candidates: dict[int, Mapping[str, Json]] = field(default_factory=dict)
-    """The same for peers that can stand in for each other."""
+    groups: dict[int, list[Json]] = field(default_factory=dict)
+    """The same for groups of peers that stand in for each other."""
 
     def __post_init__(self) -> None:
         self.spec: MeshSpec = self.declaration.spec
-        found = tuple(members(self.spec, self.machines, self.plan))
+        self.members = found = tuple(members(self.spec, self.machines, self.plan))
         self.mesh = Mesh(
             found,
             cidrs=[str(ip_network(cidr)) for cidr in self.spec.cidrs],
@@ -100,8 +100,12 @@ class _Expanded:
     @cached_property
     def mtu(self) -> Mtu:
         """What the underlay carries. One tunnel over IPv6 decides for all, and a DNS name may lead to one."""
-        hosts = {peer.address for machine in self.machines for peer in self.mesh.peers(machine.name) if peer.address}
-        over_ipv6 = any(family(host) & 0b10 for host in hosts)
+        over_ipv6 = not all(map(_ipv4_alone, self.members)) and any(
+            family(peer.address) & 0b10
+            for machine in self.machines
+            for peer in self.mesh.peers(machine.name)
+            if peer.address
+        )
         return carried({machine.name: machine.underlay_mtu for machine in self.machines}, version=6 if over_ipv6 else 4)
 
     def interface(self, machine: Machine) -> Resource:
@@ -119,28 +123,35 @@ class _Expanded:
         }
         return self._resource(machine, "", INTERFACE, inputs)
 
-    def peers(self, machine: Machine, interface: Resource) -> Resource:
+    def seen(self, machine: Machine) -> dict[str, Mapping[str, Json]]:
+        """The inputs of its peers by name. In large meshes this is most of the work, so the loop is left to C."""
+        peers = self.mesh.peers(machine.name)
+        try:
+            inputs = list(map(self.shared.__getitem__, map(id, peers)))
+        except KeyError:
+            inputs = list(map(self._peer, peers))
+        return dict(zip(map(attrgetter("name"), peers), inputs, strict=True))
+
+    def peers(self, machine: Machine, seen: Mapping[str, Json], interface: Address) -> Resource:
         """The other ends of its tunnels."""
-        inputs: dict[str, Json] = {"peers": {peer.name: self._peer(peer) for peer in self.mesh.peers(machine.name)}}
+        inputs: dict[str, Json] = {"peers": seen}
         if groups := self.mesh.failover(machine.name):
             inputs["failover"] = [{"networks": list(group.networks), "via": list(group.via)} for group in groups]
-        return self._resource(machine, "/peers", PEERS, inputs, interface.address)
+        return self._resource(machine, "/peers", PEERS, inputs, interface)
 
-    def failover(self, machine: Machine, groups: Sequence[Group], peers: Resource) -> Resource:
+    def failover(self, machine: Machine, seen: Mapping[str, Mapping[str, Json]], peers: Address) -> Resource:
         """Networks that go to another peer when the one that passes them on dies."""
-        by_name = {peer.name: peer for peer in self.mesh.peers(machine.name)}
-        inputs = {
-            "mesh": self.declaration.name,
-            "groups": [
-                {"networks": list(group.networks), "via": [self._candidate(by_name[name]) for name in group.via]}
+        groups = self.mesh.failover(machine.name)
+        found = self.groups.get(id(groups))
+        if found is None:
+            found = self.groups[id(groups)] = [
+                {"networks": list(group.networks), "via": [self._candidate(name, seen[name]) for name in group.via]}
                 for group in groups
-            ],
-        }
-        return self._resource(machine, "/failover", FAILOVER, inputs, peers.address)
+            ]
+        return self._resource(machine, "/failover", FAILOVER, {"mesh": self.declaration.name, "groups": found}, peers)
 
-    def member(self, machine: Machine, address: Address) -> MeshMember:
+    def member(self, machine: Machine, peers: tuple[str, ...], address: Address) -> MeshMember:
         """What the other kinds are told."""
-        peers = tuple(peer.name for peer in self.mesh.peers(machine.name))
         return MeshMember(
             node=machine.name,
             mesh=self.declaration.name,
@@ -190,13 +201,13 @@ class _Expanded:
             }
         return found
 
-    def _candidate(self, peer: Peer) -> Mapping[str, Json]:
-        found = self.candidates.get(id(peer))
-        if found is None:
-            kept = ("publicKey", "allowedIps", "persistentKeepalive")
-            inputs = self._peer(peer)
-            # Dual stack needs no second probe: both families go through the same tunnel.
-            address = self.plan[peer.name][0]
-            found = {"name": peer.name, "address": address, **{name: inputs[name] for name in kept}}
-            self.candidates[id(peer)] = found
-        return found
+    def _candidate(self, name: str, peer: Mapping[str, Json]) -> Mapping[str, Json]:
+        kept = ("publicKey", "allowedIps", "persistentKeepalive")
+        # Dual stack needs no second probe: both families go through the same tunnel.
+        return {"name": name, "address": self.plan[name][0], **{key: peer[key] for key in kept}}
+
+
+def _ipv4_alone(member: Member) -> bool:
+    """Whether nobody reaches the node over IPv6: backends name IPv4 first, and who has it uses it."""
+    own = member.endpoint or (member.underlay[0] if member.underlay else "")
+    return family(own) == 0b01 and any(family(address) == 0b01 for address in member.underlay)

@@ -1,8 +1,12 @@
 """`swarm:mesh:Interface`: a WireGuard interface on one node, its key made there and its addresses.
 
 The private key is made by the node's own shell, goes from file to kernel by path, and is never printed. Inputs that
-are measured and not chosen: `state` (up, down, gone, hung), `key` (installed, another, none), `keyMode`. What is
-there only when something is wrong: `fwmark`, and `routes` of the mesh that lead elsewhere or are missing.
+are measured and not chosen: `state` (up, down, gone, hung), `key` (installed, another, none, rotating, or "made
+YYYY-MM-DD" when that is longer ago than `rotateEvery` seconds), `keyMode`. What is there only when something is wrong:
+`fwmark`, and `routes` of the mesh that lead elsewhere or are missing.
+
+`keyGeneration` counts the rotations that were asked for. Keys are rotated by `swarm:mesh:Rotation`, which interfaces
+depend on; here only the public half is told anew, and what was not done.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from swarmctl.kinds.base import (
 )
 from swarmctl.kinds.mesh import taken
 from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
+from swarmctl.kinds.mesh.link import WAIT, service, start
+from swarmctl.kinds.mesh.rotation import due, second
+from swarmctl.mesh.names import next_interface
 
 REPLACE = {
     "machine": "it goes away with its machine",
@@ -65,13 +72,10 @@ fi
 """
 """Into the folder of the mesh's new name, in one step; where it was done before, nothing is left to do."""
 PRINT_PUBLIC_KEY = 'wg pubkey <"$key"\n'
-WAIT = """
-tries=0
-until wg show "$interface" listen-port >/dev/null 2>&1; do
-  tries=$((tries + 1))
-  if [ "$tries" -ge 200 ]; then echo "WireGuard on $interface did not start within 10 s" >&2; exit 1; fi
-  sleep 0.05
-done
+NOTE_GENERATION = """
+umask 077
+printf '%s\\n' "$generation" >"${key%/*}/.generation.new"
+mv "${key%/*}/.generation.new" "${key%/*}/generation"
 """
 
 
@@ -111,9 +115,14 @@ class InterfaceType:
             finally:
                 hosts.changed(new["host"])
         facts = hosts.facts(new["host"])
+        due.require_done(facts, old, new)
         if old.get("forwarding") is True and not new["forwarding"]:
             return self._converge(hosts, new, facts, stop_forwarding=True, guard=bool(self.guarded(old, new)))
         return self._converge(hosts, new, facts, guard=bool(self.guarded(old, new)))
+
+    def renews(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[str]:
+        """The public key, where the private one has been rotated."""
+        return ("publicKey",) if due.renewed(old, new) else ()
 
     def guarded(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
         """What it may take away."""
@@ -136,6 +145,7 @@ class InterfaceType:
             facts = hosts.facts(inputs["host"])
             host = hosts.open(inputs["host"])
             link = facts.interfaces.get(inputs["interface"])
+            second.remove(hosts, {**inputs, "nextInterface": next_interface(inputs["interface"])})
             if link is None or link.alias in ("", _alias(inputs)):
                 host.stop_service(service(inputs["interface"]))
                 # A link of the kernel's stays, one of a process went with it.
@@ -173,7 +183,8 @@ class InterfaceType:
             return Impact(f"tunnels of {new['node']} close and are made anew, with a new key")
         if any(change.path[0] == "addresses" for change in changed):
             return Impact(f"connections of {new['node']} over the old addresses end, its tunnels re-handshake")
-        if any(change.path[0] in DISRUPTIVE for change in changed):
+        harmless = ("key",) if due.rotation(old) else ()
+        if any(change.path[0] in DISRUPTIVE and change.path[0] not in harmless for change in changed):
             return Impact(f"tunnels of {new['node']} re-handshake")
         return Impact()
 
@@ -196,10 +207,13 @@ class InterfaceType:
             try:
                 public = _run(host, script).text.strip()
                 if seen["state"] in LOST:
-                    _start(host, inputs["interface"])
+                    start(host, inputs["interface"])
             finally:
                 hosts.changed(inputs["host"])
         commands = _settings(facts, inputs, seen, public)
+        if int(inputs.get("keyGeneration") or 0) != (0 if public == "" else due.generation(facts, inputs["keyPath"])):
+            # A new key has been through all of them; a state that was lost or restored counts otherwise.
+            commands.append(f"generation={int(inputs.get('keyGeneration') or 0)}\n{NOTE_GENERATION}")
         if stop_forwarding:
             commands += _set_forwarding(inputs, on=False)
         if commands:
@@ -224,6 +238,8 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
     link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
     seen = dict(inputs)
     seen["keyMode"] = facts.key_files.get(inputs["keyPath"], "none")
+    if "keyGeneration" in inputs:
+        seen["keyGeneration"] = due.generation(facts, inputs["keyPath"])
     if link is None or wireguard is None:
         seen["state"] = "hung" if name in facts.hung else "gone"
         return seen
@@ -231,10 +247,10 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
     seen["mtu"] = link.mtu
     seen["listenPort"] = wireguard.listen_port
     seen["addresses"] = same_order(link.addresses, inputs["addresses"])
-    if wireguard.public_key != facts.public_keys.get(inputs["keyPath"]):
+    seen["key"] = due.measured(facts, inputs["keyPath"], int(inputs.get("rotateEvery") or 0))
+    # While it is rotated, the interface has the one or the other.
+    if seen["key"] != due.ROTATING and wireguard.public_key != facts.public_keys.get(inputs["keyPath"]):
         seen["key"] = "another" if wireguard.public_key else "none"
-    else:
-        seen["key"] = "installed"
     if wireguard.fwmark != "off":
         seen["fwmark"] = wireguard.fwmark
     if link.up and (wrong := [*map(_route_words, strays(facts, inputs)), *_missing_routes(facts, inputs)]):
@@ -252,7 +268,9 @@ def strays(facts: Facts, inputs: Mapping[str, Json]) -> list[Route]:
     for route in facts.routes:
         network = ip_network(route.network)
         inside = any(network.version == mesh.version and _within(network, mesh) for mesh in networks)
-        straight = route.kind == "unicast" and route.interface == inputs["interface"] and not route.gateway
+        # Those over the second interface are a rotation's.
+        ours = (inputs["interface"], next_interface(inputs["interface"]))
+        straight = route.kind == "unicast" and route.interface in ours and not route.gateway
         if inside and not straight:
             found.append(route)
     return found
@@ -283,23 +301,6 @@ def _route_words(route: Route) -> str:
 def same_order(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """`found` in the order of `wanted`, the rest behind it: what has no order must not differ by it."""
     return [item for item in wanted if item in found] + sorted(item for item in found if item not in wanted)
-
-
-FOREGROUND = ("env", "WG_PROCESS_FOREGROUND=1", "wireguard-go", "-f")
-"""The variable keeps wireguard-go from telling the log that this kernel knows WireGuard, which it never checks."""
-
-
-def service(interface: str) -> str:
-    """Name of the service that runs WireGuard where the kernel has none."""
-    return f"wireguard-{interface}"
-
-
-def _start(host: Host, interface: str) -> None:
-    """Make the link: by the kernel where it knows WireGuard, else by wireguard-go."""
-    # A process whose link was taken away may linger.
-    host.stop_service(service(interface))
-    if host.run(["ip", "link", "add", interface, "type", "wireguard"], check=False).returncode:
-        host.start_service(service(interface), [*FOREGROUND, interface])
 
 
 def _explained(error: CommandFailed, host: Host, interface: str) -> CommandFailed:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import UNKNOWN, PropertyChange, words
+from swarmctl.kinds.mesh.rotation import due
 from swarmctl.mesh.spans import Span
 
 NOTES = "notes"
@@ -35,6 +36,12 @@ def changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, J
             "down": "is down and is set up again",
         }
         return lost.get(str(old["state"]), f"state {words(old['state'])} → {words(new['state'])}")
+    if name == "key" and due.rotation(old):
+        return due.words(str(new["node"]), str(old["key"]), int(old.get("rotateEvery") or 0))
+    if name == "keyGeneration":
+        return _generation(old, new)
+    if name == "rotateEvery":
+        return f"keys are rotated every {due.duration(int(new[name] or 0))}" if new.get(name) else "keys stay"
     if name == "key":
         return "has not the key of the node's key file and gets it back"
     before, after = old.get(name), new.get(name)
@@ -48,6 +55,15 @@ def changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, J
     names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file", "keyPath": "key file"}
     because = _because(new) if name == "mtu" else ""
     return f"{names.get(name, name)} {words(before)} → {words(after)}{because}"
+
+
+def _generation(old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
+    before, after = old.get("keyGeneration"), new.get("keyGeneration")
+    if before is None:
+        return "rotations of the key are counted from now on"
+    if after > before:
+        return f"the key of {words(new['node'])} is rotated"
+    return f"{words(before)} rotations of the key are noted, and {words(after)} recorded"
 
 
 def _notes(inputs: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -30,6 +30,36 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = None
 
 
+NEVER = "never"
+"""In place of a duration: keys stay until a rotation is asked for."""
+
+
+class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """How long the keys of nodes are used, and how they are rotated."""
+
+    rotate_every: Annotated[
+        str,
+        msgspec.Meta(
+            description="Age from which on a node's key counts as drift: the next apply rotates it without losing a "
+            "packet. swarmctl never runs by itself, so keys get as old as the time between two applies allows. "
+            "`never`: only `swarmctl mesh rotate` does.",
+            pattern="^([1-9][0-9]{0,5}[smhd]|never)$",
+            extra_json_schema={
+                "patternErrorMessage": "a whole number and `s`, `m`, `h` or `d`, such as `12h` or `30d`, or `never`"
+            },
+            examples=["30d", "never"],
+        ),
+    ] = "90d"
+    rotation_port: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=65535)] | None,
+        msgspec.Meta(
+            description="UDP port of the second interface that nodes have while keys are rotated, on the underlay like "
+            "`listenPort`. Left out: the port after `listenPort`.",
+            examples=[51821],
+        ),
+    ] = None
+
+
 class MeshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Addresses, topology and WireGuard settings of the mesh."""
 
@@ -106,6 +136,13 @@ class MeshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             examples=["60s", "5m"],
         ),
     ] = "60s"
+    keys: Annotated[
+        Keys,
+        msgspec.Meta(
+            description="How long the keys of nodes are used, and how they are rotated.",
+            examples=[{"rotateEvery": "30d", "rotationPort": 51821}],
+        ),
+    ] = Keys()
     interface: Annotated[
         str,
         msgspec.Meta(
