@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from swarmctl import collector
 from swarmctl.diagnostics import Code, Diagnostic, Position, Range, Severity
 from swarmctl.documents.codes import NOT_A_FILE, TOO_LARGE, UNREADABLE
 from swarmctl.documents.document import Document, Source
@@ -61,7 +60,7 @@ def read_folder(folder: Path) -> Reading:
     """
     reading = Reading()
     total = 0
-    with _collector_paused():
+    with collector.paused():
         for file in _find(folder, reading):
             data = _read(file, reading)
             if data is None:
@@ -95,7 +94,7 @@ def list_files(folder: Path) -> tuple[list[File], list[Diagnostic]]:
 def read_file(file: File) -> tuple[bytes, Reading]:
     """One file: its bytes as they are, and what they mean."""
     reading = Reading()
-    with _collector_paused():
+    with collector.paused():
         data = _read(file, reading)
         if data is not None:
             source, reading.diagnostics = decode(file.display, data)
@@ -118,18 +117,6 @@ def display_path(path: Path) -> str:
     shown = full[len(here.rstrip("/")) + 1 :] if full.startswith(here.rstrip("/") + "/") else full
     # File names are bytes; those that aren't UTF-8 must still be printable.
     return os.fsencode(shown).decode("utf-8", "backslashreplace")
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    # Reading makes many small objects and no cycles: the collector's passes over them are a third of the time.
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _find(folder: Path, reading: Reading) -> Iterator[File]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from swarmctl import collector
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.declarations.names import STACK
 from swarmctl.declarations.secrets import SecretRef
@@ -41,9 +42,10 @@ def compile_graph(
         secret=secret,
         rotate=frozenset(rotate),
     )
-    for kind in expansion_order():
-        if kind.expand:
-            load(kind.expand)(context)
+    with collector.paused():
+        for kind in expansion_order():
+            if kind.expand:
+                load(kind.expand)(context)
     if found := list(declared.problems(inventory, graph, previous)):
         raise InvalidDeclaration(found, {one.document.source.display: one.document.source.text for one in inventory})
     _complete(graph, inventory)
