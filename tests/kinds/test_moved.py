@@ -31,7 +31,7 @@ def fleet(
         documents.append(f"{HEAD}kind: NodePool\nmetadata: {{name: {name}}}\nspec: {{lab: {lab}}}\n")
     (folder / "stack.yaml").write_text("---\n".join(documents))
     before = recorded or {}
-    on_node = {(kind, str(inputs["node"])): inputs for kind, inputs in before.values()}
+    on_node = {(kind, str(inputs["node"])): inputs for kind, inputs in before.values() if "node" in inputs}
     return compile_graph(
         load_stack(folder).inventory,
         "s",
@@ -45,7 +45,7 @@ def applied(graph: Graph) -> Recorded:
 
 
 def moved(graph: Graph, recorded: Recorded) -> dict[str, str]:
-    found = moves(graph, {address: (kind, inputs["node"]) for address, (kind, inputs) in recorded.items()})
+    found = moves(graph, {address: (kind, inputs.get("node", "")) for address, (kind, inputs) in recorded.items()})
     return {str(new): old for new, old in found.items()}
 
 
@@ -148,7 +148,8 @@ def test_a_mesh_moves_with_all_that_belongs_to_it(tmp_path: Path) -> None:
     entry = ", moved: [{from: mesh/backbone, to: mesh/spine}]"
     renamed = fleet(tmp_path, "w: {count: 2}", mesh="spine", moved=entry, recorded=applied(before))
     assert moved(renamed, applied(before)) == {
-        f"mesh/spine[w-{n}{part}]": f"mesh/backbone[w-{n}{part}]" for n in range(2) for part in ("", "/peers")
+        f"mesh/spine[{key}]": f"mesh/backbone[{key}]"
+        for key in ("rotation", *(f"w-{n}{part}" for n in range(2) for part in ("", "/peers")))
     }
     addresses = [graph.resources[Address("mesh", name, "w-1")].inputs["addresses"] for graph, name in
                  ((before, "backbone"), (renamed, "spine"))]  # fmt: skip

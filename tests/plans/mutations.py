@@ -22,7 +22,18 @@ from tests.plans.sealing import laid_out, sealed
 Json = Any
 Place = tuple[str | int, ...]
 READ_BACK = {
-    "swarm:mesh:Interface": ("state", "addresses", "listenPort", "mtu", "keyMode", "key", "forwarding"),
+    "swarm:mesh:Interface": (
+        "state",
+        "addresses",
+        "listenPort",
+        "mtu",
+        "keyMode",
+        "key",
+        "keyGeneration",
+        "forwarding",
+    ),
+    # The interfaces tell the same of each key.
+    "swarm:mesh:Rotation": (),
     "swarm:mesh:Peers": ("peers",),
     "swarm:securitypolicy:Firewall": ("policy", "chains", "rules"),
     "swarm:nodepool:Machine": ("address", "gateway", "mtu", "region"),

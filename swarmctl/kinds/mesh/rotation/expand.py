@@ -16,8 +16,10 @@ from swarmctl.mesh.names import next_interface, next_port
 ROTATION = "swarm:mesh:Rotation"
 INTERFACE = "swarm:mesh:Interface"
 KEY = "rotation"
+USUAL = 100
+"""Nodes whose keys are rotated within the time that every step may take."""
 PER_NODE = 1.0
-"""Seconds that a rotation may take for each node, above what every step may."""
+"""Seconds more for each node above that."""
 
 
 def declare(context: Expansion, declaration: Declaration, machines: Sequence[Machine]) -> None:
@@ -40,7 +42,7 @@ def declare(context: Expansion, declaration: Declaration, machines: Sequence[Mac
     if not nodes:
         return
     usual = Timeouts()
-    more = PER_NODE * len(nodes)
+    more = PER_NODE * max(0, len(nodes) - USUAL)
     context.graph.add(
         Resource(
             address=address,
