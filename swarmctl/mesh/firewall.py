@@ -125,7 +125,7 @@ class _Grant:
 
 def compile_rules(door: Door) -> Mapping[str, str]:
     """The node's rules: stable name → canonical text. One object for all nodes whose rules are the same."""
-    families = tuple(family for family, _ in by_family(door.endpoints))
+    families = tuple(_peers(door.endpoints))
     grants = tuple(map(_grant, door.flows))
     return _rules(door.interfaces, door.ports, families, door.anywhere, door.cidrs, door.forwards, grants)
 
@@ -136,7 +136,7 @@ def compile_sets(door: Door) -> dict[str, dict[str, list[str]]]:
     What is in the sets of flows is shared between all nodes that they are the same for.
     """
     sets = {flow_set(flow.name): _flow_sources(flow) for flow in door.flows if _listed(flow.sources)}
-    peers = dict(by_family(door.endpoints))
+    peers = _peers(door.endpoints)
     return {PEERS: peers, **sets} if peers else sets
 
 
@@ -270,17 +270,20 @@ def span(ports: str) -> tuple[int, int]:
     return int(low), int(high or low)
 
 
-def by_family(addresses: Iterable[str]) -> list[tuple[str, list[str]]]:
+def by_family(addresses: Iterable[str]) -> dict[str, list[str]]:
     """nft's word for the family → the addresses of it as nft lists them, in their order and once each; none empty."""
-    found: dict[str, list[str]] = {}
-    for version, _, text in sorted(map(_known, set(addresses))):
-        found.setdefault("ip" if version == 4 else "ip6", []).append(text)
-    return list(found.items())
+    known = list(map(_known, dict.fromkeys(addresses)))
+    # Sorted family by family: addresses often come in order, but with those of one machine side by side.
+    families = (("ip", [one for one in known if one[0] == 4]), ("ip6", [one for one in known if one[0] == 6]))
+    return {family: list(dict.fromkeys(text for _, _, text in sorted(found))) for family, found in families if found}
+
+
+_peers = lru_cache(maxsize=64)(by_family)
 
 
 @lru_cache(maxsize=1024)
 def _flow_sources(flow: Flow) -> dict[str, list[str]]:
-    return dict(by_family(flow.sources))
+    return by_family(flow.sources)
 
 
 def _networks(cidrs: Sequence[str]) -> list[tuple[str, str]]:

@@ -110,7 +110,7 @@ def _sets(listed: Sequence[Mapping[str, Any]]) -> tuple[dict[str, dict[str, list
         if not plain or found["type"] != TYPES.get(family) or found.get("flags"):
             odd, texts = True, [json.dumps(found.get(key), sort_keys=True) for key in ("type", "flags", "elem")]
         else:
-            texts = [text for _, addresses in by_family(elements) for text in addresses]
+            texts = [text for addresses in by_family(elements).values() for text in addresses]
         sets.setdefault(name or found["name"], {})[family if name else ""] = texts
     return sets, odd
 
