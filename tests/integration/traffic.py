@@ -27,8 +27,6 @@ from tests.integration.underlay import PYTHON, Underlay
 
 PROGRAM = Path(__file__).with_name("traffic_node.py")
 PORT = 7946
-GROUPS = 4
-"""Ticks per interval: at each a part of the peers gets its packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +107,17 @@ class Traffic:
         rate: float = 100.0,
         port: int = PORT,
         size: int = 64,
+        groups: int = 1,
     ) -> None:
         """`addresses` by node, as the others reach it; `pairs` of sender and receiver, all of them when left out.
 
-        `rate` is in packets per second and pair, `size` in bytes of UDP payload.
+        `rate` is in packets per second and pair, `size` in bytes of UDP payload. `groups`: into how many parts the
+        peers of a node are divided, which get their packets one after the other. With one, all nodes send to all at
+        the same moments, which costs a busy machine the fewest awakenings; with more they are spread in time.
         """
         self._underlay, self._addresses = underlay, dict(addresses)
         self.pairs = sorted(set(permutations(self._addresses, 2) if pairs is None else pairs))
-        self._rate, self._port, self._size = rate, port, size
+        self._rate, self._port, self._size, self._groups = rate, port, size, groups
         self._numbers = {node: number for number, node in enumerate(sorted(self._addresses))}
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._began = 0.0
@@ -140,7 +141,7 @@ class Traffic:
                 "port": self._port,
                 "rate": self._rate,
                 "size": self._size,
-                "groups": GROUPS,
+                "groups": self._groups,
                 "six": six,
                 "peers": {self._numbers[target]: [self._target(target, six), self._port] for target in targets},
             }
