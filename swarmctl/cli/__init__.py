@@ -37,6 +37,7 @@ COMMANDS = {
     "apply": "Make it so",
     "drift": "Show where the world has moved away from what was applied",
     "destroy": "Take everything of the stack away",
+    "mesh": "Rotate the keys of the mesh",
     "status": "Measure the nodes and the mesh",
     "graph": "Draw the mesh",
     "exec": "Run a command on a node",
@@ -51,7 +52,7 @@ COMMANDS = {
 
 GROUPS = {
     "Declare": ("init", "validate", "fmt", "explain", "schema"),
-    "Change": ("plan", "apply", "drift", "destroy"),
+    "Change": ("plan", "apply", "drift", "destroy", "mesh"),
     "Look": ("status", "graph", "exec", "logs", "state", "lock"),
     "This machine": ("doctor", "engine", "version"),
 }

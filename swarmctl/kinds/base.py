@@ -62,7 +62,7 @@ class Expansion:
     secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()}
     """What stands for a declared secret in inputs, see `kinds.secrets`; the secret itself must be in none."""
     rotate: frozenset[str] = frozenset()
-    """Nodes whose keys this run is to rotate, whatever their age."""
+    """Nodes whose keys this run is to rotate, whatever their age; `*` among them: all."""
 
 
 def load(reference: str) -> Any:

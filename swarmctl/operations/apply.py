@@ -49,7 +49,7 @@ def apply(
         saved_plans.trust(reviewed, loaded.signers, store.signing_key())
         options = replace(options, targets=reviewed.partial, refresh=True)
     with stacks.leased(store, options, emit) as lease:
-        stack = stacks.compile_stack(loaded, store)
+        stack = stacks.compile_stack(loaded, store, rotate=options.rotate)
         stacks.warn(stack, emit)
         held = targets.held(stack, options.targets)
         if not reviewed and (nothing := unchanged.proved(stack, emit, options, held)):

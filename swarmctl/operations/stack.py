@@ -5,7 +5,7 @@ Operations never print: they return values and emit typed events. What needs the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Emit = Callable[[Event], None]
 MACHINE = "swarm:nodepool:Machine"
 """Type of the resources that are machines."""
+EVERY_NODE = ("*",)
+"""In place of names of nodes."""
 NO_TYPE = ""
 """Type of what is no resource of the engine's."""
 Confirm = Callable[[Plan], bool]
@@ -44,6 +46,8 @@ class Options:
     """Addresses that the run is for, with what they need; none: everything."""
     lock_timeout: float = 0.0
     """Seconds to wait for whoever works on the stack."""
+    rotate: Collection[str] = ()
+    """Nodes whose keys are rotated whatever their age; `EVERY_NODE` for all."""
 
     @property
     def partial(self) -> tuple[str, ...]:
@@ -180,10 +184,11 @@ def _has_good(store: Store) -> bool:
     return True
 
 
-def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> Stack:
+def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rotate: Collection[str] = ()) -> Stack:
     """Read the state and compile the graph; what is allocated already stays as it is.
 
-    Without `reveal` the declared secrets are not read. Raises InvalidDeclaration with those that can't be.
+    Without `reveal` the declared secrets are not read; `rotate` is that of the options. Raises InvalidDeclaration with
+    those that can't be, and UsageError for nodes to rotate that are in no mesh.
     """
     from swarmctl.errors import InvalidDeclaration
     from swarmctl.graph.canonical import digest
@@ -196,10 +201,28 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True) -> 
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     secrets = Secrets(loaded.folder, store.hmac)
     read = {"secret": secrets.secret} if reveal else {}
-    graph = compile_graph(loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), **read)
+    graph = compile_graph(
+        loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), rotate=rotate, **read
+    )
+    _require_members(graph, rotate)
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
     return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, tuple(secrets.warnings))
+
+
+def _require_members(graph: Graph, nodes: Collection[str]) -> None:
+    """Raises UsageError for a node that is in no mesh."""
+    import difflib
+
+    from swarmctl.errors import UsageError
+    from swarmctl.graph.model import MeshMember
+
+    members = sorted({member.node for member in graph.exported(MeshMember)} if nodes else ())
+    for node in nodes:
+        if node not in members and node not in EVERY_NODE:
+            near = difflib.get_close_matches(node, members, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`swarmctl status` lists the nodes"
+            raise UsageError(f"no node of a mesh is called {node}", hint)
 
 
 def warn(stack: Stack, emit: Emit) -> None:

@@ -31,7 +31,7 @@ def declare(context: Expansion, declaration: Declaration, machines: Sequence[Mac
     for machine in machines:
         at = Address("mesh", declaration.name, machine.name)
         before = context.previous(at) or context.on_node(INTERFACE, machine.name) or {}
-        asked = int(before.get("keyGeneration") or 0) + int(machine.name in context.rotate)
+        asked = int(before.get("keyGeneration") or 0) + int(not context.rotate.isdisjoint({machine.name, "*"}))
         nodes[machine.name] = {"host": machine.host, "generation": asked, "key": INSTALLED}
         interface = context.graph.resources[at]
         context.graph.resources[at] = replace(
