@@ -25,13 +25,15 @@ class Mtu:
     reason: str
 
 
-def carried(underlay: Mapping[str, int], *, version: int) -> Mtu:
+def carried(underlay: Mapping[str, int], *, version: int, perhaps: bool = False) -> Mtu:
     """What the underlay carries: `underlay` has the MTU of every node's interface by name, `version` is 6 when a
-    tunnel may go over IPv6. Without nodes: what 1500 bytes carry."""
+    tunnel goes over IPv6, or may (`perhaps`) because a DNS name may lead there. Without nodes: what 1500 bytes carry.
+    """
     least = min(underlay.values(), default=1500)
     value = min(least - OVERHEAD[version], MOST)
     whose = "of the underlay"
     if any(mtu != least for mtu in underlay.values()):
         whose = f"of the underlay of {min(name for name, mtu in underlay.items() if mtu == least)}, the least,"
     capped = f", at most {MOST}" if value < least - OVERHEAD[version] else ""
-    return Mtu(value, f"{least} {whose} less {OVERHEAD[version]} for WireGuard over IPv{version}{capped}")
+    where = f"over IPv{version}{', where a DNS name may lead' if perhaps else ''}"
+    return Mtu(value, f"{least} {whose} less {OVERHEAD[version]} for WireGuard {where}{capped}")

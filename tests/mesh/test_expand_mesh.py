@@ -176,7 +176,7 @@ def test_a_declared_endpoint_comes_before_what_the_backend_says() -> None:
             {"endpoints": [{"node": "us-0", "host": "vpn.example.net"}]},
             {},
             1420,
-            "1500 of the underlay less 80 for WireGuard over IPv6",
+            "1500 of the underlay less 80 for WireGuard over IPv6, where a DNS name may lead",
         ),
         ({"mtu": 1400}, {}, 1400, None),
     ],

@@ -20,7 +20,7 @@ from swarmctl.mesh.addresses import allocate
 from swarmctl.mesh.compiler import Member, Mesh, Peer
 from swarmctl.mesh.mtu import Mtu, carried
 from swarmctl.mesh.names import next_interface, next_port
-from swarmctl.mesh.underlay import family
+from swarmctl.mesh.underlay import ANY_FAMILY, family
 
 INTERFACE = "swarm:mesh:Interface"
 PEERS = "swarm:mesh:Peers"
@@ -100,13 +100,13 @@ class _Expanded:
     @cached_property
     def mtu(self) -> Mtu:
         """What the underlay carries. One tunnel over IPv6 decides for all, and a DNS name may lead to one."""
-        over_ipv6 = not all(map(_ipv4_alone, self.members)) and any(
-            family(peer.address) & 0b10
-            for machine in self.machines
-            for peer in self.mesh.peers(machine.name)
-            if peer.address
-        )
-        return carried({machine.name: machine.underlay_mtu for machine in self.machines}, version=6 if over_ipv6 else 4)
+        used: set[int] = set()
+        if not all(map(_ipv4_alone, self.members)):
+            peers = (peer for machine in self.machines for peer in self.mesh.peers(machine.name))
+            used = {family(host) for host in {peer.address for peer in peers if peer.address}}
+        underlay = {machine.name: machine.underlay_mtu for machine in self.machines}
+        certain, perhaps = 0b10 in used, ANY_FAMILY in used
+        return carried(underlay, version=6 if certain or perhaps else 4, perhaps=perhaps and not certain)
 
     def interface(self, machine: Machine) -> Resource:
         """Its interface."""
