@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from swarmctl.hosts.guard import Pending
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
@@ -120,3 +122,5 @@ class Facts:
     """By interface name."""
     hung: frozenset[str] = frozenset()
     """WireGuard interfaces whose process does not answer; `wireguard` has nothing about them."""
+    guard: Pending | None = None
+    """A change that is not confirmed yet."""

@@ -50,6 +50,13 @@ class Pending:
     failing: tuple[str, ...] = ()
     """Parts that could not be brought back so far."""
 
+    @property
+    def text(self) -> str:
+        """In words."""
+        if self.failing:
+            return f"a change is not confirmed, and {', '.join(self.failing)} could not be undone so far"
+        return f"a change is not confirmed: it undoes itself in {self.left} s"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -80,8 +87,8 @@ def change(it: Change, token: int, *, folder: str = FOLDER, proc: str = PROC) ->
         + COPY
         + "lock 20\n"
         + _watched()
-        + f"keep_all {it.part}\n"
         + "".join(f"keep_file {part} {quote(path)}\n" for part, path in it.files.items())
+        + f"keep_all {it.part}\n"
         + f"arm {int(token)} {int(it.seconds)}\n"
         + 'rm -f "$folder/undone"\necho guarded\n'
         + it.script
@@ -158,22 +165,23 @@ def parse(text: str) -> Answer:
 
 
 READ = r"""
-if [ -s /etc/swarmctl/guard/deadline ]; then
-  cat /proc/uptime /proc/sys/kernel/random/boot_id /etc/swarmctl/guard/deadline
-  [ ! -s /etc/swarmctl/guard/failing ] || cat /etc/swarmctl/guard/failing
+folder=FOLDER
+if [ -s "$folder/deadline" ]; then
+  cat /proc/uptime /proc/sys/kernel/random/boot_id "$folder/deadline"
+  [ ! -s "$folder/failing" ] || cat "$folder/failing"
 fi
-"""
+""".replace("FOLDER", FOLDER)
 """For `hosts.reading`: time since boot, boot id, the deadline, and what it fails at."""
 
 
 def pending(part: str, now: int) -> Pending | None:
     """What `READ` printed, at the Unix time `now` of that machine; None when nothing is pending.
 
-    Raises ValueError and IndexError for what makes no sense.
+    Raises ValueError for what makes no sense.
     """
     lines = part.strip().splitlines()
-    if not lines:
-        return None
+    if len(lines) < 3:
+        return None  # it is over; it may have come to that between two of its lines
     up, boot = int(float(lines[0].split()[0])), lines[1].strip()
     token, seconds, boot_, up_, wall_ = lines[2].split()
     left = int(up_) - up if boot == boot_ else min(int(wall_) - now, int(seconds) - up)

@@ -119,14 +119,14 @@ copy() {
 }
 keep() {
   copy "$2" >"$folder/$1/.new"
-  settle "$folder/$1/.new" "$folder/$1/$2"
+  mv "$folder/$1/.new" "$folder/$1/$2"
 }
 keep_file() {
   [ ! -e "$folder/touched/$1" ] || return 0
   if [ -e "$2" ]; then cp "$2" "$folder/touched/.new"; else : >"$folder/touched/.new"; fi
   printf '%s\n' "$2" >"$folder/touched/.path"
   mv "$folder/touched/.path" "$folder/touched/$1.path"
-  settle "$folder/touched/.new" "$folder/touched/$1"
+  mv "$folder/touched/.new" "$folder/touched/$1"
 }
 keep_all() {
   [ -e "$folder/touched/$1" ] || keep touched "$1"
@@ -138,6 +138,8 @@ keep_all() {
     done
   done
   [ -e "$folder/touched/firewall" ] || keep spare firewall
+  # All at once: each call waits for the disk.
+  sync "$folder"/*/* "$folder/touched" "$folder/spare"
 }
 """.replace("TABLE", TABLE)
 

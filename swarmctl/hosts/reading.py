@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts import guard
 from swarmctl.hosts.facts import Facts, Failover, Interface, KeyTrail, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
@@ -62,6 +63,8 @@ for file in /etc/swarmctl/mesh/*/private.key; do
   printf '\t%s' "$(wg pubkey <"$folder/next.key" 2>/dev/null)"
   printf '\t%s\n' "$(head -c 44 "$folder/previous.pub" 2>/dev/null | tr -cd 'A-Za-z0-9+/=')"
 done 2>/dev/null
+part guard
+@guard@
 part failover
 for folder in /etc/swarmctl/failover/*/; do
   [ -d "$folder" ] || continue
@@ -78,7 +81,7 @@ for folder in /etc/swarmctl/failover/*/; do
   done 2>/dev/null
 done
 part end
-"""
+""".replace("@guard@", guard.READ.strip())
 
 ARGV = ("sh", "-c", SCRIPT)
 """The command to run on the host; run it without checking its status, `parse` judges what it printed."""
@@ -135,6 +138,7 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         routes=tuple(route for family in (4, 6) for route in _routes(_json(parts[f"routes {family}"], "ip"), family)),
         failover=_failover(parts.get("failover", "")),
         hung=frozenset(parts["hung"].split()),
+        guard=guard.pending(parts.get("guard", ""), int(parts["now"])),
     )
 
 

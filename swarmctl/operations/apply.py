@@ -70,7 +70,7 @@ def apply(
             raise Declined("nothing was changed")
         lease.check()
         started = time.monotonic()
-        judge = Judge(stack.graph, stack.snapshot, plan, stacks.fence_of(stack.identity, lease), emit)
+        judge = Judge(stack.graph, stack.snapshot, plan, lambda: stacks.fence_of(stack.identity, lease), emit)
         judge.look()
         session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets, judge.settle)
         with stopper.watching(session):

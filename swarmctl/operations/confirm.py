@@ -40,7 +40,7 @@ class Judge:
     graph: Graph
     snapshot: Snapshot
     plan: Plan
-    fence: Fence
+    fence: Callable[[], Fence]
     emit: Emit
     measure: Measure = reach.measure
     nodes: Callable[[Mapping[str, Mapping[str, Any]], Fence | None], Nodes] = Nodes
@@ -69,11 +69,13 @@ class Judge:
         title, started = "confirming that the nodes reach each other", time.monotonic()
         nodes = sorted({it.node for it in made})
         self.emit(PhaseStarted(title, len(nodes)))
-        asked = self.nodes({it.node: it.host for it in made}, self.fence)
-        reasons = self._cut_off(made, asked) if orderly else dict.fromkeys(nodes, "the run broke off")
+        fence = self.fence()
+        token = fence.token
+        asked = self.nodes({it.node: it.host for it in made}, fence)
+        reasons = self._cut_off(made, asked, token) if orderly else dict.fromkeys(nodes, "the run broke off")
         going = self._together(nodes, reasons)
         staying = [node for node in nodes if node not in going]
-        confirmed = asked.tell(staying, lambda name: guard.confirm(self.fence.token), done=True)
+        confirmed = asked.tell(staying, lambda name: guard.confirm(token), done=True)
         reasons |= {node: _unconfirmed(it) for node, it in confirmed.items() if it.answer.word != "confirmed"}
         if going:
             told = asked.tell(going, lambda name: guard.undo(), done=True)
@@ -84,11 +86,11 @@ class Judge:
         self.emit(PhaseEnded(title, time.monotonic() - started))
         return [it.address for it in self.undone]
 
-    def _cut_off(self, made: Sequence[Made], asked: Nodes) -> dict[str, str]:
+    def _cut_off(self, made: Sequence[Made], asked: Nodes, token: int) -> dict[str, str]:
         """Why, by node, of those that are cut off. Returns early where that is certain."""
         began = time.monotonic()
         spans = {it.node: it.seconds for it in made}
-        armed = asked.tell(sorted(spans), lambda name: guard.rearm(self.fence.token, spans[name]), done=False)
+        armed = asked.tell(sorted(spans), lambda name: guard.rearm(token, spans[name]), done=False)
         # Nothing is pending where a change failed before it began: there is nothing to undo.
         lost = {
             node: _silent(it)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl.backends.base import Fence
 from swarmctl.errors import Declined, PlanRefused
-from swarmctl.operations import remains
+from swarmctl.operations import guards, remains
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.remains import Adoption, Finding, Standing, World
 from swarmctl.operations.stack import Emit
@@ -48,6 +48,7 @@ def examine(folder: Path, emit: Emit) -> Examination:
     Works without a state and with one that nobody can read. Raises NoDocuments, InvalidDeclaration, StateTooNew.
     """
     loaded, store = stacks.load(folder, emit)
+    guards.tell_pending(store, emit)
     graph, snapshot = _compiled(loaded, store, emit)
     return Examination(loaded.name, tuple(remains.examine(graph, snapshot, _world(graph, snapshot))))
 

@@ -111,21 +111,14 @@ def tell_pending(store: Store, emit: Emit, open_: Open = backends.open_host) -> 
             printed = open_(hosts[name], None).run(("sh", "-c", f"date +%s; {guard.READ}"), timeout=TIMEOUT).text
             now, _, part = printed.partition("\n")
             if found := guard.pending(part, int(now)):
-                lines[name] = words(found)
-        except (SwarmError, ValueError, IndexError):
+                lines[name] = found.text
+        except (SwarmError, ValueError):
             pass  # whoever reads the node tells what is wrong with it
         return Told(guard.Answer(""))
 
     _each(sorted(hosts), one)
     for name, text in sorted(lines.items()):
         emit(Note(f"{name}: {text}", warning=True))
-
-
-def words(pending: guard.Pending) -> str:
-    """What is pending on a node."""
-    if pending.failing:
-        return f"a change is not confirmed, and {', '.join(pending.failing)} could not be undone so far"
-    return f"a change is not confirmed: it undoes itself in {pending.left} s"
 
 
 def named(names: Sequence[str]) -> str:

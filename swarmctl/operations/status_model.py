@@ -250,6 +250,8 @@ def _reasons(reading: Reading, members: Sequence[MeshMember], links: Sequence[Li
         return
     for member in members:
         yield from _interface_reasons(reading.facts, member, [link for link in links if link.mesh == member.mesh])
+    if reading.facts.guard is not None:
+        yield reading.facts.guard.text
     if not drops_by_default(reading.facts.nftables):
         yield "no firewall: nothing drops what is not declared"
     if reading.answers is not None and not reading.answers.complete:

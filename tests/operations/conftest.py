@@ -39,7 +39,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             graph.export(Machine(node, address, "workers", "core", "us-east", {}, (), {"backend": "fake"}))
         return stacks.Stack(loaded, store, store.snapshot(), graph, world.graph_digest)
 
-    def open_session(store: Any, engine: Any, emit: Any, secrets: Any = None) -> Any:
+    def open_session(store: Any, engine: Any, emit: Any, secrets: Any = None, settle: Any = None) -> Any:
         world.emit = emit  # type: ignore[method-assign]
         return Session(world)
 

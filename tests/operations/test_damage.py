@@ -24,6 +24,9 @@ class Damaged:
         self.folder = folder
         self._good = good
 
+    def runs(self) -> tuple[()]:
+        return ()
+
     def damage(self) -> StateUnreadable:
         return StateUnreadable("the recorded state is not readable", "restore it")
 

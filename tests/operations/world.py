@@ -126,6 +126,9 @@ class World:
     def exists(self) -> bool:
         return bool(self.state.resources)
 
+    def runs(self) -> tuple[()]:
+        return ()
+
     def recover(self, lease: Lease) -> list[str]:
         return []
 

@@ -104,6 +104,9 @@ class Reality:
     def check(self) -> None:
         """The lease is ours."""
 
+    def runs(self) -> tuple[()]:
+        return ()
+
     def recover(self, lease: Any) -> list[str]:
         return []
 
@@ -245,7 +248,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reality:
     monkeypatch.setattr(stacks, "load", lambda folder, emit: (made.read(), made))
     monkeypatch.setattr(stacks, "look_around", lambda store, emit: None)
     monkeypatch.setattr(stacks, "obtain_engine", lambda emit: made.engine)
-    monkeypatch.setattr(stacks, "open_session", lambda *args: made)
+    monkeypatch.setattr(stacks, "open_session", lambda *args, **more: made)
     monkeypatch.setattr(stacks, "strays", lambda identity, known: [it for it in made.strays if it[1] not in known])
     monkeypatch.setattr(apply, "_require_meshes", lambda stack, plan: None)
     monkeypatch.setattr(plan.unchanged, "proved", lambda *args, **options: None)
