@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from hashlib import sha256
 from typing import Any
@@ -16,9 +16,7 @@ def canonical_bytes(value: Json) -> bytes:
 
     Raises TypeError for what is no plain data, ValueError for NaN and infinities.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
-    ).encode("utf-8", "surrogatepass")
+    return _encode(value).encode("utf-8", "surrogatepass")
 
 
 def digest(graph: Graph) -> str:
@@ -31,25 +29,20 @@ def digest(graph: Graph) -> str:
     whole = sha256(graph.stack.encode())
     rollouts = {pool: astuple(rollout) for pool, rollout in graph.rollouts.items()}
     whole.update(sha256(canonical_bytes(rollouts)).digest())
-    for address, resource in sorted(graph.resources.items()):
-        limits = resource.timeouts
-        facts = [
-            str(address),
-            resource.type,
-            [str(needed) for needed in sorted(resource.depends_on)],
-            resource.node,
-            resource.cluster,
-            resource.pool,
-            resource.protect,
-            [limits.create, limits.update, limits.delete, limits.read],
-        ]
-        whole.update(sha256(canonical_bytes(facts)).digest())
-        whole.update(hashes.of(resource.inputs))
+    by_name = {str(address): resource for address, resource in graph.resources.items()}
+    for name in sorted(by_name):
+        resource = by_name[name]
+        needed = sorted(map(str, resource.depends_on))
+        words = (name, resource.type, resource.node, resource.cluster, resource.pool, *needed)
+        parts = [len(needed).to_bytes(4, "big"), *map(_text, words)]
+        parts += [b"protected" if resource.protect else b"free", hashes.of_object(resource.timeouts)]
+        parts.append(hashes.of(resource.inputs))
+        whole.update(b"".join(parts))
     return whole.hexdigest()
 
 
 class _Hashes:
-    """Hashes of nested values, mappings by the hashes of their parts.
+    """Short forms of nested values: scalars as they are, mappings and lists by a hash over those of their parts.
 
     In a mesh the same mapping stands in the inputs of every node; it is hashed once. Only good as long as all
     hashed values are alive, since they are told apart by identity.
@@ -60,29 +53,74 @@ class _Hashes:
         self._keys: dict[str, bytes] = {}
 
     def of(self, value: Json) -> bytes:
-        if not isinstance(value, Mapping):
-            return sha256(b"v" + canonical_bytes(value)).digest()
-        known, keys = self._known, self._keys
-        found = known.get(id(value))
+        """The form of a value: no two that differ have the same, and none begins like another."""
+        kind = value.__class__
+        if kind is str:
+            return b"s" + _text(value)
+        found = self._known.get(id(value))
+        if found is not None:
+            return found
+        if isinstance(value, Mapping):
+            form = b"m" + sha256(self._mapping(value)).digest()
+        elif isinstance(value, (list, tuple)):
+            form = b"l" + sha256(self._list(value)).digest()
+        elif kind is int:
+            return b"i" + _framed(b"%d" % value)
+        else:  # what is a new object each time has no identity
+            return b"r" + _text(_name(value)) if kind is Ref else b"j" + _framed(canonical_bytes(value))
+        self._known[id(value)] = form
+        return form
+
+    def of_object(self, value: Any) -> bytes:
+        """The same for a dataclass of plain data."""
+        found = self._known.get(id(value))
         if found is None:
-            parts = [b"m"]
-            for key in sorted(value):
-                item = value[key]
-                parts.append(keys.get(key) or self._key(key))
-                parts.append(known.get(id(item)) or self.of(item))
-            found = known[id(value)] = sha256(b"".join(parts)).digest()
+            found = self._known[id(value)] = _framed(canonical_bytes(astuple(value)))
         return found
 
-    def _key(self, key: str) -> bytes:
-        """A key with its length in front, so that no two rows of keys read the same."""
-        raw = key.encode("utf-8", "surrogatepass")
-        self._keys[key] = len(raw).to_bytes(4, "big") + raw
-        return self._keys[key]
+    def _mapping(self, value: Mapping[str, Json]) -> bytes:
+        known, keys = self._known, self._keys
+        order = sorted(value)
+        try:
+            names = b"".join([keys[key] for key in order])
+        except KeyError:
+            keys.update((key, _text(key)) for key in order if key not in keys)
+            names = b"".join([keys[key] for key in order])
+        # A string is never among the known ones, and whatever is has a form of its own.
+        forms = [known.get(id(item)) or self.of(item) for item in map(value.__getitem__, order)]
+        return b"".join([len(order).to_bytes(4, "big"), names, *forms])
+
+    def _list(self, value: Sequence[Json]) -> bytes:
+        try:
+            joined = "\0".join(value)
+        except TypeError:  # not of strings alone
+            return b"items" + b"".join(map(self.of, value))
+        if joined.count("\0") != len(value) - 1:
+            return b"items" + b"".join(map(self.of, value))
+        return b"strings" + joined.encode("utf-8", "surrogatepass")
+
+
+def _text(text: str) -> bytes:
+    return _framed(text.encode("utf-8", "surrogatepass"))
+
+
+def _framed(raw: bytes) -> bytes:
+    """Bytes with their length in front, so that no two rows of them read the same."""
+    return len(raw).to_bytes(4, "big") + raw
+
+
+def _name(ref: Ref) -> str:
+    return f"{ref.address}.{ref.property}"
 
 
 def _plain(value: Any) -> Json:
     if isinstance(value, Ref):
-        return {"$ref": f"{value.address}.{value.property}"}
+        return {"$ref": _name(value)}
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is no plain data")
+
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+).encode

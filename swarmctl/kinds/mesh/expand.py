@@ -17,7 +17,7 @@ from swarmctl.kinds.mesh.members import members, nodes, topology
 from swarmctl.kinds.mesh.rotation import expand as rotation
 from swarmctl.kinds.mesh.spec import MeshSpec
 from swarmctl.mesh.addresses import allocate
-from swarmctl.mesh.compiler import Member, Mesh, Peer
+from swarmctl.mesh.compiler import Group, Member, Mesh, Peer
 from swarmctl.mesh.mtu import Mtu, carried
 from swarmctl.mesh.names import next_interface, next_port
 from swarmctl.mesh.underlay import ANY_FAMILY, family
@@ -78,7 +78,13 @@ class _Expanded:
     shared: dict[int, Mapping[str, Json]] = field(default_factory=dict)
     """Inputs of a peer by its id: it looks the same from many nodes, so they are made once and shared by all."""
     groups: dict[int, list[Json]] = field(default_factory=dict)
-    """The same for groups of peers that stand in for each other."""
+    """The same for groups of peers that stand in for each other, by the id of all groups of a node,"""
+    moving: dict[int, list[Json]] = field(default_factory=dict)
+    """as its peers are told of them,"""
+    agents: dict[tuple[int, ...], Mapping[str, Json]] = field(default_factory=dict)
+    """one by one,"""
+    networks: dict[int, list[str]] = field(default_factory=dict)
+    """and their networks."""
 
     def __post_init__(self) -> None:
         self.spec: MeshSpec = self.declaration.spec
@@ -89,6 +95,8 @@ class _Expanded:
             topology=topology(self.spec.topology, nodes(self.machines)),
             keepalive=self.spec.persistent_keepalive,
         )
+        self.origin = self.declaration.value("metadata", "name")
+        self.confirm_within = seconds(self.spec.confirm_within)
         self.lengths = [ip_network(cidr).prefixlen for cidr in self.spec.cidrs]
         self.astray = frozenset(member.name for member in found if member.endpoint != "")
         """Nodes whose packets may come from anywhere."""
@@ -136,7 +144,9 @@ class _Expanded:
         """The other ends of its tunnels."""
         inputs: dict[str, Json] = {"peers": seen}
         if groups := self.mesh.failover(machine.name):
-            inputs["failover"] = [{"networks": list(group.networks), "via": list(group.via)} for group in groups]
+            if id(groups) not in self.moving:
+                self.moving[id(groups)] = list(map(self._moving, groups))
+            inputs["failover"] = self.moving[id(groups)]
         return self._resource(machine, "/peers", PEERS, inputs, interface)
 
     def failover(self, machine: Machine, seen: Mapping[str, Mapping[str, Json]], peers: Address) -> Resource:
@@ -144,10 +154,7 @@ class _Expanded:
         groups = self.mesh.failover(machine.name)
         found = self.groups.get(id(groups))
         if found is None:
-            found = self.groups[id(groups)] = [
-                {"networks": list(group.networks), "via": [self._candidate(name, seen[name]) for name in group.via]}
-                for group in groups
-            ]
+            found = self.groups[id(groups)] = [self._group(group, seen) for group in groups]
         return self._resource(machine, "/failover", FAILOVER, {"mesh": self.declaration.name, "groups": found}, peers)
 
     def member(self, machine: Machine, peers: tuple[str, ...], address: Address) -> MeshMember:
@@ -165,7 +172,7 @@ class _Expanded:
             next_interface=next_interface(self.spec.interface),
             next_port=next_port(self.spec.listen_port, self.spec.keys.rotation_port),
             anywhere=bool(self.astray) and not self.astray.isdisjoint(peers),
-            confirm_within=seconds(self.spec.confirm_within),
+            confirm_within=self.confirm_within,
         )
 
     def _resource(
@@ -179,14 +186,14 @@ class _Expanded:
                 "host": machine.host,
                 "node": machine.name,
                 "interface": self.spec.interface,
-                "confirmWithin": seconds(self.spec.confirm_within),
+                "confirmWithin": self.confirm_within,
                 **inputs,
             },
             depends_on=needed,
             node=machine.name,
             cluster=machine.cluster,
             pool=machine.pool,
-            origin=self.declaration.value("metadata", "name"),
+            origin=self.origin,
         )
 
     def _peer(self, peer: Peer) -> Mapping[str, Json]:
@@ -199,6 +206,28 @@ class _Expanded:
                 "persistentKeepalive": peer.keepalive,
                 **({"why": peer.why} if peer.why else {}),
             }
+        return found
+
+    def _moving(self, group: Group) -> Mapping[str, Json]:
+        """A group as peers are told of it: many nodes have the same."""
+        found = self.shared.get(id(group))
+        if found is None:
+            found = self.shared[id(group)] = {"networks": self._networks(group), "via": list(group.via)}
+        return found
+
+    def _group(self, group: Group, seen: Mapping[str, Mapping[str, Json]]) -> Mapping[str, Json]:
+        """The same as the agent is told."""
+        key = (id(group), *(id(seen[name]) for name in group.via))
+        found = self.agents.get(key)
+        if found is None:
+            via = [self._candidate(name, seen[name]) for name in group.via]
+            found = self.agents[key] = {"networks": self._networks(group), "via": via}
+        return found
+
+    def _networks(self, group: Group) -> list[str]:
+        found = self.networks.get(id(group.networks))
+        if found is None:
+            found = self.networks[id(group.networks)] = list(group.networks)
         return found
 
     def _candidate(self, name: str, peer: Mapping[str, Json]) -> Mapping[str, Json]:
