@@ -48,6 +48,8 @@ class Judge:
     undone: tuple[Undone, ...] = ()
     """What does not stay, when all is over."""
     _before: set[Pair] = field(default_factory=set)
+    _idle: set[str] = field(default_factory=set)
+    """Nodes on which nothing had to be changed, so that there is nothing to confirm."""
 
     def look(self) -> None:
         """Measure who reaches whom now, as far as the plan's guarded changes may end that."""
@@ -74,7 +76,7 @@ class Judge:
         asked = self.nodes({it.node: it.host for it in made}, fence)
         reasons = self._cut_off(made, asked, token) if orderly else dict.fromkeys(nodes, "the run broke off")
         going = self._together(nodes, reasons)
-        staying = [node for node in nodes if node not in going]
+        staying = [node for node in nodes if node not in going and node not in self._idle]
         confirmed = asked.tell(staying, lambda name: guard.confirm(token), done=True)
         reasons |= {node: _unconfirmed(it) for node, it in confirmed.items() if it.answer.word != "confirmed"}
         if going:
@@ -91,7 +93,8 @@ class Judge:
         began = time.monotonic()
         spans = {it.node: it.seconds for it in made}
         armed = asked.tell(sorted(spans), lambda name: guard.rearm(token, spans[name]), done=False)
-        # Nothing is pending where a change failed before it began: there is nothing to undo.
+        # Nothing is pending where a change failed before it began, or found all as it should be.
+        self._idle = {node for node, it in armed.items() if it.answer.word == "none" and not it.answer.parts}
         lost = {
             node: _silent(it)
             for node, it in armed.items()

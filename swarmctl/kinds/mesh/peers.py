@@ -155,7 +155,8 @@ class PeersType:
         anew = sorted(
             name
             for name, peer in after.items()
-            if name in before and (peer["publicKey"] is UNKNOWN or peer["publicKey"] != before[name]["publicKey"])
+            # A key that is not known yet is made anew with its interface, which says what that disrupts, or rotated.
+            if name in before and peer["publicKey"] not in (UNKNOWN, before[name]["publicKey"])
         )
         parts = []
         if closed:

@@ -8,8 +8,9 @@ from swarmctl.graph.model import Json
 from swarmctl.kinds.base import UNKNOWN
 
 _MOST = 3
-_HARMLESS = {"persistentKeepalive", "why"}
-"""Of a peer: what may change without anybody being cut off."""
+_HARMLESS = {"persistentKeepalive", "publicKey", "why"}
+"""Of a peer: what may change without anybody being cut off. The key follows the other end's, which has it already: a
+rotation has told both ends, or there is no tunnel that could be lost."""
 
 
 def by_interface(old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
