@@ -70,7 +70,7 @@ copy_firewall() {
 $tables
 " in *"
 table TABLE
-"*) nft list table TABLE || return 1 ;; esac
+"*) TZ=UTC0 nft list table TABLE || return 1 ;; esac
 }
 answers() { timeout -k 1 5 wg show "$1" listen-port >/dev/null 2>&1; }
 copy_interface() {
@@ -145,7 +145,7 @@ keep_all() {
 
 BRING_BACK = r"""
 # In `if` and `||` a failure ends nothing by itself: each step that matters says so.
-back_firewall() { nft -f "$1"; }
+back_firewall() { TZ=UTC0 nft -f "$1"; }
 link_there() {
   ip link show dev "$1" >/dev/null 2>&1 || ip link add dev "$1" type wireguard 2>/dev/null || :
   tries=0
