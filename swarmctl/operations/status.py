@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swarmctl.backends.base import Host, HostGone
@@ -17,15 +17,13 @@ from swarmctl.operations.exec import Open, open_machine
 from swarmctl.operations.flow_probes import FlowProbe, choose
 from swarmctl.operations.flow_traffic import count
 from swarmctl.operations.nodes import Declared, declared
+from swarmctl.operations.settling import LONGEST, Elapsed, openers, settling, usable
 from swarmctl.operations.stack import Emit
 from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node
+from swarmctl.plans.events import Note
 
 MAX_THREADS = 32
 """Machines that are asked at the same time."""
-REKEY_TIMEOUT = 5.0
-"""Seconds between two tries of a handshake (WireGuard white paper, 6.1; up to a third of a second is added to them)."""
-SETTLING_TRIES = 3
-"""How often pairs whose tunnel is just being made are measured again: both ends may begin at once more than once."""
 MAX_PINGED = 48
 """Other nodes that each node pings, three times each: under the nodes' limit on echo, also when all do it at once. In
 a larger mesh every node pings the ones after it, round the end."""
@@ -36,82 +34,131 @@ def status(folder: Path, *, emit: Emit, probe: bool = True, open_: Open = open_m
 
     Raises NoDocuments and InvalidDeclaration. Machines that are gone or don't answer are part of the result.
     """
-    return measure(declared(folder, emit), probe=probe, open_=open_)
+    return measure(declared(folder, emit), probe=probe, open_=open_, emit=emit)
 
 
-def measure(stack: Declared, *, probe: bool, open_: Open, sleep: Callable[[float], None] = time.sleep) -> Status:
-    """Read every machine once, in parallel: first probes, so that an idle tunnel has had its handshake, then facts.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one machine is asked."""
 
-    Pairs without an answer are measured again when a tunnel was just being made (see `settling`).
+    machine: Machine
+    pings: Sequence[str] = ()
+    flows: Sequence[FlowProbe] = ()
+    facts: Facts | None = None
+    """Its facts where they are known and need not be read again."""
+
+
+def measure(
+    stack: Declared,
+    *,
+    probe: bool,
+    open_: Open,
+    emit: Emit = lambda event: None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Status:
+    """Read every machine once, in parallel: facts, then probes; facts again where a tunnel had no session before.
+
+    Such tunnels are opened from one end first (`openers`). Pairs without an answer are measured again while their
+    tunnel may be just being made (`settling`).
     """
-    started = time.monotonic()
-    pings = ping_targets(stack.members) if probe else {}
+    started = clock()
+    readings = _ask([Question(machine) for machine in stack.machines], open_)
     flows = choose(stack.inventory, stack.machines, stack.members, now=time.time()) if probe else []
-    readings = _ask(stack.machines, pings, flows, open_)
-    for _ in range(SETTLING_TRIES):
+    if probe:
+        pings = ping_targets(stack.members)
         links = judge_links(stack.members, readings)
-        wait = settling(links)
+        _open_tunnels(stack, readings, openers(stack.members, links, pings), open_)
+        began = clock()
+        unused = {link.sender for link in links if link.tunnel and not usable(link)}
+        readings |= _ask(
+            [
+                Question(
+                    machine,
+                    pings.get(machine.name, ()),
+                    [flow for flow in flows if flow.sender == machine.name],
+                    None if machine.name in unused else facts,
+                )
+                for machine in stack.machines
+                if (facts := readings[machine.name].facts) is not None
+            ],
+            open_,
+        )
+        _settle(stack, readings, flows, open_, began=began, emit=emit, sleep=sleep, clock=clock)
+    return judge(stack, readings, flows, probed=probe, seconds=clock() - started)
+
+
+def _open_tunnels(
+    stack: Declared, readings: Mapping[str, Reading], opening: Mapping[str, Sequence[str]], open_: Open
+) -> None:
+    """Have `opening` pinged. What comes of it shows when everybody probes."""
+    _ask(
+        [
+            Question(machine, opening[machine.name][:MAX_PINGED], facts=readings[machine.name].facts)
+            for machine in stack.machines
+            if machine.name in opening
+        ],
+        open_,
+    )
+
+
+def _settle(
+    stack: Declared,
+    readings: dict[str, Reading],
+    flows: Sequence[FlowProbe],
+    open_: Open,
+    *,
+    began: float,
+    emit: Emit,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> None:
+    """Measure silent pairs again, and put it into `readings`, until there is nothing to wait for any more."""
+    last, rounds, told = began, 0, False
+    while True:
+        links = judge_links(stack.members, readings)
+        now = clock()
+        wait = settling(links, Elapsed(now - began, now - last), again=rounds > 0)
         if wait is None:
-            break
+            return
+        if wait and not told:
+            text = "a tunnel that is just being made doesn't carry traffic yet: waiting up to"
+            emit(Note(f"{text} {LONGEST - (now - began):.0f} s for WireGuard's next handshake"))
+            told = True
         sleep(wait)
+        last, rounds = clock(), rounds + 1
         silent = {(link.sender, link.target) for link in links if link.reachable is False}
         senders = {sender for sender, _ in silent}
         again = _ask(
-            [machine for machine in stack.machines if machine.name in senders],
-            {
-                sender: [address for address, ping in readings[sender].pings.items() if not ping.reachable]
-                for sender in senders
-            },
-            [flow for flow in flows if (flow.sender, flow.target) in silent],
+            [
+                Question(
+                    machine,
+                    [address for address, ping in readings[machine.name].pings.items() if not ping.reachable],
+                    [flow for flow in flows if flow.sender == machine.name and (flow.sender, flow.target) in silent],
+                )
+                for machine in stack.machines
+                if machine.name in senders
+            ],
             open_,
         )
         readings |= {name: readings[name].renewed(by) for name, by in again.items()}
-    return judge(stack, readings, flows, probed=probe, seconds=time.monotonic() - started)
 
 
-def settling(links: Sequence[Link]) -> float | None:
-    """Seconds to wait before silent links are measured again, None when there is nothing to wait for.
+def _ask(questions: Sequence[Question], open_: Open) -> dict[str, Reading]:
+    """Every asked machine's answers and facts, by node name."""
 
-    When both ends of a new tunnel begin a handshake at the same moment, each may drop the other's, and WireGuard tries
-    again only after `REKEY_TIMEOUT`. So silence proves nothing yet where both ends have the tunnel and its handshake
-    was just now, or never.
-    """
-    by_ends = {(link.mesh, link.sender, link.target): link for link in links}
-    young = [
-        link
-        for link in links
-        if link.tunnel
-        and link.established
-        and link.reachable is False
-        and (link.handshake_age is None or link.handshake_age < 2 * REKEY_TIMEOUT)
-        and (back := by_ends.get((link.mesh, link.target, link.sender))) is not None
-        and back.established
-    ]
-    if not young:
-        return None
-    return REKEY_TIMEOUT if any(link.handshake_age is None for link in young) else 0.0
+    def ask(question: Question) -> Reading:
+        return read_machine(open_(question.machine), question)
+
+    with ThreadPoolExecutor(max_workers=max(1, min(MAX_THREADS, len(questions)))) as pool:
+        return dict(zip((question.machine.name for question in questions), pool.map(ask, questions), strict=True))
 
 
-def _ask(
-    machines: Sequence[Machine], pings: Mapping[str, Sequence[str]], flows: Sequence[FlowProbe], open_: Open
-) -> dict[str, Reading]:
-    """Every machine's answers and facts by node name; `pings` and `flows` may be for some of them only."""
-    by_sender: dict[str, list[FlowProbe]] = {}
-    for flow in flows:
-        by_sender.setdefault(flow.sender, []).append(flow)
-
-    def ask(machine: Machine) -> Reading:
-        return read_machine(open_(machine), pings.get(machine.name, []), by_sender.get(machine.name, []))
-
-    with ThreadPoolExecutor(max_workers=max(1, min(MAX_THREADS, len(machines)))) as pool:
-        return dict(zip((machine.name for machine in machines), pool.map(ask, machines), strict=True))
-
-
-def read_machine(host: Host, pings: Sequence[str], flows: Sequence[FlowProbe]) -> Reading:
+def read_machine(host: Host, question: Question) -> Reading:
     """Ask one machine; what goes wrong with it becomes part of the answer, so that the others are still shown."""
     try:
-        answers = _probe(host, pings, flows) if pings or flows else None
-        facts = reading.parse(host.run(reading.ARGV, check=False).stdout, host.name)
+        answers = _probe(host, question.pings, question.flows) if question.pings or question.flows else None
+        facts = question.facts or reading.parse(host.run(reading.ARGV, check=False).stdout, host.name)
     except HostGone:
         return Reading(gone=True)
     except WorldUnreadable as error:

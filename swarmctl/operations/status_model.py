@@ -91,6 +91,10 @@ class Link:
     """Seconds since the last handshake, None when there was none or there is no tunnel."""
     received: int = 0
     sent: int = 0
+    endpoint: bool = False
+    """Whether the sender knows where on the underlay the other end of the tunnel is."""
+    up: bool = False
+    """Whether the sender's interface is up."""
 
     @property
     def reachable(self) -> bool | None:
@@ -201,7 +205,20 @@ def _link(
     if facts is None or peer is None:
         return Link(sender.mesh, sender.node, target.node, tunnel, None if facts is None else False, pings)
     age = max(0, facts.now - peer.latest_handshake) if peer.latest_handshake else None
-    return Link(sender.mesh, sender.node, target.node, tunnel, True, pings, age, peer.received, peer.sent)
+    interface = facts.interfaces.get(sender.interface)
+    return Link(
+        sender.mesh,
+        sender.node,
+        target.node,
+        tunnel,
+        True,
+        pings,
+        age,
+        peer.received,
+        peer.sent,
+        endpoint=bool(peer.endpoint),
+        up=interface is not None and interface.up,
+    )
 
 
 def _peer(facts: Facts, sender: MeshMember, target: MeshMember, theirs: Facts | None) -> Peer | None:

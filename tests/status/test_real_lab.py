@@ -18,6 +18,27 @@ use IO::Socket::IP;
 my $s = IO::Socket::IP->new(LocalHost => "::", LocalPort => 7946, Proto => "udp", V6Only => 0) or die $@;
 sleep 20;
 """
+LISTENING = f"until grep -q :{7946:04X} /proc/net/udp6; do sleep 0.05; done"
+
+DEAFENED = """
+set -eu
+read -r key endpoint allowed <<end
+$(wg show wg0 dump | awk -v own="$ADDRESS/32" '$4 ~ own {print $1, $3, $4}')
+end
+nft -f - <<end
+table inet deaf {
+  chain input {
+    type filter hook prerouting priority -300
+    ip saddr ${endpoint%:*} udp sport ${endpoint##*:} @th,64,8 4 drop
+  }
+}
+end
+wg set wg0 peer "$key" remove
+wg set wg0 peer "$key" endpoint "$endpoint" allowed-ips "$allowed" persistent-keepalive 25
+setsid sh -c 'sleep 13; nft delete table inet deaf' >/dev/null 2>&1 </dev/null &
+"""
+"""A new session over which nothing is heard from the node with `ADDRESS`, until shortly before WireGuard would replace
+it. Data packets are of WireGuard's type 4."""
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +91,16 @@ def test_what_is_broken_by_hand_is_told_and_apply_heals_it(lab: labs.Lab) -> Non
     assert status(lab, 0)["healthy"] is True
 
 
+def test_a_new_session_that_works_one_way_only_is_waited_for(lab: labs.Lab) -> None:
+    address = {node["name"]: node["addresses"][0] for node in status(lab, 0)["nodes"]}["workers-1"]
+    lab.on("workers-0", f"ADDRESS={address}\n{DEAFENED}")
+    run = lab("status", "--format", "json")
+    assert run.json["healthy"] is True
+    assert "waiting up to" in run.err
+
+
 def test_a_udp_listener_that_keeps_quiet_is_unknown(lab: labs.Lab) -> None:
-    lab.on("workers-0", f"setsid perl -e '{SILENT}' >/dev/null 2>&1 </dev/null & sleep 0.5")
+    lab.on("workers-0", f"setsid perl -e '{SILENT}' >/dev/null 2>&1 </dev/null & {LISTENING}")
     seen = status(lab, 0)
     unknown = [flow for flow in seen["flows"] if flow["ok"] is None]
     assert {(flow["to"], flow["port"], flow["protocol"]) for flow in unknown} == {("workers-0", 7946, "udp")}

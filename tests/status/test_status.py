@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,8 @@ from swarmctl.operations.status_model import Link, Node, Status, drops_by_defaul
 from tests.status.world import World, declared
 
 
-def see(world: World, *, probe: bool = True, slept: list[float] | None = None) -> Status:
-    return measure(world.stack, probe=probe, open_=world.open, sleep=([] if slept is None else slept).append)
+def see(world: World, *, probe: bool = True) -> Status:
+    return measure(world.stack, probe=probe, open_=world.open, sleep=world.sleep, clock=world.clock)
 
 
 def node(status: Status, name: str) -> Node:
@@ -159,46 +158,6 @@ def test_nothing_is_tried_twice_where_the_target_does_not_answer_at_all() -> Non
     world = World(declared(), gone={"control-0"})
     see(world)
     assert max(Counter(world.asked).values()) == 1
-
-
-@pytest.mark.parametrize(("age", "waited"), [(-1, [5.0]), (0, [0.0]), (9, [0.0])])
-def test_tunnels_that_are_just_being_made_are_measured_once_more(age: int, waited: list[float]) -> None:
-    both = {("workers-0", "workers-1"), ("workers-1", "workers-0")}
-    world = World(declared(), young=both, ages={"workers-0": age, "workers-1": age})
-    slept: list[float] = []
-    status = see(world, slept=slept)
-    assert all(link.reachable for link in status.links)
-    assert all(flow.ok for flow in status.flows)
-    assert len(status.flows) == 184
-    assert slept == waited
-    assert {name for name, _ in world.asked if world.asked.count((name, "probe")) == 2} == {"workers-0", "workers-1"}
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        {"ages": {"workers-0": 60}},
-        {"ages": {"workers-0": -1}, "dropped": {("control-0", "workers-0")}},
-        {"gone": {"control-0"}, "ages": {"workers-0": -1}},
-        {"unreachable": {"control-0"}, "ages": {"workers-0": -1}},
-    ],
-    ids=["an old session", "removed at the other end", "the other machine is gone", "it can't be read"],
-)
-def test_silence_that_will_not_end_by_itself_is_not_waited_for(trouble: dict[str, Any]) -> None:
-    deaf = {("workers-0", "10.88.0.1"), ("workers-0", "fd88::1")}
-    slept: list[float] = []
-    status = see(World(declared(), deaf=deaf, **trouble), slept=slept)
-    assert link(status, "workers-0", "control-0").reachable is False
-    assert slept == []
-
-
-def test_silence_that_goes_on_is_told_after_three_more_tries() -> None:
-    deaf = {("workers-0", "10.88.0.1"), ("workers-0", "fd88::1")}
-    slept: list[float] = []
-    status = see(World(declared(), deaf=deaf, ages={"workers-0": -1, "control-0": -1}), slept=slept)
-    assert slept == [5.0, 5.0, 5.0]
-    assert link(status, "workers-0", "control-0").reachable is False
-    assert "no handshake within 180 s and no answer: control-0" in node(status, "workers-0").reasons[0]
 
 
 def test_a_listener_that_keeps_quiet_makes_udp_unknown_and_is_no_violation() -> None:

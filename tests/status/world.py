@@ -107,11 +107,36 @@ class World:
     """(sender, target) whose tunnel carries nothing before the second round of probes."""
     counted: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """Packets and bytes by counter, of nodes with a firewall that counts."""
+    heals: dict[frozenset[str], float] = field(default_factory=dict)
+    """Two ends and the second at which a handshake makes a session that works, after one that doesn't, or none."""
+    deafened: dict[frozenset[str], float] = field(default_factory=dict)
+    """Two ends and the second at which a handshake leaves them a session that works one way only."""
+    nowhere: set[str] = field(default_factory=set)
+    """Nodes of which nobody knows an endpoint."""
+    passed: float = 0.0
+    """Seconds that were slept."""
+    slept: list[float] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    pinged: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Who pinged which addresses, one call each."""
 
     def open(self, machine: Machine) -> Host:
         """The host of a machine."""
         return cast(Host, FakeHost(self, machine.name))
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.slept.append(seconds)
+        self.passed += seconds
+
+    def clock(self) -> float:
+        """Nothing else takes time here."""
+        return self.passed
+
+    def owner(self, address: str) -> str:
+        """The node with that mesh address; empty when there is none."""
+        owners = {address: member.node for member in self.stack.members for address in member.addresses}
+        return owners.get(address, "")
 
     def member(self, node: str) -> MeshMember:
         """The node's place in the mesh."""
@@ -141,15 +166,19 @@ class FakeHost:
     def _probe(self, request: str) -> str:
         first = self.world.asked.count((self.name, "probe")) == 1
         lines = [f"listens {port:04X}" for port in self.world.listens.get(self.name, ())]
+        pinged = [line.split()[1] for line in request.splitlines() if line.startswith("ping ")]
+        self.world.pinged.append((self.name, tuple(pinged)))
         for line in request.splitlines():
             what, *rest = line.split()
             if what == "ping":
-                owner = self._owner(rest[0])
+                owner = self.world.owner(rest[0])
                 deaf = (self.name, rest[0]) in self.world.deaf or owner in self.world.gone
                 deaf |= first and (self.name, owner) in self.world.young
+                deaf |= self.world.passed < self._heals(owner)
                 lines.append(f"ping {rest[0]} 1 PING" if deaf else f"ping {rest[0]} 0 0.41")
             elif first and (
-                (self.name, int(rest[1])) in self.world.late or (self.name, self._owner(rest[0])) in self.world.young
+                (self.name, int(rest[1])) in self.world.late
+                or (self.name, self.world.owner(rest[0])) in self.world.young
             ):
                 continue
             elif self._open(what, rest[0], int(rest[1])):
@@ -158,15 +187,22 @@ class FakeHost:
                 lines.append(f"{line} 142 ")
         return "\n".join([*lines, "end", ""])
 
-    def _owner(self, address: str) -> str:
-        owners = {address: member.node for member in self.world.stack.members for address in member.addresses}
-        return owners.get(address, "")
+    def _heals(self, other: str) -> float:
+        return self.world.heals.get(frozenset({self.name, other}), -1)
+
+    def _age(self, peer: str) -> int:
+        """Seconds since the handshake with a peer, -1 for never."""
+        made = (self._heals(peer), self.world.deafened.get(frozenset({self.name, peer}), -1))
+        if past := [second for second in made if 0 <= second <= self.world.passed]:
+            return int(self.world.passed - max(past))
+        age = self.world.ages.get(self.name, 12)
+        return age if age < 0 else age + int(self.world.passed)
 
     def _open(self, protocol: str, address: str, port: int) -> bool:
         if (self.name, address, port) in self.world.leaks:
             return True
         roles = {machine.name: machine.labels["role"] for machine in self.world.stack.machines}
-        owner = self._owner(address)
+        owner = self.world.owner(address)
         if not owner or (self.name, address, port) in self.world.blocks or owner in self.world.gone:
             return False
         silent = protocol == "udp" and port in self.world.listens.get(owner, ())
@@ -179,8 +215,7 @@ class FakeHost:
 
     def _facts(self) -> str:
         member = self.world.member(self.name)
-        now = NOW + self.world.clocks.get(self.name, 0)
-        age = self.world.ages.get(self.name, 12)
+        now = NOW + self.world.clocks.get(self.name, 0) + int(self.world.passed)
         flags = [] if self.name in self.world.down else ["UP"]
         link = {"ifname": "wg0", "flags": flags, "mtu": 1420, "addr_info": []}
         chain = {"family": "inet", "table": "swarmctl", "name": "input", "hook": "input", "policy": "drop"}
@@ -197,10 +232,14 @@ class FakeHost:
             "public-key": f"key-of-{self.name}",
             "listen-port": "51820",
             "peers": "\n".join(f"key-of-{peer}" for peer in peers),
-            "endpoints": "\n".join(f"key-of-{peer}\t(none)" for peer in peers),
+            "endpoints": "\n".join(
+                f"key-of-{peer}\t{'(none)' if peer in self.world.nowhere else '192.0.2.1:51820'}" for peer in peers
+            ),
             "allowed-ips": "\n".join(f"key-of-{peer}\t{self.world.member(peer).addresses[0]}/32" for peer in peers),
             "persistent-keepalive": "\n".join(f"key-of-{peer}\t25" for peer in peers),
-            "latest-handshakes": "\n".join(f"key-of-{peer}\t{0 if age < 0 else now - age}" for peer in peers),
+            "latest-handshakes": "\n".join(
+                f"key-of-{peer}\t{0 if (age := self._age(peer)) < 0 else now - age}" for peer in peers
+            ),
             "fwmark": "off",
             "preshared": "",
             "transfer": "\n".join(f"key-of-{peer}\t3100\t2900" for peer in peers),
