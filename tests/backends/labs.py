@@ -91,7 +91,7 @@ def left_behind() -> list[str]:
     return found
 
 
-def soon(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def soon(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
     """Whether it holds before the time is over."""
     deadline = time.monotonic() + seconds
     while not condition():

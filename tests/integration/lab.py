@@ -146,7 +146,7 @@ def footprint(root: Path) -> dict[str, list[str]]:
 
 def assert_nothing_left(lab: Lab) -> None:
     """Neither process, mount nor file of the lab is left; waits a moment for what is just ending."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15  # a busy machine takes a while to end what was killed
     while True:
         left = footprint(lab.root)
         if not any(left.values()):

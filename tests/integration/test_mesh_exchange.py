@@ -33,10 +33,9 @@ UDP, WIREGUARD_PORT = 17, 51820
 def lab(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Iterator[labs.Lab]:
     made = labs.make(tmp_path_factory.mktemp("exchange"))
     made("apply", "--yes")
-    made(
-        "status"
-    )  # waits for the first handshakes: two ends that begin at once drop each other's, and try again in 5 s
-    made.on("control-0", f"setsid perl -e '{SERVER}' >/dev/null 2>&1 </dev/null & sleep 0.5")
+    made("status")  # waits for sessions: two ends that begin at once drop each other's handshake, and try again later
+    listening = f"until grep -q :{6379:04X} /proc/net/tcp6; do sleep 0.05; done"
+    made.on("control-0", f"setsid perl -e '{SERVER}' >/dev/null 2>&1 </dev/null & {listening}")
     yield made
     made("destroy", "--yes", code=None)
     labs.assert_nothing_left(made)

@@ -380,7 +380,7 @@ def test_what_cannot_be_written_down_is_refused(kind: Peers, tmp_path: Path, mon
 
 
 def test_calls_run_at_the_same_time(provider: Any, kind: Peers) -> None:
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=20)
 
     def read(hosts: Hosts, inputs: Mapping[str, Any]) -> Observed | None:
         together.wait()
