@@ -10,6 +10,9 @@ from typing import Any
 
 from swarmctl.graph.model import Graph, Json, Ref
 
+REPEATED = 48
+"""Characters up to which a string is remembered: names of nodes and interfaces come again, texts of rules rarely."""
+
 
 def canonical_bytes(value: Json) -> bytes:
     """`value` as JSON: keys sorted, no spaces, UTF-8. A `Ref` becomes `{"$ref": "address.property"}`.
@@ -51,24 +54,31 @@ class _Hashes:
     def __init__(self) -> None:
         self._known: dict[int, bytes] = {}
         self._keys: dict[str, bytes] = {}
+        self._strings: dict[str, bytes] = {}
 
     def of(self, value: Json) -> bytes:
         """The form of a value: no two that differ have the same, and none begins like another."""
         kind = value.__class__
         if kind is str:
-            return b"s" + _text(value)
+            return self._strings.get(value) or self._string(value)
         found = self._known.get(id(value))
         if found is not None:
             return found
-        if isinstance(value, Mapping):
+        if kind is dict or isinstance(value, Mapping):
             form = b"m" + sha256(self._mapping(value)).digest()
-        elif isinstance(value, (list, tuple)):
+        elif kind is list or isinstance(value, (list, tuple)):
             form = b"l" + sha256(self._list(value)).digest()
         elif kind is int:
             return b"i" + _framed(b"%d" % value)
         else:  # what is a new object each time has no identity
             return b"r" + _text(_name(value)) if kind is Ref else b"j" + _framed(canonical_bytes(value))
         self._known[id(value)] = form
+        return form
+
+    def _string(self, value: str) -> bytes:
+        form = b"s" + _text(value)
+        if len(value) <= REPEATED:
+            self._strings[value] = form
         return form
 
     def of_object(self, value: Any) -> bytes:
@@ -101,7 +111,8 @@ class _Hashes:
 
 
 def _text(text: str) -> bytes:
-    return _framed(text.encode("utf-8", "surrogatepass"))
+    raw = text.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(4, "big") + raw
 
 
 def _framed(raw: bytes) -> bytes:
