@@ -23,6 +23,7 @@ AT_ONCE = 16
 LOOKUP = 10
 """Seconds that one name may take; without an answer `wg` would go on for minutes."""
 UNRESOLVED = "unresolved: "
+HAS_PEERS = "has peers"
 _KEY = re.compile(r"[A-Za-z0-9+/]{1,64}=?")
 _ENDPOINT = re.compile(r"(?:\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9][A-Za-z0-9._-]*):[0-9]{1,5}")
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
@@ -63,6 +64,11 @@ def script(
     return "".join(
         [*_sets(interface, removals), *_sets(interface, settings), *_add(interface, added), *_name(interface, named)]
     )
+
+
+def unless_peers(interface: str) -> str:
+    """Ends a script with the line `HAS_PEERS` where the interface has peers already."""
+    return f'peers=$(wg show {quote(interface)} peers)\nif [ -n "$peers" ]; then echo {quote(HAS_PEERS)}; exit; fi\n'
 
 
 def removal(interface: str, keys: Iterable[str]) -> str:

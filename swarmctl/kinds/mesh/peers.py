@@ -55,8 +55,19 @@ class PeersType:
         return [change for change in differences(old, new, replace=REPLACE) if change.path[2:] != ("why",)]
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Set those that are missing or different, remove those that nobody declared. Raises EndpointUnresolved."""
-        return self._converge(hosts, inputs)
+        """Set those that are missing or different, remove those that nobody declared. Raises EndpointUnresolved.
+
+        A new interface has none, so the host is not read first: only what is found to have peers is compared.
+        """
+        script = peer_commands.script(inputs["interface"], None, inputs["peers"].values())
+        if not script:
+            return self._converge(hosts, inputs)
+        said = self._run(hosts, inputs, peer_commands.unless_peers(inputs["interface"]) + script)
+        if peer_commands.HAS_PEERS in said.splitlines():
+            return self._converge(hosts, inputs)
+        if failed := peer_commands.unresolved(said):
+            raise _unresolved(inputs, failed)
+        return {}
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
         """The same: the difference is taken from what the node has.
