@@ -194,8 +194,8 @@ def test_the_digest_is_of_what_is_declared_not_of_how_it_is_written(tmp_path: Pa
     other.mkdir()
     for index, text in enumerate([POLICY, MESH, STACK, POOL, CLUSTER]):
         (other / f"{index}.yaml").write_text(f"# a comment\n{text}")
-    explicit = write(tmp_path / "c", Mesh=MESH.replace("spec: {", "spec: {mtu: 1420, "))
-    changed = write(tmp_path / "d", Mesh=MESH.replace("spec: {", "spec: {mtu: 1400, "))
+    explicit = write(tmp_path / "c", Mesh=MESH.replace("spec: {", "spec: {listenPort: 51820, "))
+    changed = write(tmp_path / "d", Mesh=MESH.replace("spec: {", "spec: {listenPort: 51821, "))
 
     assert load_stack(other).digest == first
     assert load_stack(explicit).digest == first
