@@ -41,6 +41,7 @@ PEERS = "peers"
 _ORDER = (
     "loopback",
     "too-many",
+    "redirect",
     "path-mtu",
     "invalid",
     "flow",
@@ -53,10 +54,11 @@ _ORDER = (
     "denied",
     "through",
     "no-plaintext",
+    "no-redirect",
     "reply",
     "reply-ended",
 )
-_ELSEWHERE = {"through": "forward", "no-plaintext": "output", "reply": "output", "reply-ended": "output"}
+_ELSEWHERE = {"through": "forward", **dict.fromkeys(("no-plaintext", "no-redirect", "reply", "reply-ended"), "output")}
 """Chains of the rules that don't stand in `input`."""
 
 
@@ -192,9 +194,11 @@ def _rules(
         rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} accept"
         rules[f"too-many:mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} drop"
         rules[f"too-many:path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} drop"
+        rules[f"redirect:{family}"] = f"{inside} {_REDIRECT[family]} drop"
         rules[f"no-plaintext:{family}"] = f"oifname != {_named(('lo', *interfaces))} {family} daddr {networks} drop"
         if forwards:
             both = f"{family} saddr {networks} {family} daddr {networks}"
+            rules[f"no-redirect:{family}"] = f"o{inside[1:]} {_REDIRECT[family]} drop"
             rules[f"through:{family}"] = f"{inside} o{inside[1:]} {both} accept"
     for grant in grants:
         rules |= _flow_rules(inside, grant, grants)
@@ -233,6 +237,11 @@ _PATH_MTU = {
     "ip": "icmp type destination-unreachable icmp code frag-needed",
     "ip6": "icmpv6 type packet-too-big",
 }
+
+
+_REDIRECT = {"ip": "icmp type redirect", "ip6": "icmpv6 type nd-redirect"}
+"""RFC 792, 4861: "send it there yourself". What passes traffic on between two nodes of the mesh would say so, for it
+comes in and goes out by one interface; but whoever asks it has no tunnel there, or one that is dead."""
 
 
 def order(name: str) -> tuple[int, str]:

@@ -272,3 +272,19 @@ def test_a_grant_that_has_ended_lets_nothing_in_and_stays_as_declared(world: Wor
         server.terminate()
         server.wait()
         server.stdout.close()
+
+
+def test_a_hub_sends_nobody_past_itself(backend: FakeBackend) -> None:
+    names = ["control-0", "workers-0", "workers-1"]
+    with network(names) as nodes:
+        world = World(nodes)
+        world.apply(compiled(lab(control=1, workers=2, mesh={"topology": {"hubs": {"select": {"role": "head"}}}})))
+        seen = "nft 'add table inet seen; add chain inet seen in { type filter hook prerouting priority -350; }'; "
+        for kind in ("icmp type redirect", "icmpv6 type nd-redirect"):
+            seen += f"nft 'add rule inet seen in {kind} counter'; "
+        on(world, "workers-0").sh(seen)
+        for address in mesh_addresses(world, "workers-1"):
+            assert pings(world, "workers-0", address)
+            assert pings(world, "workers-0", address)
+        counted = on(world, "workers-0").sh("nft list chain inet seen in")
+        assert counted.count("counter packets 0 bytes 0") == 2, counted

@@ -67,6 +67,7 @@ def test_the_rules_of_a_node() -> None:
         "limit rate over 100/second burst 200 packets drop",
         "too-many:underlay:echo:ip6": f"{OUTSIDE} icmpv6 type echo-request "
         "limit rate over 100/second burst 200 packets drop",
+        "redirect:ip": f"{INSIDE} icmp type redirect drop",
         "path-mtu:ip": f"{INSIDE} icmp type destination-unreachable icmp code frag-needed accept",
         "invalid": "ct state invalid drop",
         "answers": "ct state established,related accept",
@@ -150,6 +151,8 @@ def test_only_a_hub_passes_traffic_on_and_only_from_mesh_to_mesh() -> None:
     hub = compile_rules(replace(DOOR, cidrs=("10.88.0.0/16", "fd88::/64"), forwards=True))
     both = f"{INSIDE} o{INSIDE[1:]}"
     assert hub["through:ip"] == f"{both} ip saddr 10.88.0.0/16 ip daddr 10.88.0.0/16 accept"
+    assert hub["no-redirect:ip"] == f"o{INSIDE[1:]} icmp type redirect drop"
+    assert hub["no-redirect:ip6"] == f"o{INSIDE[1:]} icmpv6 type nd-redirect drop"
     assert hub["through:ip6"] == f"{both} ip6 saddr fd88::/64 ip6 daddr fd88::/64 accept"
     assert firewall.chain("through:ip6") == "forward"
 
@@ -166,7 +169,7 @@ def test_nothing_but_wireguard_and_echo_is_open_outside_the_mesh(door: Door) -> 
         both = firewall.canonical(f'"{interface}"' for interface in door.interfaces)
         inside = text.startswith((f"iifname {both} ", 'iifname "lo"'))
         group = name.partition(":")[0]
-        drops = group in ("invalid", "too-many", "no-plaintext", "denied", "ended", "reply-ended")
+        drops = group in ("invalid", "too-many", "denied") or group.endswith(("redirect", "plaintext", "ended"))
         assert inside or drops or group in ("answers", "neighbours", "wireguard", "underlay", "reply")
         assert text.split()[-1] == ("drop" if drops else "accept")
 

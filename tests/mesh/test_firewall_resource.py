@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +11,9 @@ import pytest
 from swarmctl.errors import ExitCode, WorldUnreadable
 from swarmctl.kinds.base import Impact
 from swarmctl.kinds.security_policy.resources import FIREWALL
-from swarmctl.mesh.firewall import CHAINS
+from swarmctl.mesh.firewall import CHAINS, Flow, compile_rules, compile_sets
 from tests.mesh.fakes import FakeHosts, facts
+from tests.mesh.test_firewall import DOOR, GRANT
 
 FLOW = 'iifname { "wg0", "wg0-n" } ct direction original ip saddr @flow-ray.ip tcp dport 6379 accept'
 INPUTS: dict[str, Any] = {
@@ -153,3 +156,82 @@ def test_only_ports_that_nothing_else_opens_are_said_to_close(before: str, after
         return {**INPUTS, "rules": {f"flow:gossip:{ports}:ip": rule}}
 
     assert FIREWALL.impact(opening(before), opening(after)) == Impact(closed)
+
+
+def grant(ports: str, sources: dict[str, list[str]] | str, until: int | None = None) -> dict[str, Any]:
+    """Inputs with one flow over TCP, from addresses by family or from a network."""
+    before = "" if until is None else f" meta time < {until}"
+    named = {"ip": sources} if isinstance(sources, str) else {family: f"@flow-ray.{family}" for family in sources}
+    rules = {
+        f"flow:ray:{ports}:{family}": f'iifname {{ "wg0", "wg0-n" }} ct direction original {family} saddr {text} '
+        f'tcp dport {ports}{before} counter name "flow-ray" accept'
+        for family, text in named.items()
+    }
+    return {**INPUTS, "rules": rules, "sets": {} if isinstance(sources, str) else {"flow-ray": sources}}
+
+
+ONE, BOTH = {"ip": ["10.88.0.9"]}, {"ip": ["10.88.0.9"], "ip6": ["fd88::9"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "closed"),
+    [
+        (grant("22", BOTH), grant("22", ONE), "closes tcp/22 for fd88::9"),
+        (grant("22", ONE), grant("22", BOTH), ""),
+        (grant("22", ONE), grant("22", "10.88.0.0/16"), ""),
+        (grant("22", "10.88.0.0/24"), grant("22", "10.88.0.0/16"), ""),
+        (grant("22", "10.88.0.0/16"), grant("22", ONE), "closes tcp/22 for 10.88.0.0/16"),
+        (grant("22", ONE), grant("22", ONE, 1796083200), "ends tcp/22 for 10.88.0.9 at 2026-12-01T00:00:00Z"),
+        (grant("22", ONE, 1796083200), grant("22", ONE), ""),
+        (grant("22", ONE, 1), grant("22", ONE, 1796083200), ""),
+        (
+            grant("20-23", ONE),
+            grant("22-30", ONE, 1796083200),
+            "closes tcp/20-21 for 10.88.0.9, ends tcp/22-23 for 10.88.0.9 at 2026-12-01T00:00:00Z",
+        ),
+    ],
+)
+def test_what_closes_or_ends_is_told(before: dict[str, Any], after: dict[str, Any], closed: str) -> None:
+    assert FIREWALL.impact(before, after) == Impact(closed)
+
+
+def test_what_closes_is_found_in_time_for_large_sets() -> None:
+    many = [f"10.{high}.{mid}.{low}" for high in (1, 2) for mid in range(100) for low in range(100)]
+    started = time.process_time()
+    assert FIREWALL.impact(grant("22", {"ip": many}), grant("22", {"ip": list(many)})) == Impact()
+    assert (
+        FIREWALL.impact(grant("22", {"ip": many}), grant("22", {"ip": many[1:]})).text == "closes tcp/22 for 10.1.0.0"
+    )
+    assert time.process_time() - started < 3
+
+
+def test_rules_are_told_without_a_word_of_nft() -> None:
+    flows = (GRANT, *DOOR.flows, Flow("all", "udp", ("9",), ("10.88.0.0/16", "fd88::/64")))
+    door = replace(DOOR, cidrs=("10.88.0.0/16", "fd88::/64"), forwards=True, flows=flows)
+    inputs = {**INPUTS, "rules": compile_rules(door), "sets": compile_sets(door)}
+    told = {line.split(": ")[0]: line for line in (effect.text for effect in FIREWALL.effects(None, inputs))}
+    for jargon in ("ifname", "saddr", "daddr", "counter", "meta", " ct ", "@", "{", "accept", "wg0-n"):
+        assert not [line for name, line in told.items() if "by default" not in line and jargon in line], jargon
+    ends = "2026-12-01T00:00:00Z"
+    assert told["rule flow:debug:22:ip6"].endswith(f": tcp/22 from fd88::4 on wg0 until {ends}")
+    assert told["rule ended:debug:22:ip6"].endswith(f": tcp/22 from fd88::4 on wg0: dropped from {ends} on")
+    assert told["rule reply:debug:22:ip6"].endswith(f": answers of tcp/22 to fd88::4 on wg0 until {ends}")
+    assert told["rule denied"] == "rule denied: everything else on wg0: dropped and counted"
+    assert told["rule flow:all:9:ip"].endswith(": udp/9 from 10.88.0.0/16 on wg0")
+
+
+def test_an_end_that_moves_is_told_with_both() -> None:
+    early, late = grant("22", ONE, 1796083200), grant("22", ONE, 1796169600)
+    (effect,) = FIREWALL.effects(early, late)
+    assert effect.text == (
+        "rule flow:ray:22:ip: tcp/22 from 10.88.0.9 on wg0 until 2026-12-01T00:00:00Z → "
+        "tcp/22 from 10.88.0.9 on wg0 until 2026-12-02T00:00:00Z"
+    )
+    assert FIREWALL.impact(early, late) == Impact()
+
+
+def test_many_addresses_are_told_in_short() -> None:
+    many = [f"10.88.1.{low}" for low in range(50)]
+    (effect,) = FIREWALL.effects(grant("22", ONE), grant("22", {"ip": [*ONE["ip"], *many]}))
+    assert effect.text.startswith("flow ray: from +10.88.1.0 +10.88.1.1 ")
+    assert effect.text.endswith(" … and 42 more")

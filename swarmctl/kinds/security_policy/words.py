@@ -34,6 +34,7 @@ WORDS = tuple(
             r'^oifname != \{ "lo", "([^"]+)" \} ip6? daddr (.*) drop$',
             r"what goes to \2 by another way than \1: dropped",
         ),
+        (r'^oifname "([^"]+)" (icmp\S*) type (\S+) drop$', r"\2 \3 sent on \1: dropped"),
         (r'^oifname "([^"]+)" ip6? daddr (.*) (\S+) sport (\S+) (accept|drop)$', r"answers of \3/\4 to \2 on \1 \5"),
         (r"^(answers .*) accept$", r"\1"),
         (r"^(answers .*) drop$", r"\1: dropped"),
