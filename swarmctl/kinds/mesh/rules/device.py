@@ -11,7 +11,7 @@ from swarmctl.diagnostics import Code, Diagnostic, Related
 from swarmctl.kinds.mesh.resolve import ip_version
 from swarmctl.kinds.mesh.rules.subject import Subject
 from swarmctl.mesh.mtu import LEAST_IPV6, carried
-from swarmctl.mesh.names import next_interface
+from swarmctl.mesh.names import next_interface, next_port
 
 MTU_TOO_SMALL = Code(
     "SW3108",
@@ -48,6 +48,17 @@ Wrong: `mtu: 1500` where the machines' underlay has 1500
 Right: `mtu: 1440`, or no `mtu`: then it is computed
 """,
 )
+ONE_PORT = Code(
+    "SW3136",
+    "one port for both interfaces of a mesh",
+    """While keys are rotated, nodes have a second interface, which listens beside the first one. Two can't listen on
+the same port.
+
+Wrong: `listenPort: 51820` with `keys: {rotationPort: 51820}`
+
+Right: `keys: {rotationPort: 51821}`, or no `rotationPort`: then it is the port after `listenPort`
+""",
+)
 
 _RESERVED = frozenset("lo all default tunl0 gre0 gretap0 erspan0 sit0 ip6tnl0 ip6gre0".split())
 """Interfaces that every network namespace has or gets with a module, and names that sysctl keeps."""
@@ -56,6 +67,7 @@ _RESERVED = frozenset("lo all default tunl0 gre0 gretap0 erspan0 sit0 ip6tnl0 ip
 def check(subject: Subject) -> Iterator[Diagnostic]:
     """Mistakes in the name and MTU of the interface."""
     yield from _interface(subject)
+    yield from _ports(subject)
     yield from _mtu(subject)
 
 
@@ -73,6 +85,27 @@ def _interface(subject: Subject) -> Iterator[Diagnostic]:
             subject.place("interface"),
             label="taken",
             help="write for example `interface: wg0`, or leave it out",
+        )
+
+
+def _ports(subject: Subject) -> Iterator[Diagnostic]:
+    spec, mesh = subject.spec, subject.mesh
+    if spec.keys.rotation_port == spec.listen_port:
+        written = mesh.written("spec", "listenPort")
+        yield Diagnostic(
+            ONE_PORT,
+            f"both interfaces of the Mesh `{mesh.name}` would listen on UDP port {spec.listen_port}",
+            mesh.value("spec", "keys", "rotationPort"),
+            label="the port of the first interface",
+            help=f"write `rotationPort: {next_port(spec.listen_port)}`, or leave it out",
+            related=(
+                Related(
+                    mesh.value("spec", "listenPort") if written else mesh.value("metadata", "name"),
+                    "WireGuard's port"
+                    if written
+                    else f"the mesh; its `listenPort` is {spec.listen_port} when left out",
+                ),
+            ),
         )
 
 
