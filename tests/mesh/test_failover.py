@@ -14,6 +14,7 @@ from swarmctl.kinds.base import UNKNOWN, Impact
 from swarmctl.kinds.mesh import failover_table as tables
 from swarmctl.kinds.mesh.failover import program, version
 from swarmctl.kinds.mesh.failover_table import NotAWord
+from swarmctl.kinds.mesh.marks import marked
 from swarmctl.kinds.mesh.resources import FAILOVER
 from tests.mesh.fakes import FakeHost, FakeHosts, facts, peer
 
@@ -159,6 +160,16 @@ def test_deleting_puts_back_what_was_moved() -> None:
         assert hosts.host.log[0] == ("stop", "failover-wg0")
         assert hosts.host.scripts == [script]
     FAILOVER.delete(FakeHosts(None), INPUTS)
+
+
+def test_an_agent_that_no_state_knows_is_found_and_can_be_removed() -> None:
+    (found,) = marked("lab", {"n": {"node": "n"}}, FakeHosts(having(AS_DECLARED)))
+    assert (found.type, found.text) == ("swarm:mesh:Failover", "failover agent on wg0")
+    assert all(INPUTS[name] == found.inputs[name] for name in found.same)
+    hosts = FakeHosts(having(AS_DECLARED))
+    FAILOVER.delete(hosts, found.inputs)
+    assert hosts.host.log[0] == ("stop", "failover-wg0")
+    assert list(marked("lab", {"n": {"node": "n"}}, FakeHosts(having(Failover("", ""))))) == []
 
 
 def test_what_could_bring_words_of_its_own_is_refused() -> None:
