@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,12 +91,22 @@ class Rotated:
             return {key: self._resolve(item) for key, item in value.items()}
         return value
 
-    def rotate(
-        self, *names: str, hook: Callable[[str, str], None] = lambda phase, node: None, settle: float = 0.3
-    ) -> None:
-        """Rotate the keys of these nodes, none: of all."""
-        graph = compiled(self.inventory, self._recorded(), rotate=names or self.names)
-        self.apply(graph, RotationType(settle=settle, hook=hook))
+    @staticmethod
+    def quick(**settings: Any) -> RotationType:
+        """Without the pauses that packets on long ways need."""
+        return RotationType(**{"settle": 0.3, **settings})
+
+    def rotate(self, *names: str, **settings: Any) -> None:
+        """Rotate the keys of these nodes, none: of all; `settings` of `RotationType`."""
+        self.apply(compiled(self.inventory, self._recorded(), rotate=names or self.names), self.quick(**settings))
+
+    def try_rotate(self, **settings: Any) -> None:
+        """The same of all, as `--no-refresh` does: by what is recorded, and what fails is left behind."""
+        graph = compiled(self.inventory, self._recorded(), rotate=self.names)
+        address = "mesh/backbone[rotation]"
+        inputs = {str(it.address): self._resolve(it.inputs) for it in graph.resources.values()}
+        self.quick(**settings).update(self.nodes, self.inputs[address], inputs[address])
+        self.nodes.forget()
 
     def _recorded(self) -> Graph:
         """The graph with the inputs as they are recorded."""
