@@ -147,7 +147,10 @@ def test_reading_what_is_gone() -> None:
 def test_deleting_puts_back_what_was_moved() -> None:
     moved = (peer("+KEY1/=", "", "10.88.0.1/32"), peer("+KEY2/=", "", *WHOLE, "10.88.0.2/32", "fd88::2/128"))
     back = "wg set wg0 peer +KEY1/= allowed-ips 10.88.0.0/16,fd88::/64\n"
-    remove = "rm -rf /etc/swarmctl/failover/wg0 /run/swarmctl/failover/wg0\n"
+    remove = (
+        "rm -rf /etc/swarmctl/failover/wg0 /run/swarmctl/failover/wg0\n"
+        "rmdir /etc/swarmctl/failover /run/swarmctl/failover 2>/dev/null || :\n"
+    )
     for found, peers, script in (
         (AS_DECLARED, moved, back + remove),
         (replace(AS_DECLARED, table=""), moved, remove),  # peers have been declared otherwise since

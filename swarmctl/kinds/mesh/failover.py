@@ -128,7 +128,8 @@ class FailoverType:
             hosts.changed(inputs["host"])
             facts = hosts.facts(inputs["host"])
             files = f"{quote(f'{tables.FOLDER}/{interface}')} {quote(f'{tables.STATE}/{interface}')}"
-            host.run(["sh", "-eu", "-s"], stdin=f"{_back(facts, inputs)}rm -rf {files}\n".encode())
+            script = f"{_back(facts, inputs)}rm -rf {files}\nrmdir {tables.FOLDER} {tables.STATE} 2>/dev/null || :\n"
+            host.run(["sh", "-eu", "-s"], stdin=script.encode())
         except HostGone:
             return
         hosts.changed(inputs["host"])
