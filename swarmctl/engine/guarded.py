@@ -39,24 +39,30 @@ def made(records: Iterable[Record]) -> list[Made]:
     return [found[address] for address in sorted(found)]
 
 
-def settled(records: Sequence[Record], settle: Settle | None, *, orderly: bool) -> frozenset[str]:
-    """Have what was made confirmed or undone; returns the addresses of what does not stay."""
+def settled(
+    records: Sequence[Record], settle: Settle | None, failed: Collection[str], *, orderly: bool
+) -> frozenset[str]:
+    """Have what was made confirmed or undone; returns the addresses of what does not stay. `failed`: addresses of all
+    that failed."""
     found = made(records)
     if not found or settle is None:
         return frozenset(it.address for it in found)
-    return frozenset(settle(found, orderly and not cut_off(records)))
+    return frozenset(settle(found, orderly and not cut_off(records, failed)))
 
 
-def cut_off(records: Iterable[Record]) -> bool:
-    """Whether one of them was begun and nobody knows how it ended: whoever made it has died."""
+def cut_off(records: Iterable[Record], failed: Collection[str]) -> bool:
+    """Whether who makes the changes has died: one of those that are guarded was begun and nobody knows how it ended,
+    or something failed that nobody had begun."""
     open_: set[int] = set()
+    begun: set[str] = set()
     for it in records:
         if isinstance(it, Intent):
+            begun.add(address_of(it.urn))
             if it.guarded:
                 open_.add(it.n)
         else:
             open_.discard(it.n)
-    return bool(open_)
+    return bool(open_) or not begun.issuperset(failed)
 
 
 def _seconds(inputs: Mapping[str, Any]) -> int:

@@ -317,7 +317,7 @@ class Session:
         """Addresses of guarded changes that do not stay. Nobody confirms what a run left that broke off."""
         finished = ended.gathered.finished or self._runner.interruptions == 1
         orderly = finished and ended.failure is None and not ended.given_up
-        return guarded.settled(read(base.run.journal), self._settle, orderly=orderly)
+        return guarded.settled(read(base.run.journal), self._settle, ended.gathered.failures, orderly=orderly)
 
     @contextmanager
     def _watching_disk(self) -> Iterator[None]:
