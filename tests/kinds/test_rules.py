@@ -103,6 +103,10 @@ def test_a_flow_to_the_port_of_a_rotation_shows_the_mesh(tmp_path: Path) -> None
     assert found.code.id == "SW3307"
     assert found.message.endswith("while keys are rotated")
     assert diagnose(tmp_path, policy.replace("5556", "5557"), listening, without=("SecurityPolicy", "Mesh")) == []
+    chosen = listening + "  keys: {rotationPort: 5557}\n"
+    assert diagnose(tmp_path, policy, chosen, without=("SecurityPolicy", "Mesh")) == []
+    (found,) = diagnose(tmp_path, policy.replace("5556", "5557"), chosen, without=("SecurityPolicy", "Mesh"))
+    assert found.related[0].message == "WireGuard's port"
 
 
 @pytest.mark.parametrize(

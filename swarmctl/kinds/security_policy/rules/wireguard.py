@@ -52,8 +52,7 @@ def check(inventory: Inventory, policy: Declaration, flows: list[Flow]) -> Itera
 
 def _second(mesh: Declaration) -> int:
     """The port of the second interface."""
-    keys = getattr(mesh.spec, "keys", None)
-    return next_port(mesh.spec.listen_port, getattr(keys, "rotation_port", None))
+    return next_port(mesh.spec.listen_port, mesh.spec.keys.rotation_port)
 
 
 def _taken(policy: Declaration, mesh: Declaration, index: int, item: int, flow: Flow, port: int) -> Diagnostic:
