@@ -68,10 +68,10 @@ class Answer:
     """What was brought back, or could not be."""
 
 
-def watch(folder: str = FOLDER, proc: str = PROC, idle: int = IDLE) -> tuple[str, ...]:
-    """The timer, as a service."""
-    text = f"folder=$1 proc=$2 limit=$3\n{TIME}{COPY}{BRING_BACK}{WATCH}"
-    return ("sh", "-c", text, SERVICE, folder, proc, str(idle))
+def watch(folder: str = FOLDER, proc: str = PROC, idle: int = IDLE, tick: float = 1) -> tuple[str, ...]:
+    """The timer, as a service: it looks every `tick` seconds, and ends after `idle` looks at nothing."""
+    text = f"folder=$1 proc=$2 limit=$3 tick=$4\n{TIME}{COPY}{BRING_BACK}{WATCH}"
+    return ("sh", "-c", text, SERVICE, folder, proc, str(idle), f"{tick:g}")
 
 
 def change(it: Change, token: int, *, folder: str = FOLDER, proc: str = PROC) -> str:

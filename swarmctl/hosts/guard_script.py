@@ -289,6 +289,6 @@ while :; do
       idle=0
     fi
   fi
-  sleep 1
+  sleep "$tick"
 done
 """
