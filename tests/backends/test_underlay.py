@@ -15,10 +15,15 @@ from . import labs
 pytestmark = pytest.mark.integration
 
 
-def reaches(source: Placement, target: Placement | str, *more: str) -> bool:
+def reaches(source: Placement, target: Placement | str, *more: str, patience: int = 10) -> bool:
+    """Whether an echo comes back within so many seconds: a busy machine may lose the first."""
     address = target if isinstance(target, str) else target.underlay[0]
-    done = labs.host(source).run(["ping", "-n", "-c1", "-W1", *more, address], check=False)
-    return done.returncode == 0
+    words = ["ping", "-n", "-c1", "-w", str(patience), *more, address]
+    return labs.host(source).run(words, check=False).returncode == 0
+
+
+def cut_off(source: Placement, target: Placement | str, *more: str) -> bool:
+    return not reaches(source, target, *more, patience=1)
 
 
 def on_fabric(*argv: str, stdin: str = "") -> str:
@@ -55,8 +60,8 @@ def test_machines_behind_a_router_reach_others_and_are_not_reached(behind: list[
     router = first.inputs["router"].partition("/")[0]
     assert other.inputs["router"] != first.inputs["router"]
     for target in (first, router):
-        assert not reaches(outside, target)
-        assert not reaches(other, target)
+        assert cut_off(outside, target)
+        assert cut_off(other, target)
 
 
 ANSWERS = """
@@ -87,7 +92,7 @@ def test_what_a_router_sends_on_has_its_address_and_answers_come_back(behind: li
         return labs.host(source).run(["python3", "-c", ASKS, target]).text.strip()
 
     router = first.inputs["router"].partition("/")[0]
-    assert labs.soon(lambda: asked(first, outside.underlay[0]) == f"{router} 5000")
+    assert labs.soon(lambda: asked(first, outside.underlay[0]) == f"{router} 5000", 20)
     assert asked(first, other.underlay[0]) == "nothing"
     assert asked(first, other.inputs["router"].partition("/")[0]) == "nothing"
     # The same port that the answer above came through: it is open for the one who was asked only.
@@ -110,7 +115,7 @@ def test_a_router_that_was_changed_is_seen_and_mended(behind: list[Placement], c
     assert found["gateway"] == ""
     mend(behind)
     assert reaches(first, outside)
-    assert not reaches(outside, first)
+    assert cut_off(outside, first)
 
 
 def test_a_pool_goes_behind_a_router_and_comes_out_in_place(lab: None) -> None:
@@ -127,7 +132,7 @@ def test_a_pool_goes_behind_a_router_and_comes_out_in_place(lab: None) -> None:
             assert labs.backend.read_machine(placement.inputs) == placement.inputs
         assert reaches(after[0], after[2])
         assert reaches(after[0], after[1])
-        assert reaches(after[2], after[0]) is not nat
+        assert cut_off(after[2], after[0]) if nat else reaches(after[2], after[0])
         assert labs.service(after[0]) == running
         state = {placement.name: placement.inputs for placement in after}
 
@@ -147,7 +152,7 @@ def test_the_address_of_a_router_that_nobody_is_behind_can_be_given_away(behind:
 def test_the_mtu_is_set_measured_and_changed_in_place(lab: None) -> None:
     before = labs.place(labs.pool("a", 2), labs.pool("b", 1, "us"), labs.pool("c", 1, nat=True))
     labs.create(before)
-    assert not reaches(before[0], before[1], "-M", "do", "-s", "8972")
+    assert cut_off(before[0], before[1], "-M", "do", "-s", "8972")
     state = {placement.name: placement.inputs for placement in before}
     after = labs.place(
         labs.pool("a", 2, mtu=9000),
@@ -164,7 +169,7 @@ def test_the_mtu_is_set_measured_and_changed_in_place(lab: None) -> None:
     jumbo, same, far, narrow = after
     assert reaches(jumbo, same, "-M", "do", "-s", "8972")
     assert reaches(jumbo, far, "-M", "do", "-s", "8972")
-    assert not reaches(jumbo, far, "-M", "do", "-s", "8973")
+    assert cut_off(jumbo, far, "-M", "do", "-s", "8973")
     assert reaches(narrow, jumbo, "-M", "do", "-s", "1372")
     on_fabric("ip", "link", "set", network.cable_name(jumbo.name), "mtu", "1500")
     found = labs.backend.read_machine(jumbo.inputs)
@@ -178,7 +183,7 @@ def test_a_region_with_a_smaller_mtu_says_so_to_those_who_send_too_much(lab: Non
     labs.create([wide, narrow])
     assert reaches(wide, narrow, "-M", "dont", "-s", "8000"), "in fragments"
     answer = labs.host(wide).run(
-        ["ping", "-n", "-c2", "-W1", "-M", "do", "-s", "1000", narrow.underlay[0]], check=False
+        ["ping", "-n", "-c3", "-W3", "-M", "do", "-s", "1000", narrow.underlay[0]], check=False
     )
     assert "mtu = 576" in answer.text or "mtu=576" in answer.text
 
@@ -194,7 +199,7 @@ def test_nodes_find_each_other_by_name_as_machines_come_and_go(lab: None) -> Non
     assert address_of(host, f"a-1.{names.DOMAIN}") == second.underlay[0]
     assert address_of(host, "a-0") == first.underlay[0]
     assert host.run(["hostname", "-f"]).text.strip() == f"a-0.{names.DOMAIN}"
-    assert host.run(["ping", "-c1", "-W1", f"a-1.{names.DOMAIN}"]).returncode == 0
+    assert host.run(["ping", "-c1", "-w10", f"a-1.{names.DOMAIN}"]).returncode == 0
     (third,) = labs.place(labs.pool("b", 1, "us"), previous={p.name: p.inputs for p in (first, second)})
     labs.create([third])
     assert address_of(host, f"b-0.{names.DOMAIN}") == third.underlay[0]
@@ -223,7 +228,7 @@ def test_a_reboot_ends_everything_in_memory_and_starts_the_services_again(lab: N
     host.start_service("stopped", ["sleep", "7532"])
     host.start_service("gone", ["sh", "-c", "cp /bin/sleep /srv/mine; exec /srv/mine 7533"])
     host.stop_service("stopped")
-    assert labs.soon(lambda: host.run(["test", "-e", "/srv/mine"], check=False).returncode == 0)
+    assert labs.soon(lambda: host.run(["test", "-e", "/srv/mine"], check=False).returncode == 0, 20)
     host.start_service("gone", ["/srv/mine", "7533"])
     host.run(["mv", "/srv/mine", "/srv/elsewhere"])
     before = {status.name: status.pid for status in host.services()}
