@@ -10,8 +10,10 @@ from swarmctl.graph.model import Json
 from swarmctl.kinds.base import Hosts, Marked
 
 TYPE = "swarm:mesh:Interface"
+ROTATION = "swarm:mesh:Rotation"
 FAILOVER = "swarm:mesh:Failover"
 ALIAS = "swarmctl:"
+SECOND = "swarmctl-rotation:"
 FOLDER = "/etc/swarmctl/mesh"
 NO_INTERFACE = "none"
 """Stands for the interface of a key that has none."""
@@ -29,6 +31,8 @@ def marked(stack: str, machines: Mapping[str, Mapping[str, Json]], hosts: Hosts)
                 inputs = _inputs(node, host, link.name, key)
                 text = f"interface {link.name} of the mesh {_mesh(key)}"
                 yield Marked(TYPE, inputs, ("node", "interface", "keyPath"), text)
+            if link.alias.startswith(SECOND):
+                yield _second(node, host, link.name, link.alias.removeprefix(SECOND))
         for name, agent in facts.failover.items():
             if agent.table or agent.agent:
                 inputs = {"node": node, "host": dict(host), "interface": name, "groups": []}
@@ -36,6 +40,18 @@ def marked(stack: str, machines: Mapping[str, Mapping[str, Json]], hosts: Hosts)
         for key in sorted(keys):
             inputs = _inputs(node, host, NO_INTERFACE, key)
             yield Marked(TYPE, inputs, ("node", "keyPath"), f"key of the mesh {_mesh(key)}, without its interface")
+
+
+def _second(node: str, host: Mapping[str, Json], name: str, mesh: str) -> Marked:
+    """A second interface. Where a rotation of the mesh is known it is that one's."""
+    inputs = {
+        "mesh": mesh,
+        "interface": NO_INTERFACE,
+        "nextInterface": name,
+        "keyPath": f"{FOLDER}/{mesh}/private.key",
+        "nodes": {node: {"host": dict(host)}},
+    }
+    return Marked(ROTATION, inputs, ("mesh",), f"second interface {name} of the mesh {mesh}, left by a rotation")
 
 
 def _inputs(node: str, host: Mapping[str, Json], interface: str, key: str) -> dict[str, Json]:

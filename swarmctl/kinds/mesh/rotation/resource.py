@@ -7,8 +7,9 @@ that don't exist yet or have no key are as they are declared: their interfaces m
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
-from swarmctl.errors import SwarmError
+from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange
 from swarmctl.kinds.mesh.rotation import due, second
@@ -35,10 +36,14 @@ class RotationType:
         return ()
 
     def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
-        """Nodes whose key is to be rotated. Nodes that come and go, and other settings, are nothing to do here."""
+        """Nodes whose key is to be rotated, and how often and where that happens. Nodes come and go."""
+        settings = [name for name in ("nextPort", "rotateEvery") if old[name] != new[name]]
         return [
-            PropertyChange(("nodes", name, "generation" if key == due.INSTALLED else "key"), ChangeKind.UPDATE)
-            for name, key in due.nodes(old, new).items()
+            *(PropertyChange((name,), ChangeKind.UPDATE) for name in settings),
+            *(
+                PropertyChange(("nodes", name, "generation" if key == due.INSTALLED else "key"), ChangeKind.UPDATE)
+                for name, key in due.nodes(old, new).items()
+            ),
         ]
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -52,6 +57,8 @@ class RotationType:
         Nodes that don't keep up are left out; their interfaces say so. Raises RotationUnfinished, `Fenced`,
         `ForeignStack`.
         """
+        if not due.nodes(old, new):
+            return {}
         nodes = Nodes(hosts, {name: node["host"] for name, node in new["nodes"].items()}, self._hook)
         turn = Turn(nodes, new, settle=self._settle, patience=self._patience)
         stuck = turn.finish()
@@ -104,18 +111,24 @@ class RotationType:
         return Observed({**inputs, "nodes": seen}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
-        """Take second interfaces away that a rotation has left."""
+        """Take second interfaces away that a rotation has left.
+
+        Machines that go at the same time answer half; what is on them goes with them, and where an interface stays,
+        its removal takes the second one, too.
+        """
         for node in inputs["nodes"].values():
-            second.remove(hosts, {**inputs, "host": node["host"]})
+            with suppress(WorldUnreadable):
+                second.remove(hosts, {**inputs, "host": node["host"]})
 
     def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
-        """One line for each node whose key is rotated, and the way it is done."""
-        if new is None:
-            return []
-        found = due.nodes(old or new, new)
-        every = int((old or new)["rotateEvery"])
-        effects = [Effect(ChangeKind.UPDATE, due.words(name, key, every)) for name, key in sorted(found.items())]
-        if effects:
+        """How keys are rotated, and one line for each node whose key is."""
+        if old is None or new is None:
+            inputs, action = (new, ChangeKind.ADD) if new is not None else (old, ChangeKind.DELETE)
+            return [Effect(action, _policy(inputs))] if inputs is not None else []
+        effects = [Effect(ChangeKind.UPDATE, _policy(new))] if _policy(old) != _policy(new) else []
+        every, found = int(old["rotateEvery"]), due.nodes(old, new)
+        effects += [Effect(ChangeKind.UPDATE, due.words(name, key, every)) for name, key in sorted(found.items())]
+        if found:
             way = (
                 f"meanwhile {new['nextInterface']} on udp/{new['nextPort']}, on them and their peers: handshakes, "
                 f"routes over it, {new['interface']} with the new keys, routes back"
@@ -126,3 +139,9 @@ class RotationType:
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """Nothing: that is what all of this is for."""
         return Impact()
+
+
+def _policy(inputs: Mapping[str, Json]) -> str:
+    every = due.duration(int(inputs["rotateEvery"]))
+    when = "on demand alone" if every == "never" else f"by the first apply after {every}"
+    return f"keys are rotated {when}, over {inputs['nextInterface']} on udp/{inputs['nextPort']}"
