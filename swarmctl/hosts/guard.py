@@ -125,8 +125,7 @@ def undo(*, folder: str = FOLDER, proc: str = PROC) -> str:
         _head(folder, proc)
         + COPY
         + BRING_BACK
-        + "lock 20\nif ! pending; then\n"
-        + _none()
+        + "lock 20\nif ! pending; then\n  echo none\n"
         + 'elif undo >&2; then echo "undone$done_"; else echo "failed$failed"; fi\n'
     )
 
@@ -136,14 +135,17 @@ def _head(folder: str, proc: str) -> str:
 
 
 def _mine(token: int, then: str) -> str:
-    return f'lock 20\nif ! pending; then\n{_none()}elif [ "$token" != {int(token)} ]; then echo other\nelse\n{then}fi\n'
+    return f'lock 20\nif ! pending; then\n{_none(token)}elif [ "$token" != {int(token)} ]; then echo other\nelse\n{then}fi\n'
 
 
-def _none() -> str:
-    """Nothing is pending: say what was undone, if anything was since the last change."""
-    return (
-        'parts=""; if [ -s "$folder/undone" ]; then read -r _ _ parts <"$folder/undone" || :; fi\necho "none $parts"\n'
-    )
+def _none(token: int) -> str:
+    """Nothing is pending: say what of this run's was undone, if anything was."""
+    return f"""\
+  by='' parts=''
+  if [ -s "$folder/undone" ]; then read -r _ by parts <"$folder/undone" || :; fi
+  [ "$by" = {int(token)} ] || parts=
+  echo "none $parts"
+"""
 
 
 def heredoc(argv: str, text: str) -> str:
