@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import UsageError
-from swarmctl.graph.model import Graph, Machine, MeshMember
+from swarmctl.graph.model import Address, Graph, Machine, MeshMember, Resource
 from swarmctl.graph.names import natural as natural
 from swarmctl.operations.stack import Emit, compile_stack, load, look_around
 
@@ -24,13 +24,15 @@ class Declared:
     members: tuple[MeshMember, ...]
     recorded: frozenset[str]
     """Addresses in the state: what was applied and not destroyed."""
+    resources: Mapping[Address, Resource] = field(default_factory=dict)
+    """What it is made of, by address."""
 
     @classmethod
     def of(cls, name: str, inventory: Inventory, graph: Graph, recorded: frozenset[str] = frozenset()) -> Declared:
         """Take from a compiled graph what one needs to look at nodes, in the natural order of their names."""
         machines = sorted(graph.exported(Machine), key=lambda machine: natural(machine.name))
         members = sorted(graph.exported(MeshMember), key=lambda member: (member.mesh, natural(member.node)))
-        return cls(name, inventory, tuple(machines), tuple(members), recorded)
+        return cls(name, inventory, tuple(machines), tuple(members), recorded, graph.resources)
 
 
 def declared(folder: Path, emit: Emit) -> Declared:

@@ -22,7 +22,7 @@ from swarmctl.operations.stack import Emit
 from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node
 from swarmctl.plans.events import Note
 
-MAX_THREADS = 32
+MAX_THREADS = 64
 """Machines that are asked at the same time."""
 MAX_PINGED = 48
 """Other nodes that each node pings, three times each: under the nodes' limit on echo, also when all do it at once. In
@@ -48,6 +48,12 @@ class Question:
     """Its facts where they are known and need not be read again."""
 
 
+Ask = Callable[[Host, Question], Reading]
+"""Asks one machine; what goes wrong with it is part of the answer."""
+Send = Callable[[Host, Sequence[str], Sequence[FlowProbe]], probes.Answers]
+"""Sends the probes of one machine: echoes to these addresses, and these flows."""
+
+
 def measure(
     stack: Declared,
     *,
@@ -57,35 +63,55 @@ def measure(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Status:
+    """Read every machine once, and probe (`take`)."""
+    started = clock()
+    flows = choose(stack.inventory, stack.machines, stack.members, now=time.time()) if probe else []
+    pings = ping_targets(stack.members) if probe else None
+    readings = take(stack, pings, flows, open_=open_, emit=emit, sleep=sleep, clock=clock)
+    return judge(stack, readings, flows, probed=probe, seconds=clock() - started)
+
+
+def take(
+    stack: Declared,
+    pings: Mapping[str, Sequence[str]] | None,
+    flows: Sequence[FlowProbe] = (),
+    *,
+    open_: Open,
+    ask: Ask | None = None,
+    emit: Emit = lambda event: None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Reading]:
     """Read every machine once, in parallel: facts, then probes; facts again where a tunnel had no session before.
 
     Such tunnels are opened from one end first (`openers`). Pairs without an answer are measured again while their
-    tunnel may be just being made (`settling`).
+    tunnel may be just being made (`settling`). Without `pings` only facts are read. `ask` sends the probes of one
+    machine, by default `read_machine`.
     """
-    started = clock()
     readings = _ask([Question(machine) for machine in stack.machines], open_)
-    flows = choose(stack.inventory, stack.machines, stack.members, now=time.time()) if probe else []
-    if probe:
-        pings = ping_targets(stack.members)
-        links = judge_links(stack.members, readings)
-        _open_tunnels(stack, readings, openers(stack.members, links, pings), open_)
-        began = clock()
-        unused = {link.sender for link in links if link.tunnel and not usable(link)}
-        readings |= _ask(
-            [
-                Question(
-                    machine,
-                    pings.get(machine.name, ()),
-                    [flow for flow in flows if flow.sender == machine.name],
-                    None if machine.name in unused else facts,
-                )
-                for machine in stack.machines
-                if (facts := readings[machine.name].facts) is not None
-            ],
-            open_,
-        )
-        _settle(stack, readings, flows, open_, began=began, emit=emit, sleep=sleep, clock=clock)
-    return judge(stack, readings, flows, probed=probe, seconds=clock() - started)
+    if pings is None:
+        return readings
+    ask = ask or read_machine
+    links = judge_links(stack.members, readings)
+    _open_tunnels(stack, readings, openers(stack.members, links, pings), open_)
+    began = clock()
+    unused = {link.sender for link in links if link.tunnel and not usable(link)}
+    readings |= _ask(
+        [
+            Question(
+                machine,
+                pings.get(machine.name, ()),
+                [flow for flow in flows if flow.sender == machine.name],
+                None if machine.name in unused else facts,
+            )
+            for machine in stack.machines
+            if (facts := readings[machine.name].facts) is not None
+        ],
+        open_,
+        ask,
+    )
+    _settle(stack, readings, flows, open_, ask, began=began, emit=emit, sleep=sleep, clock=clock)
+    return readings
 
 
 def _open_tunnels(
@@ -107,6 +133,7 @@ def _settle(
     readings: dict[str, Reading],
     flows: Sequence[FlowProbe],
     open_: Open,
+    ask: Ask,
     *,
     began: float,
     emit: Emit,
@@ -140,24 +167,28 @@ def _settle(
                 if machine.name in senders
             ],
             open_,
+            ask,
         )
         readings |= {name: readings[name].renewed(by) for name, by in again.items()}
 
 
-def _ask(questions: Sequence[Question], open_: Open) -> dict[str, Reading]:
+def _ask(questions: Sequence[Question], open_: Open, ask: Ask | None = None) -> dict[str, Reading]:
     """Every asked machine's answers and facts, by node name."""
 
-    def ask(question: Question) -> Reading:
-        return read_machine(open_(question.machine), question)
+    def answer(question: Question) -> Reading:
+        return (ask or read_machine)(open_(question.machine), question)
 
     with ThreadPoolExecutor(max_workers=max(1, min(MAX_THREADS, len(questions)))) as pool:
-        return dict(zip((question.machine.name for question in questions), pool.map(ask, questions), strict=True))
+        return dict(zip((question.machine.name for question in questions), pool.map(answer, questions), strict=True))
 
 
-def read_machine(host: Host, question: Question) -> Reading:
-    """Ask one machine; what goes wrong with it becomes part of the answer, so that the others are still shown."""
+def read_machine(host: Host, question: Question, send: Send | None = None) -> Reading:
+    """Ask one machine; what goes wrong with it becomes part of the answer, so that the others are still shown.
+
+    `send` sends the probes, by default echoes and flows.
+    """
     try:
-        answers = _probe(host, question.pings, question.flows) if question.pings or question.flows else None
+        answers = (send or _probe)(host, question.pings, question.flows) if question.pings or question.flows else None
         facts = question.facts or reading.parse(host.run(reading.ARGV, check=False).stdout, host.name)
     except HostGone:
         return Reading(gone=True)
@@ -226,12 +257,12 @@ def _facts(readings: Mapping[str, Reading]) -> dict[str, Facts]:
     return {name: reading.facts for name, reading in readings.items() if reading.facts is not None}
 
 
-def ping_targets(members: Sequence[MeshMember]) -> dict[str, list[str]]:
-    """The mesh addresses that each node pings, both families, of at most `MAX_PINGED` other nodes of each mesh."""
+def ping_targets(members: Sequence[MeshMember], most: int = MAX_PINGED) -> dict[str, list[str]]:
+    """The mesh addresses that each node pings, both families, of at most `most` other nodes of each mesh."""
     found: dict[str, list[str]] = {}
     for mesh in dict.fromkeys(member.mesh for member in members):
         inside = [member for member in members if member.mesh == mesh]
         for place, member in enumerate(inside):
-            others = [*inside[place + 1 :], *inside[:place]][:MAX_PINGED]
+            others = [*inside[place + 1 :], *inside[:place]][:most]
             found.setdefault(member.node, []).extend(address for other in others for address in other.addresses)
     return found
