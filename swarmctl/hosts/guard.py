@@ -135,7 +135,8 @@ def _head(folder: str, proc: str) -> str:
 
 
 def _mine(token: int, then: str) -> str:
-    return f'lock 20\nif ! pending; then\n{_none(token)}elif [ "$token" != {int(token)} ]; then echo other\nelse\n{then}fi\n'
+    none = f"lock 20\nif ! pending; then\n{_none(token)}"
+    return f'{none}elif [ "$token" != {int(token)} ]; then echo other\nelse\n{then}fi\n'
 
 
 def _none(token: int) -> str:

@@ -294,3 +294,13 @@ def test_ten_thousand_in_a_row_that_came_in_the_wrong_order() -> None:
     plan = header(7, **{f"f{i}": (f"f{i - 1}",) if i else () for i in range(10_000)})
     records = [record for i in reversed(range(10_000)) for record in made(i, f"f{i}")]
     assert len(resources(replay(None, plan, records))) == 10_000
+
+
+@pytest.mark.parametrize(("undone", "stays"), [(None, False), (("test/b",), False), (("test/c",), True), ((), True)])
+def test_a_guarded_update_that_nobody_confirmed_is_left_as_it_was(
+    before: dict[str, Any], undone: tuple[str, ...] | None, stays: bool
+) -> None:
+    old, new = {"name": "b", "ref": "x"}, {"name": "b", "ref": "z"}
+    records: list[Record] = [Intent(1, "update", urn("b"), new, old, guarded=True), Result(1, {"token": "t"})]
+    found = resources(replay(before, header(a=(), b=("a",), c=("a",)), records, undone=undone))
+    assert found["b"]["inputs"]["ref"] == ("z" if stays else "x")
