@@ -86,7 +86,7 @@ def left(store: Store, below: int | None = None) -> list[Made]:
 def undo_left(store: Store, lease: Lease, emit: Emit, open_: Open = backends.open_host) -> None:
     """Have undone at once what runs that are over have not confirmed, so that it is not undone under the feet of this
     one. Their journals tell of it until this run has taken them in, so it is done again when this one dies, too."""
-    found = left(store, lease.token)
+    found = left(store, lease.token) if store.runs() else []
     if not found:
         return
     fence = Fence(store.identity, lease.token, lease.holder.owner)

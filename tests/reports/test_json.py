@@ -21,7 +21,7 @@ from swarmctl.operations.doctor_stack import Examination
 from swarmctl.operations.graph import picture
 from swarmctl.operations.plan_show import Shown
 from swarmctl.operations.remains import Finding, Standing
-from swarmctl.operations.running import Run
+from swarmctl.operations.running import Run, Undone
 from swarmctl.operations.validate import validate
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.model import Preconditions
@@ -135,7 +135,9 @@ def test_drift() -> None:
 def runs() -> list[Run]:
     failure: Any = Failure("nodepool/control[1]", "control-1", "no space")
     skipped: Any = Skipped("mesh/backbone[control-1]", "control-1", "it needs nodepool/control[1], which failed")
-    return [Run(NOTHING), Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,))]
+    undone = Undone("mesh/backbone[control-0/peers]", "control-0", "does not reach control-1 any more")
+    everything = Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,))
+    return [Run(NOTHING), everything]
 
 
 def test_apply_and_destroy() -> None:
