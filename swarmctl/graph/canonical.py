@@ -8,7 +8,7 @@ from dataclasses import astuple
 from hashlib import sha256
 from typing import Any
 
-from swarmctl.graph.model import Graph, Json, Ref
+from swarmctl.graph.model import Graph, Json, Ref, Resource
 
 REPEATED = 48
 """Characters up to which a string is remembered: names of nodes and interfaces come again, texts of rules rarely."""
@@ -28,20 +28,19 @@ def digest(graph: Graph) -> str:
 
     Where a resource was declared does not count: moving a document to another file changes nothing.
     """
-    hashes = _Hashes()
     whole = sha256(graph.stack.encode())
     rollouts = {pool: astuple(rollout) for pool, rollout in graph.rollouts.items()}
     whole.update(sha256(canonical_bytes(rollouts)).digest())
-    by_name = {str(address): resource for address, resource in graph.resources.items()}
-    for name in sorted(by_name):
-        resource = by_name[name]
-        needed = sorted(map(str, resource.depends_on))
-        words = (name, resource.type, resource.node, resource.cluster, resource.pool, *needed)
-        parts = [len(needed).to_bytes(4, "big"), *map(_text, words)]
-        parts += [b"protected" if resource.protect else b"free", hashes.of_object(resource.timeouts)]
-        parts.append(hashes.of(resource.inputs))
-        whole.update(b"".join(parts))
+    for _, found in sorted(digests(graph).items()):
+        whole.update(found)
     return whole.hexdigest()
+
+
+def digests(graph: Graph) -> dict[str, bytes]:
+    """SHA-256 of what a graph wants of each resource, by address: what differs between two graphs has to change."""
+    hashes = _Hashes()
+    named = ((str(address), resource) for address, resource in graph.resources.items())
+    return {name: hashes.of_resource(name, resource) for name, resource in named}
 
 
 class _Hashes:
@@ -80,6 +79,15 @@ class _Hashes:
         if len(value) <= REPEATED:
             self._strings[value] = form
         return form
+
+    def of_resource(self, name: str, resource: Resource) -> bytes:
+        """SHA-256 of all that is wanted of a resource, its address included."""
+        needed = sorted(map(str, resource.depends_on))
+        words = (name, resource.type, resource.node, resource.cluster, resource.pool, *needed)
+        parts = [len(needed).to_bytes(4, "big"), *map(self.of, words)]
+        parts += [b"protected" if resource.protect else b"free", self.of_object(resource.timeouts)]
+        parts.append(self.of(resource.inputs))
+        return sha256(b"".join(parts)).digest()
 
     def of_object(self, value: Any) -> bytes:
         """The same for a dataclass of plain data."""
