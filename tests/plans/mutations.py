@@ -342,7 +342,7 @@ def _gone(reality: Reality, address: str) -> None:
     gone = reality.world.pop(address)
     if gone.type == "swarm:nodepool:Machine":
         for other_, thing in list(reality.world.items()):
-            if thing.inputs["node"] == gone.inputs["node"]:
+            if thing.inputs.get("node") == gone.inputs["node"]:
                 del reality.world[other_]
 
 
