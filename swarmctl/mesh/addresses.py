@@ -19,20 +19,26 @@ class Exhausted(SwarmError):
 
 
 def allocate(
-    network: str, names: Iterable[str], previous: Mapping[str, str], reserved: Iterable[str] = ()
+    network: str,
+    names: Iterable[str],
+    previous: Mapping[str, str],
+    reserved: Iterable[str] = (),
+    fixed: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """One address of `network` for each of `names`, without prefix length; none of `reserved` (see `mesh.spans.Span`).
 
-    A name keeps its address in `previous` as long as that is usable, not reserved and nobody else's. A new name takes
-    the slot that its own hash points at, or the next free one after it: so the plan depends little on the order in
-    which nodes came, and even a lost state brings most of them back to where they were.
+    A name has its address in `fixed`, whoever had it before. Any other keeps the one in `previous` as long as that is
+    usable, not reserved and nobody else's. A new name takes the slot that its own hash points at, or the next free one
+    after it: so the plan depends little on the order in which nodes came, and even a lost state brings most of them
+    back to where they were.
     Raises Exhausted when there are more names than addresses.
     """
     free = spans.free(network, reserved)
     starts = [first for first, _ in free]
     before = [0, *accumulate(last - first + 1 for first, last in free)]
     size = before[-1]
-    wanted = sorted(set(names))
+    names = set(names)
+    wanted = sorted(names)
     if len(wanted) > size:
         raise Exhausted(
             f"{network} has {size} usable addresses and {len(wanted)} nodes need one",
@@ -42,9 +48,12 @@ def allocate(
     # Slots are counted over the free addresses only: nodes spread over what reserved ranges leave, however little.
     taken: set[int] = set()
     chosen: dict[str, int] = {}
-    for name in wanted:
-        kept = _slot(_number(previous.get(name, ""), version), free, starts, before)
-        if kept is not None and kept not in taken:
+    for name, text in [
+        *((name, text) for name, text in sorted((fixed or {}).items()) if name in names),
+        *((name, previous.get(name, "")) for name in wanted),
+    ]:
+        kept = _slot(_number(text, version), free, starts, before)
+        if kept is not None and kept not in taken and name not in chosen:
             chosen[name] = kept
             taken.add(kept)
     for name in wanted:

@@ -133,3 +133,11 @@ def test_ranges_compare_by_their_addresses() -> None:
     assert not other.within(net)
     assert "fd88::a" not in part
     assert Span("fd88::7").text in part
+
+
+def test_a_fixed_address_goes_to_its_node_whoever_had_it() -> None:
+    before = {"a": "10.88.0.1", "b": "10.88.0.2", "c": "10.88.0.3"}
+    plan = allocate("10.88.0.0/24", ["a", "b", "c"], before, fixed={"b": "10.88.0.1", "gone": "10.88.0.3"})
+    assert plan["b"] == "10.88.0.1"
+    assert plan["c"] == "10.88.0.3"
+    assert plan["a"] not in ("10.88.0.1", "10.88.0.3")

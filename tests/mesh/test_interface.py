@@ -234,3 +234,48 @@ def test_effects_write_values_as_yaml_does() -> None:
     before = str(INPUTS["forwarding"]).lower()
     assert f"forwarding {before} → " in effect.text
     assert words({"cpus": 0.5, "list": [True, None]}) == "{cpus: 0.5, list: [true, nothing]}"
+
+
+def running(**changes: Any) -> Facts:
+    """An interface of somebody else, without a key of the mesh."""
+    return replace(present(alias="", **changes), key_files={}, public_keys={})
+
+
+def test_a_strangers_interface_is_adopted_as_it_runs_where_that_is_declared() -> None:
+    hosts = FakeHosts(running())
+    inputs = {**INPUTS, "adopt": True}
+    seen = INTERFACE.read(hosts, inputs)
+    assert seen is not None
+    assert INTERFACE.diff(seen.inputs, inputs) == []
+    assert seen.outputs == {"publicKey": "PUBLIC"}
+
+    assert INTERFACE.create(hosts, inputs) == {"publicKey": "PUBLIC"}
+    copied, settings = hosts.host.scripts
+    assert 'wg show "$interface" private-key >"$new"' in copied
+    # Neither key nor port nor address is set again: only the mark of who looks after it from now on.
+    assert settings.strip().splitlines()[-1] == 'ip link set dev "$interface" alias swarmctl:backbone'
+    assert "wg set" not in settings
+
+
+def test_what_differs_of_an_interface_that_is_adopted_is_a_change() -> None:
+    inputs = {**INPUTS, "adopt": True}
+    seen = INTERFACE.read(FakeHosts(running(mtu=1380)), inputs)
+    assert seen is not None
+    assert [change.path for change in INTERFACE.diff(seen.inputs, inputs)] == [("mtu",)]
+
+
+def test_without_the_word_a_strangers_interface_is_left_alone() -> None:
+    assert INTERFACE.read(FakeHosts(running()), INPUTS) is None
+    with pytest.raises(TakenByOther, match="did not make") as refused:
+        INTERFACE.create(FakeHosts(running()), INPUTS)
+    assert "adopt: true" in refused.value.hint
+
+
+def test_what_is_no_wireguard_interface_is_never_adopted() -> None:
+    with pytest.raises(TakenByOther):
+        INTERFACE.create(FakeHosts(replace(running(), wireguard={})), {**INPUTS, "adopt": True})
+
+
+def test_that_an_interface_was_adopted_is_no_difference_later() -> None:
+    assert INTERFACE.diff({**INPUTS, "adopt": True}, INPUTS) == []
+    assert INTERFACE.diff(INPUTS, {**INPUTS, "adopt": True}) == []

@@ -12,6 +12,7 @@ from swarmctl.declarations.declaration import Declaration
 from swarmctl.declarations.duration import seconds
 from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
 from swarmctl.kinds.base import Expansion
+from swarmctl.kinds.mesh.interface_adoption import ADOPT
 from swarmctl.kinds.mesh.interface_words import NOTES
 from swarmctl.kinds.mesh.members import members, nodes, topology
 from swarmctl.kinds.mesh.rotation import expand as rotation
@@ -64,7 +65,12 @@ def _plan_addresses(
             address = str(text).partition("/")[0]
             kept[ip_address(address).version][machine.name] = address
     names = [machine.name for machine in machines]
-    plans = [allocate(cidr, names, kept[ip_network(cidr).version], spec.reserved) for cidr in spec.cidrs]
+    fixed: dict[int, dict[str, str]] = {4: {}, 6: {}}
+    for declared in spec.addresses:
+        for text in declared.addresses:
+            fixed[ip_address(text).version][declared.node] = text
+    versions = [(cidr, ip_network(cidr).version) for cidr in spec.cidrs]
+    plans = [allocate(cidr, names, kept[version], spec.reserved, fixed[version]) for cidr, version in versions]
     return {name: tuple(plan[name] for plan in plans) for name in names}
 
 
@@ -127,6 +133,7 @@ class _Expanded:
             "keyMode": "0600",
             "key": "installed",
             "forwarding": self.mesh.forwards(machine.name),
+            **({ADOPT: True} if self.spec.adopt else {}),
             **({NOTES: self.notes} if self.notes else {}),
         }
         return self._resource(machine, "", INTERFACE, inputs)

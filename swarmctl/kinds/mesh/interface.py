@@ -32,7 +32,9 @@ from swarmctl.kinds.base import (
     differences,
     words,
 )
+from swarmctl.kinds.mesh import interface_adoption as adoption
 from swarmctl.kinds.mesh import taken
+from swarmctl.kinds.mesh.interface_adoption import ADOPT, COPY_KEY
 from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
 from swarmctl.kinds.mesh.link import WAIT, service, start
 from swarmctl.kinds.mesh.rotation import due, second
@@ -92,18 +94,20 @@ class InterfaceType:
 
     def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
         """Property by property; another interface name makes it anew. What only explains others makes no difference."""
-        return [change for change in differences(old, new, replace=REPLACE) if change.path[0] != NOTES]
+        return [change for change in differences(old, new, replace=REPLACE) if change.path[0] not in (NOTES, ADOPT)]
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Make it, or adopt what an earlier run left. Raises TakenByOther rather than seize a stranger's interface."""
+        """Make it, or adopt what an earlier run left; a stranger's only where that is declared, else TakenByOther."""
         facts = hosts.facts(inputs["host"])
         name = inputs["interface"]
         link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
         stranger = wireguard is None or bool(wireguard.public_key)
-        if link is not None and stranger and not link.alias.startswith("swarmctl:"):
+        ours = link is None or link.alias.startswith("swarmctl:") or adoption.may(facts, inputs)
+        if stranger and not ours:
             raise TakenByOther(
                 f"{inputs['node']} already has an interface {name} that swarmctl did not make",
-                "choose another name with the mesh's field `interface`, or remove that interface",
+                "choose another name with the mesh's field `interface`, or remove that interface; one of WireGuard is "
+                "taken over where the mesh has `adopt: true`",
             )
         return self._converge(hosts, inputs, facts)
 
@@ -129,15 +133,21 @@ class InterfaceType:
         return taken.by_interface(old, new)
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
-        """As the node has it. None when the node or the key is gone: both mean a new key, which others must learn."""
+        """As the node has it. None when the node or the key is gone: both mean a new key, which others must learn.
+
+        A running interface that is to be adopted has its key, if not in our file yet.
+        """
         try:
             facts = hosts.facts(inputs["host"])
         except HostGone:
             return None
         key = facts.public_keys.get(inputs["keyPath"])
-        if key is None:
-            return None
-        return Observed(observe(facts, inputs), {"publicKey": key})
+        if key is not None:
+            return Observed(observe(facts, inputs), {"publicKey": key})
+        if key := adoption.found(facts, inputs):
+            copied = {"keyMode": inputs["keyMode"], "key": due.INSTALLED}
+            return Observed({**observe(facts, inputs), **copied}, {"publicKey": key})
+        return None
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Take the interface, its process and the key away, unless another mesh has taken the interface over."""
@@ -203,7 +213,8 @@ class InterfaceType:
         missing = public == "" or seen["keyMode"] != inputs["keyMode"]
         if seen["state"] in LOST or missing:
             host = hosts.open(inputs["host"])
-            script = _head(inputs) + (MAKE_KEY if missing else "") + PRINT_PUBLIC_KEY
+            copy = COPY_KEY if missing and adoption.wanted(inputs) else ""
+            script = _head(inputs) + copy + (MAKE_KEY if missing else "") + PRINT_PUBLIC_KEY
             try:
                 public = _run(host, script).text.strip()
                 if seen["state"] in LOST:

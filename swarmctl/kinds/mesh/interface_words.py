@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import UNKNOWN, PropertyChange, words
+from swarmctl.kinds.mesh import interface_adoption
 from swarmctl.kinds.mesh.rotation import due
 from swarmctl.mesh.spans import Span
 
@@ -21,7 +22,7 @@ def describe(inputs: Mapping[str, Json], *, made: bool) -> str:
         words(addresses) if addresses is UNKNOWN else ", ".join(addresses),
         f"udp/{words(inputs['listenPort'])}",
         f"MTU {words(inputs['mtu'])}{_because(inputs)}",
-        "key made on the node" if made else "with its key",
+        interface_adoption.words(inputs) if made else "with its key",
     ]
     return ", ".join(parts)
 

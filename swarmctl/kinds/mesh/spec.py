@@ -30,6 +30,23 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = None
 
 
+class FixedAddresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Addresses of one node that are chosen and not given out."""
+
+    node: Annotated[str, msgspec.Meta(description="Name of the node.", examples=["workers-0"])]
+    addresses: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="Its address in one or in each of `cidrs`, without prefix length. In a network that is left "
+            "out it is given one as any other node. In `[...]`, IPv6 needs quotes.",
+            min_length=1,
+            max_length=2,
+            examples=[["10.88.0.7", "fd88:5b2a::7"]],
+        ),
+    ]
+
+
+GENERATED = "generated"
 NEVER = "never"
 """In place of a duration: keys stay until a rotation is asked for."""
 
@@ -79,6 +96,14 @@ class MeshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             description="Parts of `cidrs` that no node gets an address of: networks, ranges (both ends included) and "
             "single addresses. A node that has one of these addresses already gets another.",
             examples=[["10.88.0.0/24", "10.88.9.1-10.88.9.20"]],
+        ),
+    ] = []
+    addresses: Annotated[
+        list[FixedAddresses],
+        msgspec.Meta(
+            description="Addresses of nodes that must have certain ones, such as those of a mesh that was imported. "
+            "All other nodes are given free ones, which stay.",
+            examples=[[{"node": "workers-0", "addresses": ["10.88.0.7"]}]],
         ),
     ] = []
     topology: Annotated[
@@ -154,3 +179,13 @@ class MeshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
             },
         ),
     ] = "wg0"
+    adopt: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Whether a WireGuard interface of that name which swarmctl did not make is taken over, with "
+            "its key and its sessions; `swarmctl import wireguard` writes this. The node copies the key itself, from "
+            "the interface that runs or else from `/etc/wireguard/INTERFACE.conf`; it never leaves the node. When "
+            "`false`, an interface of that name which is in the way is an error.",
+            examples=[True],
+        ),
+    ] = False

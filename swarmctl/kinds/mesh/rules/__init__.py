@@ -9,7 +9,7 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.diagnostics import Code, Diagnostic, Severity
 from swarmctl.kinds.mesh import resolve
 from swarmctl.kinds.mesh.resolve import Node
-from swarmctl.kinds.mesh.rules import device, endpoints, networks, reach, reserved, topology
+from swarmctl.kinds.mesh.rules import addresses, device, endpoints, networks, reach, reserved, topology
 from swarmctl.kinds.mesh.rules.subject import Declared, Subject
 
 UNUSED = Code(
@@ -40,6 +40,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         subject = Subject(inventory, mesh, own)
         yield from networks.check(subject)
         yield from reserved.check(subject)
+        yield from addresses.check(subject)
         yield from device.check(subject)
         yield from endpoints.check(subject, taken)
         yield from _unused(subject)
