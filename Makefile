@@ -58,7 +58,7 @@ lint-imports: setup
 	@$(BIN)/lint-imports
 
 lint-shell:
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/setup swarmctl/kinds/mesh/failover.sh; else echo "shellcheck is not installed: skipped"; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/setup swarmctl/kinds/mesh/failover.sh swarmctl/hosts/mesh_probes.sh; else echo "shellcheck is not installed: skipped"; fi
 
 readme: machine ## Capture the output shown in README.md anew, on a lab of its own
 	@$(BIN)/python scripts/capture_readme.py

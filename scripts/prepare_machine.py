@@ -31,7 +31,7 @@ def main() -> int:
     """Prepare everything; the exit status."""
     try:
         wireguard = [packages.WIREGUARD_GO] if needs_wireguard_package() else []
-        install_packages([*packages.missing(), *wireguard])
+        install_packages([*packages.missing((*packages.TOOLS, *packages.OPTIONAL)), *wireguard])
         with fetching(sys.stderr) as emit:
             install(emit)
             found = has_wireguard(lambda title, done, total: emit(Downloaded(title, done, total)))

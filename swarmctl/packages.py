@@ -9,6 +9,12 @@ from collections.abc import Iterable, Mapping
 
 TOOLS = ("ip", "nft", "wg", "ping", "nsenter", "setpriv")
 """Programs that a lab and its nodes always need."""
+OPTIONAL = {
+    "age": "preshared keys of a mesh (`presharedKeys: generated`)",
+    "tcpdump": "`mesh verify` to look for plaintext on the underlay",
+    "fping": "`mesh verify` to ping many nodes by one process",
+}
+"""Programs that nodes need only for what is declared so, or asked for; each with what that is."""
 WIREGUARD_GO = "wireguard-go"
 """Needed where the kernel has no WireGuard."""
 
@@ -19,6 +25,9 @@ _PACKAGES = {
     "ping": "iputils-ping",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
+    "tcpdump": "tcpdump",
+    "fping": "fping",
+    "age": "age",
     WIREGUARD_GO: "wireguard-go",
 }
 """The Debian package of each."""

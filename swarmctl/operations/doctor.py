@@ -28,7 +28,12 @@ class Area:
 
 def examine() -> list[Area]:
     """Check everything. Changes nothing on the machine, and raises nothing: what can't be checked is a failed check."""
-    areas = [Area("this machine", (_python(), _platform(), *_tools(), _engine(), _data_folder()))]
+    areas = [
+        Area(
+            "this machine",
+            (_python(), _platform(), *_tools(), *_optional_tools(), _engine(), _data_folder()),
+        )
+    ]
     return [*areas, *(Area(f"backend {name}", _backend(name)) for name in backends.names())]
 
 
@@ -50,6 +55,14 @@ def _tools() -> list[Check]:
     missing = packages.missing()
     mend = packages.how_to_install(missing) if missing else ""
     return [Check(tool, tool not in missing, packages.which(tool) or "not installed", mend) for tool in packages.TOOLS]
+
+
+def _optional_tools() -> list[Check]:
+    """Of nodes too, and only where something is declared that needs them."""
+    return [
+        Check(tool, True, packages.which(tool) or f"not installed: needed for {what}", packages.how_to_install([tool]))
+        for tool, what in packages.OPTIONAL.items()
+    ]
 
 
 def _engine() -> Check:

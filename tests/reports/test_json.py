@@ -27,13 +27,16 @@ from swarmctl.plans import file as plan_file
 from swarmctl.plans.model import Preconditions
 from swarmctl.plans.signing import with_local_key
 from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock, remains, state
+from swarmctl.reports.mesh_verify_json import to_json as verify_json
 from swarmctl.reports.status_json import to_json as status_json
 from swarmctl.state.lease_admin import LeaseStatus, Queued, Released
 from swarmctl.state.lease_rules import Life
 from swarmctl.state.model import Holder, Published
 from tests.reports.plans import EVERYTHING, NOTHING
 from tests.reports.test_snapshots import Failure
+from tests.status import verifying
 from tests.status.test_report import counting, see, troubled
+from tests.status.verifying import see as see_mesh
 from tests.status.world import declared
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +107,7 @@ def test_every_schema_that_the_source_names_is_documented() -> None:
     named = {
         match
         for file in (ROOT / "swarmctl").rglob("*.py")
-        for match in re.findall(r"swarmctl/[a-z]+/v\d+", file.read_text())
+        for match in re.findall(r"swarmctl/[a-z-]+/v\d+", file.read_text())
     }
     assert named - OUR_OWN == set(documented())
 
@@ -148,6 +151,12 @@ def test_apply_and_destroy() -> None:
 
 def test_status() -> None:
     compare("swarmctl/status/v1", status_json(see(troubled())), status_json(see(counting(), probe=False)))
+
+
+def test_mesh_verify() -> None:
+    by_age = replace(see_mesh(verifying.world()).meshes[0], rotate_every=60)
+    found = see_mesh(verifying.troubled())
+    compare("swarmctl/mesh-verify/v1", *map(verify_json, (found, replace(found, meshes=(by_age,)))))
 
 
 def test_graph() -> None:

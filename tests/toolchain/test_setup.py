@@ -104,7 +104,7 @@ def test_a_user_without_venv_is_told_all_that_is_missing_at_once(tree: Path) -> 
     shutil.copy2(ROOT / "swarmctl" / "packages.py", tree.parent / "swarmctl" / "packages.py")
     run = setup(tree)
     assert run.returncode != 0
-    missing = " ".join(packages.debian_names(packages.missing()))
+    missing = " ".join(packages.debian_names(packages.missing((*packages.TOOLS, *packages.OPTIONAL))))
     assert run.stderr.strip().endswith(f"python3.12-venv {missing}".strip())
     assert not (tree.parent / ".venv").exists()
 
@@ -131,7 +131,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    there: set[str] = {"ip", "ping", "nsenter", "setpriv"}
+    there: set[str] = {"ip", "ping", "nsenter", "setpriv", *packages.OPTIONAL}
     monkeypatch.setattr(packages, "which", lambda program: f"/bin/{program}" if program in there else None)
     monkeypatch.setattr(packages, "_os_release", lambda: {"ID": "debian"})
     monkeypatch.setattr(module.modes, "kernel_wireguard", lambda: False)
@@ -234,7 +234,7 @@ def test_a_kernel_with_wireguard_does_without(
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_in_one_sentence(tmp_path: Path) -> None:
-    for tool in (*packages.TOOLS, "go"):
+    for tool in (*packages.TOOLS, *packages.OPTIONAL, "go"):
         fakes.executable(tmp_path / tool, b"#!/bin/sh\n")
     run = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "prepare_machine.py")],

@@ -8,6 +8,7 @@ import click
 
 COMMANDS = {
     "rotate": "Rotate the keys of nodes without losing a packet",
+    "verify": "Measure by real traffic that the mesh is as declared, and nothing in clear",
 }
 """Every command with its one line of help; the module of the same name in this folder holds `command`."""
 
@@ -40,4 +41,5 @@ def command() -> None:
     Examples:
       swarmctl mesh rotate               new keys for all nodes, without losing a packet
       swarmctl mesh rotate workers-1     for this one
+      swarmctl mesh verify               measure all meshes
     """

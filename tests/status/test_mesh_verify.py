@@ -1,0 +1,237 @@
+"""`mesh verify`: each check fails for its own reason, and what was not measured is never ok."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarmctl.errors import ExitCode
+from swarmctl.hosts import mesh_probes
+from swarmctl.operations import mesh_verify
+from swarmctl.operations.mesh_verify_model import Name, Verdict, Verification
+from swarmctl.operations.mesh_verify_watch import changes, watch
+from swarmctl.reports.mesh_verify import render
+from swarmctl.reports.mesh_verify_lines import lines
+from tests.status.verifying import CLEAN, check, see, troubled, world
+from tests.status.world import declared
+
+
+def wrong(found: Verification) -> dict[str, list[str]]:
+    return {
+        each.name.value: [f"{finding.node}: {finding.text}" for finding in each.findings]
+        for mesh in found.meshes
+        for each in mesh.checks
+        if each.verdict is not Verdict.OK
+    }
+
+
+def test_a_mesh_with_nothing_wrong_is_verified_and_every_check_says_what_it_saw() -> None:
+    found = see(world())
+    assert wrong(found) == {}
+    assert (found.verified, found.exit_code) == (True, ExitCode.OK)
+    assert [each.name for each in found.meshes[0].checks] == list(Name)
+    assert check(found, Name.REACHABILITY).said == "20 directed pairs, over IPv4 and IPv6"
+    assert "ChaCha20-Poly1305" in check(found, Name.CIPHER).said
+    assert "4,400 packets of WireGuard" in check(found, Name.PLAINTEXT).said
+
+
+@pytest.mark.parametrize(
+    ("trouble", "name", "text"),
+    [
+        ({"gone": {"workers-0"}}, Name.NODES, "workers-0: the machine does not exist"),
+        ({"down": {"workers-0"}}, Name.NODES, "workers-0: interface wg0 is down"),
+        ({"dropped": {("workers-0", "control-0")}}, Name.TUNNELS, "workers-0: no tunnel to control-0"),
+        ({"deaf": {("workers-0", "fd88::1")}}, Name.REACHABILITY, "workers-0: no answer from control-0 at fd88::1"),
+        (
+            {"lossy": {("workers-0", "10.88.0.1")}},
+            Name.LOSS,
+            "workers-0: 10 of 20 echoes to control-0 at 10.88.0.1 are lost",
+        ),
+        (
+            {"narrow": {("workers-0", "10.88.0.1"): 1380}},
+            Name.PATH_MTU,
+            "workers-0: the largest packet that comes back from control-0 at 10.88.0.1 has 1380 bytes, not 1420",
+        ),
+        ({"wide": {"workers-0"}}, Name.PATH_MTU, "workers-0: a packet of 1421 bytes, not to be fragmented, comes"),
+        (
+            {"captures": {"workers-0": CLEAN.replace("@ fragments\n0", "@ fragments\n7")}},
+            Name.PATH_MTU,
+            "workers-0: 7 packets of WireGuard in fragments",
+        ),
+        ({"preshared": {"workers-0"}}, Name.PRESHARED_KEYS, "workers-0: the peer key-of-control-0 has a preshared key"),
+        ({"modes": {"workers-0": "644"}}, Name.KEY_FILES, "has the mode 0644, not 0600"),
+        ({"strangers": {"workers-0"}}, Name.PEERS, "workers-0: wg0 has a peer that nobody declared: key-of-a-stranger"),
+        (
+            {"captures": {"workers-0": CLEAN.replace("@ clear\n0", "@ clear\n  IP 10.88.0.3 > 10.88.0.1: ICMP\n4")}},
+            Name.PLAINTEXT,
+            "workers-0: 4 packets of the mesh in clear on eth0: IP 10.88.0.3 > 10.88.0.1: ICMP",
+        ),
+        (
+            {"captures": {"workers-0": CLEAN.replace("@ pattern\n0", "@ pattern\n2")}},
+            Name.PLAINTEXT,
+            "workers-0: what was sent over the mesh is seen in clear on eth0",
+        ),
+    ],
+)
+def test_each_check_fails_alone(trouble: dict[str, object], name: Name, text: str) -> None:
+    found = see(world(**trouble))
+    assert check(found, name).verdict is Verdict.FAILED
+    assert any(text in line for line in wrong(found)[name.value]), wrong(found)
+    assert found.exit_code is ExitCode.FAILED
+    if name not in (Name.NODES, Name.TUNNELS):
+        assert set(wrong(found)) == {name.value}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "text"),
+    [
+        ({"missing": {"workers-0": "tcpdump"}}, "tcpdump is not installed there"),
+        (
+            {"captures": {"workers-0": CLEAN.replace("@ wireguard\n880", "@ wireguard\n0")}},
+            "saw no packet of WireGuard",
+        ),
+        ({"captures": {"workers-0": CLEAN.replace("kernel 0", "kernel 5")}}, "5 packets on eth0 came too fast"),
+        ({"captures": {"workers-0": CLEAN.replace("captured 900", "captured 200000")}}, "more than 200,000 packets"),
+        ({"captures": {"workers-0": "failed tcpdump: no permission"}}, "eth0 could not be captured: tcpdump: no perm"),
+    ],
+)
+def test_a_capture_that_proves_nothing_is_not_ok(trouble: dict[str, object], text: str) -> None:
+    found = see(world(**trouble))
+    assert check(found, Name.PLAINTEXT).verdict is Verdict.UNMEASURED
+    assert text in wrong(found)["plaintext"][0]
+    assert found.exit_code is ExitCode.FAILED
+
+
+def test_a_leak_counts_also_where_packets_were_missed() -> None:
+    leak = CLEAN.replace("kernel 0", "kernel 5").replace("@ clear\n0", "@ clear\n1")
+    assert check(see(world(captures={"workers-0": leak})), Name.PLAINTEXT).verdict is Verdict.FAILED
+
+
+def test_without_ping_nothing_was_measured() -> None:
+    found = see(world(missing={"workers-0": "ping"}))
+    assert check(found, Name.REACHABILITY).verdict is Verdict.UNMEASURED
+
+
+def test_a_machine_that_does_not_answer_is_told_by_its_own_exit_code() -> None:
+    found = see(world(unreachable={"workers-0"}))
+    assert found.exit_code is ExitCode.WORLD_UNREADABLE
+    assert check(found, Name.NODES).verdict is Verdict.UNMEASURED
+    assert check(found, Name.PEERS).verdict is Verdict.OK
+
+
+def test_one_lost_echo_is_looked_at_again_and_forgiven() -> None:
+    seen = world(hiccups={("workers-0", "10.88.0.1")})
+    assert see(seen).verified
+    again = [request for name, request in seen.requests if name == "workers-0"][1:]
+    assert [line for line in again[0].splitlines() if line.startswith(("count", "group", "capture"))] == [
+        "count 20",
+        "group 4 1392 10.88.0.1",
+    ]
+
+
+def test_keys_are_due_by_age() -> None:
+    seen = world(key_ages={"workers-0": 400 * 86400})
+    assert see(seen).verified, "nothing says how long keys are used"
+    found = check(see(seen), Name.KEY_AGE)
+    assert found.said == f"the oldest key is {400 * 86400} s old, never due by age"
+
+
+def test_pairs_without_a_tunnel_name_who_passes_their_traffic_on() -> None:
+    pairs = {(pair.sender, pair.target): pair for pair in see(world(hubs="control")).meshes[0].pairs}
+    assert pairs["workers-0", "workers-1"].via == ("control-0",)
+    assert not pairs["workers-0", "workers-1"].tunnel
+    assert pairs["workers-0", "control-1"].via == ()
+
+
+def test_no_node_gets_more_echoes_than_it_lets_in() -> None:
+    pools = {"workers": (60, "us-east", "worker")}
+    stack = declared(pools=pools)
+    survey = mesh_verify._Survey(stack)
+    assert survey._count * mesh_verify.MAX_OTHERS <= mesh_verify.BURST
+    targets = mesh_verify.status.ping_targets(stack.members, mesh_verify.MAX_OTHERS)
+    assert {len(addresses) for addresses in targets.values()} == {2 * 49}
+    fifty = mesh_verify.status.ping_targets(stack.members[:50], mesh_verify.MAX_OTHERS)
+    assert {len(set(addresses)) for addresses in fifty.values()} == {2 * 49}, "all of the others"
+
+
+def test_what_ping_prints_is_read_like_what_fping_prints() -> None:
+    told = """@@ echoes
+PING 10.88.0.1 (10.88.0.1) 1392(1420) bytes of data.
+
+--- 10.88.0.1 ping statistics ---
+5 packets transmitted, 4 received, 20% packet loss, time 803ms
+rtt min/avg/max/mdev = 0.381/0.442/0.512/0.050 ms
+larger --- 10.88.0.1 ping statistics ---
+larger 1 packets transmitted, 0 received, +1 errors, 100% packet loss, time 0ms
+fd88::1 : xmt/rcv/%loss = 5/5/0%, min/avg/max = 0.3/0.4/0.5
+PING 10.88.0.2 (10.88.0.2) 1392(1420) bytes of data.
+
+--- 10.88.0.2 ping statistics ---
+5 packets transmitted, 0 received, 100% packet loss, time 803ms
+@@ capture
+@@ end
+"""
+    found = mesh_probes.parse(told)
+    assert found.complete
+    assert found.echoes == {
+        "10.88.0.1": mesh_probes.Echo(5, 4, 0.381, 0.442, 0.512),
+        "10.88.0.2": mesh_probes.Echo(5, 0),
+        "fd88::1": mesh_probes.Echo(5, 5, 0.3, 0.4, 0.5),
+    }
+    assert found.larger == {"10.88.0.1": False}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@@ end", "@@ echoes\n@@ capture\n@ device\n@@ end", "\x00" * 99, "@ device x\n@"]
+)
+def test_nonsense_from_a_node_is_nothing(text: str) -> None:
+    found = mesh_probes.parse(text)
+    assert found.echoes == {}
+    assert all(capture.failed for capture in found.captures)
+
+
+def test_a_request_takes_addresses_only() -> None:
+    with pytest.raises(ValueError, match="does not appear"):
+        mesh_probes.request(mesh_probes.Request({"10.88.0.1; reboot": 56}, 1), "x")
+
+
+def test_changes_between_two_measurements() -> None:
+    good, bad = see(world()), see(troubled())
+    assert list(changes(good, good)) == []
+    came = list(changes(good, bad))
+    assert came
+    assert not any(change.gone for change in came)
+    assert {change.gone for change in changes(bad, good)} == {True}
+    text = lines(good, list(changes(bad, good)), color=False)
+    assert "✓ backbone peers, control-1: no longer: wg0 has a peer that nobody declared" in text
+
+
+def test_watching_goes_on_until_ctrl_c_and_keeps_the_last() -> None:
+    measured = [see(world()), see(troubled()), see(world())]
+    shown: list[int] = []
+    slept: list[float] = []
+
+    def measure() -> Verification:
+        if not measured:
+            raise KeyboardInterrupt
+        return measured.pop()
+
+    last = watch(measure, lambda found, told: shown.append(len(told)), 30, sleep=slept.append, clock=lambda: 0.0)
+    assert last is not None
+    assert last.verified
+    assert shown[0] == 0
+    assert shown[1] == shown[2] > 5
+    assert slept == [30, 30, 30]
+    assert watch(measure, lambda found, told: None, 30, sleep=slept.append) is None
+
+
+def test_the_text_names_every_check_and_what_is_wrong() -> None:
+    drawn = render(see(troubled()), color=False, width=100)
+    for text in (
+        "lab: not verified;",
+        "✗ reachability",
+        "workers-0: no answer from control-0 at 10.88.0.1",
+        "✗ no plaintext",
+        "workers-2: tcpdump is not installed there",
+        "control-0: 1 packets of the mesh in clear on eth0: IP 10.88.0.1 > 10.88.0.3: ICMP echo",
+    ):
+        assert text in drawn, drawn
