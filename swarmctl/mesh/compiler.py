@@ -11,10 +11,12 @@ nodes costs a thousand objects and not a million.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from swarmctl.mesh import cells as layout
+from swarmctl.mesh.blocks import Homes
 from swarmctl.mesh.cells import Cells, Node, bits
 from swarmctl.mesh.faults import NoCommonFamily, NoGateway, NoRelay, NotConnected, Unconnected
 from swarmctl.mesh.routes import Way, Ways, ways
@@ -129,6 +131,13 @@ class Mesh:
             self._parts,
         )
         self._own = [single(member.addresses) for member in self.members]
+        regional = any(isinstance(part.topology, Regions) for part in self._parts)
+        self._homes = Homes(cidrs, ((one.region, one.addresses) for one in self.members)) if regional else None
+        ends = (place for place, cell in enumerate(self._cells.cell) if self._cells.roles[cell] is Role.NONE)
+        self._ends = frozenset(ends) if regional else frozenset()
+        """Nodes that pass nothing on,"""
+        self._inside = Counter(self.members[place].region for place in self._ends)
+        """and how many there are in each region."""
         self._ways: dict[int, Ways] = {}
         self._views: dict[tuple[int, Reach, int], _View] = {}
         self._plain: dict[tuple[int, Reach], Peer] = {}
@@ -257,12 +266,31 @@ class Mesh:
             return self._cidrs
         found = self._networks.get(way.behind)
         if found is None:
-            nodes = sorted(node for cell in bits(way.behind) for node in self._cells.members[cell])
-            found = self._networks[way.behind] = tuple(text for node in nodes for text in self._own[node])
+            found = self._networks[way.behind] = self._gathered(way.behind)
         if way.behind >> self._cells.cell[place] & 1:
             own = set(self._own[place])
             return tuple(text for text in found if text not in own)
         return found
+
+    def _gathered(self, cells: int) -> tuple[str, ...]:
+        """The addresses of all nodes of these cells; of whole regions the blocks that are theirs alone.
+
+        Who passes traffic on may be reached otherwise than the rest of his region, and then has the longer prefix.
+        """
+        nodes = sorted(node for cell in bits(cells) for node in self._cells.members[cell])
+        if self._homes is None:
+            return tuple(text for node in nodes for text in self._own[node])
+        inside: dict[str, int] = {}
+        for node in nodes:
+            region = self.members[node].region
+            inside[region] = inside.get(region, 0) + (node in self._ends)
+        found: dict[str, None] = {}
+        for node in nodes:
+            member, own = self.members[node], self._own[node]
+            whole = inside[member.region] == self._inside.get(member.region)
+            for address, text in zip(member.addresses, own, strict=True):
+                found[(whole and self._homes.network(member.region, address)) or text] = None
+        return tuple(found)
 
     def _peer(self, place: int, viewer: Reach) -> Peer:
         """A peer that is nothing but the other end of a tunnel."""

@@ -14,10 +14,12 @@ from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resour
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.mesh.interface_adoption import ADOPT
 from swarmctl.kinds.mesh.interface_words import NOTES
-from swarmctl.kinds.mesh.members import members, nodes, topology
+from swarmctl.kinds.mesh.members import by_region, members, nodes, topology
+from swarmctl.kinds.mesh.preshared import expand as preshared
 from swarmctl.kinds.mesh.rotation import expand as rotation
-from swarmctl.kinds.mesh.spec import MeshSpec
+from swarmctl.kinds.mesh.spec import GENERATED, MeshSpec
 from swarmctl.mesh.addresses import allocate
+from swarmctl.mesh.blocks import suggest
 from swarmctl.mesh.compiler import Group, Member, Mesh, Peer
 from swarmctl.mesh.mtu import Mtu, carried
 from swarmctl.mesh.names import next_interface, next_port
@@ -40,6 +42,7 @@ def expand(context: Expansion) -> None:
         machines = [machine for machine in context.graph.exported(Machine) if machine.cluster in clusters]
         plan = _plan_addresses(context, declaration, machines)
         found = _Expanded(declaration, machines, plan)
+        peers_of: dict[str, tuple[str, ...]] = {}
         for machine in machines:
             interface, seen = found.interface(machine), found.seen(machine)
             context.graph.add(interface)
@@ -47,8 +50,10 @@ def expand(context: Expansion) -> None:
             context.graph.add(peers)
             if found.mesh.failover(machine.name):
                 context.graph.add(found.failover(machine, seen, peers.address))
-            context.graph.export(found.member(machine, tuple(seen), interface.address))
+            peers_of[machine.name] = tuple(seen)
+            context.graph.export(found.member(machine, peers_of[machine.name], interface.address))
         rotation.declare(context, declaration, machines)
+        preshared.declare(context, declaration, machines, peers_of)
 
 
 def _plan_addresses(
@@ -70,6 +75,10 @@ def _plan_addresses(
         for text in declared.addresses:
             fixed[ip_address(text).version][declared.node] = text
     versions = [(cidr, ip_network(cidr).version) for cidr in spec.cidrs]
+    if by_region(spec.topology):
+        regions = {machine.name: machine.region for machine in machines}
+        for cidr, version in versions:
+            kept[version] = suggest(cidr, regions, {**kept[version], **fixed[version]}, spec.reserved)
     plans = [allocate(cidr, names, kept[version], spec.reserved, fixed[version]) for cidr, version in versions]
     return {name: tuple(plan[name] for plan in plans) for name in names}
 
@@ -180,6 +189,8 @@ class _Expanded:
             next_port=next_port(self.spec.listen_port, self.spec.keys.rotation_port),
             anywhere=bool(self.astray) and not self.astray.isdisjoint(peers),
             confirm_within=self.confirm_within,
+            role=self.mesh.role(machine.name).name.lower() if self.mesh.forwards(machine.name) else "",
+            behind_nat=self.mesh.behind_nat(machine.name),
         )
 
     def _resource(
@@ -211,6 +222,7 @@ class _Expanded:
                 "endpoint": peer.endpoint,
                 "allowedIps": list(peer.allowed_ips),
                 "persistentKeepalive": peer.keepalive,
+                **({"presharedKey": GENERATED} if self.spec.keys.preshared_keys == GENERATED else {}),
                 **({"why": peer.why} if peer.why else {}),
             }
         return found

@@ -46,6 +46,11 @@ def topology(declared: Topology, nodes: Sequence[Node]) -> Full | Hubs | Regions
     return Combine(tuple(CompiledPart(frozenset(resolve.names(found)), _one(part, found)) for part, found in parts))
 
 
+def by_region(declared: Topology) -> bool:
+    """Whether nodes of one region are met behind a gateway."""
+    return declared.regions is not None or any(part.regions is not None for part in declared.combine or ())
+
+
 def _one(part: Topology | Part, nodes: Sequence[Node]) -> Full | Hubs | Regions | Links:
     if part.hubs is not None:
         return Hubs(frozenset(resolve.names(resolve.select(part.hubs.select, nodes))))
