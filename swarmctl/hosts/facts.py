@@ -39,6 +39,8 @@ class Peer:
     sent: int
     preshared: bool = False
     """Whether it has a preshared key; the key itself is never read."""
+    preshared_filed: bool = False
+    """Whether that is the one in its file, see `kinds.mesh.preshared.files`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Facts:
     """The public half of each of these files: path → public key; without those that hold no key."""
     key_trails: Mapping[str, KeyTrail] = field(default_factory=dict)
     """By path of the private key."""
+    preshared_files: Mapping[str, str] = field(default_factory=dict)
+    """Files with preshared keys: path → SHA-256 of what is in there, in hex."""
     routes: tuple[Route, ...] = ()
     failover: Mapping[str, Failover] = field(default_factory=dict)
     """By interface name."""

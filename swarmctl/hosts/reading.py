@@ -40,10 +40,20 @@ done
 part "wg preshared"
 for link in $links; do
   printf '@ %s\n' "$link"
+  own=$(wg show "$link" public-key 2>/dev/null | tr / _)
   wg show "$link" preshared-keys 2>/dev/null | while read -r peer secret; do
-    [ "$secret" = "(none)" ] || printf '%s\n' "$peer"
+    [ "$secret" != "(none)" ] || continue
+    name=$peer where=
+    while :; do case $name in */*) name=${name%%/*}_${name#*/} ;; *) break ;; esac; done
+    for file in /etc/swarmctl/mesh/*/psk/"$own/$name"; do
+      filed=
+      [ -f "$file" ] && read -r filed <"$file"
+      [ "$filed" != "$secret" ] || where=filed
+    done
+    printf '%s\t%s\n' "$peer" "$where"
   done
 done
+part psk; sha256sum /etc/swarmctl/mesh/*/psk/*/* 2>/dev/null
 for family in 4 6; do part "routes $family"; ip -"$family" -j route show table all; printf '\n@ %s\n' "$?"; done
 part nftables; TZ=UTC0 nft -j list ruleset; printf '\n@ %s\n' "$?"
 part sysctl
@@ -87,6 +97,9 @@ ARGV = ("sh", "-c", SCRIPT)
 """The command to run on the host; run it without checking its status, `parse` judges what it printed."""
 
 _LINK = re.compile(r"[a-z][a-z0-9-]{0,14}")
+_PRESHARED_FILE = re.compile(
+    r"(?P<digest>[0-9a-f]{64})  (?P<path>/etc/swarmctl/mesh/[^/\s]+/psk(?:/[A-Za-z0-9+_]{1,64}={0,2}){2}(?:\.next)?)"
+)
 NOT_FOUND = 127
 """The shell's status for a program that isn't there."""
 
@@ -135,11 +148,16 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         key_files={path: mode.zfill(4) for path, mode, _ in keys},
         public_keys={path: public for path, _, public in keys if public},
         key_trails={path: _trail(*rest) for path, *rest in trails},
+        preshared_files=_preshared_files(parts.get("psk", "")),
         routes=tuple(route for family in (4, 6) for route in _routes(_json(parts[f"routes {family}"], "ip"), family)),
         failover=_failover(parts.get("failover", "")),
         hung=frozenset(parts["hung"].split()),
         guard=guard.pending(parts.get("guard", ""), int(parts["now"])),
     )
+
+
+def _preshared_files(part: str) -> dict[str, str]:
+    return {found["path"]: found["digest"] for found in map(_PRESHARED_FILE.fullmatch, part.splitlines()) if found}
 
 
 def _trail(made: str, generation: str, next_key: str, previous_key: str) -> KeyTrail:
@@ -231,7 +249,7 @@ def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
     handshakes = per_peer("latest-handshakes", lambda row: int(row[2]))
     transfer = per_peer("transfer", lambda row: (int(row[2]), int(row[3])))
     ports = {row[0]: int(row[1]) for row in field("listen-port")}
-    preshared = {(row[0], row[1]) for row in field("preshared")}
+    preshared = {(row[0], row[1]): "filed" in row[2:] for row in field("preshared")}
     marks = {row[0]: row[1] for row in field("fwmark")}
     peers: dict[str, dict[str, Peer]] = {}
     for interface, key in ((row[0], row[1]) for row in field("peers")):
@@ -248,6 +266,7 @@ def _wireguard(parts: Mapping[str, str]) -> dict[str, WireGuard]:
             received=received,
             sent=sent,
             preshared=at in preshared,
+            preshared_filed=preshared.get(at, False),
         )
     return {
         row[0]: WireGuard(

@@ -14,6 +14,7 @@ KIND = Kind(
     resources={
         "swarm:mesh:Rotation": "swarmctl.kinds.mesh.resources:ROTATION",
         "swarm:mesh:Interface": "swarmctl.kinds.mesh.resources:INTERFACE",
+        "swarm:mesh:PresharedKeys": "swarmctl.kinds.mesh.resources:PRESHARED",
         "swarm:mesh:Peers": "swarmctl.kinds.mesh.resources:PEERS",
         "swarm:mesh:Failover": "swarmctl.kinds.mesh.resources:FAILOVER",
     },

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from shlex import quote
+from types import MappingProxyType
 
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Peer, WireGuard
@@ -37,32 +38,50 @@ named() {{
 
 
 def script(
-    interface: str, now: WireGuard | None, wanted: Iterable[Mapping[str, Json]], renamed: Collection[str] = ()
+    interface: str,
+    now: WireGuard | None,
+    wanted: Iterable[Mapping[str, Json]],
+    renamed: Collection[str] = (),
+    filed: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """What brings the interface's peers to what is wanted; empty when they are so already. Raises `NotAWord`.
 
     `renamed`: public keys of peers whose endpoint was declared otherwise before; a name among those is set again, since
-    what it once resolved to does not tell.
+    what it once resolved to does not tell. `filed`: files with preshared keys, by public key of the peer; a peer that
+    shall have one and has no file is not added.
     """
     present = dict(now.peers) if now is not None else {}
     settings: list[str] = []
     added: list[str] = []
+    secrets: list[str] = []
     named: list[tuple[str, str]] = []
     keys = set()
     for peer in wanted:
         key = _checked(peer)
         keys.add(key)
         have = present.get(key)
+        file = filed.get(key) if "presharedKey" in peer else ""
+        if have is None and file is None:
+            continue
         if is_name(peer["endpoint"]) and (key in renamed or not same_endpoint(have, peer["endpoint"])):
             named.append((key, peer["endpoint"]))
         if have is None:
             added.append(_section(peer))
-        elif changes := _setting(have, peer):
+            if file:
+                secrets.append(f"peer {quote(key)} preshared-key {quote(file)}")
+        elif changes := _setting(have, peer, file):
             settings.append(changes)
     removals = [f"peer {quote(key)} remove" for key in present if key not in keys]
     # Removed first, so that an address can move from one peer to another.
     return "".join(
-        [*_sets(interface, removals), *_sets(interface, settings), *_add(interface, added), *_name(interface, named)]
+        [
+            *_sets(interface, removals),
+            *_sets(interface, settings),
+            # Before all else of a new peer, which begins a handshake as soon as it has an endpoint.
+            *_sets(interface, secrets),
+            *_add(interface, added),
+            *_name(interface, named),
+        ]
     )
 
 
@@ -115,8 +134,9 @@ def _checked(peer: Mapping[str, Json]) -> str:
     return str(key)
 
 
-def _setting(now: Peer, peer: Mapping[str, Json]) -> str:
-    """The words after `wg set INTERFACE` that change what differs."""
+def _setting(now: Peer, peer: Mapping[str, Json], file: str | None) -> str:
+    """The words after `wg set INTERFACE` that change what differs. `file` with the preshared key: empty for none, None
+    where it is not there yet: then what the peer has stays."""
     words: list[str] = []
     if not is_name(peer["endpoint"]) and not same_endpoint(now, peer["endpoint"]):
         words.append(f"endpoint {quote(peer['endpoint'])}")
@@ -124,7 +144,9 @@ def _setting(now: Peer, peer: Mapping[str, Json]) -> str:
         words.append(f"allowed-ips {quote(','.join(peer['allowedIps']))}")
     if now.keepalive != peer["persistentKeepalive"]:
         words.append(f"persistent-keepalive {int(peer['persistentKeepalive'])}")
-    if now.preshared:
+    if file and not now.preshared_filed:
+        words.append(f"preshared-key {quote(file)}")
+    if file == "" and now.preshared:
         words.append("preshared-key /dev/null")  # wg(8): an empty file takes it away
     return " ".join([f"peer {quote(peer['publicKey'])}", *words]) if words else ""
 

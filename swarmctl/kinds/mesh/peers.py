@@ -6,6 +6,11 @@ is looked up by the node when it is set; empty: the peer contacts this node, who
 agent also `failover`: a list of `networks` and, as `via`, the names of the peers that they may be with, as in the
 groups of `swarm:mesh:Failover`. What the agent has moved counts as where it is declared, and stays where it is.
 
+Where preshared keys are declared, each peer has `presharedKey: generated`, and beside `peers` there is `presharedKeys`:
+the `folder` of `swarm:mesh:PresharedKeys`, on which this depends, and the node's own `publicKey`; both name the files.
+A peer whose key is not there on both ends is not added, and one that is there already stays as it is. Measured, and
+never declared, are `missing` and `another` key, and `set` where none is declared.
+
 Who answers a DNS name, and from where a peer contacted this node last, is not compared: of a name, the port must be
 right.
 """
@@ -32,6 +37,7 @@ from swarmctl.kinds.base import (
 )
 from swarmctl.kinds.mesh import failover_table, peer_commands, taken
 from swarmctl.kinds.mesh.interface import same_order
+from swarmctl.kinds.mesh.preshared import shared
 from swarmctl.mesh.failover import as_declared, in_place
 
 TIMEOUT = 120.0
@@ -41,6 +47,10 @@ REPLACE = {"machine": "they go away with their machine", "interface": "peers bel
 
 class EndpointUnresolved(SwarmError):
     """A DNS name of an endpoint leads nowhere, as the node sees it; everything else has been set."""
+
+
+class PresharedKeyMissing(SwarmError):
+    """A tunnel has no preshared key that both ends have; everything else has been set."""
 
 
 class PeersType:
@@ -60,7 +70,7 @@ class PeersType:
         A new interface has none, so the host is not read first: only what is found to have peers is compared.
         """
         script = peer_commands.script(inputs["interface"], None, inputs["peers"].values())
-        if not script:
+        if not script or "presharedKeys" in inputs:
             return self._converge(hosts, inputs)
         said = self._run(hosts, inputs, peer_commands.unless_peers(inputs["interface"]) + script)
         if peer_commands.HAS_PEERS in said.splitlines():
@@ -99,16 +109,23 @@ class PeersType:
         *,
         guard: bool = False,
     ) -> Mapping[str, Json]:
-        now = hosts.facts(inputs["host"]).wireguard.get(inputs["interface"])
+        facts = hosts.facts(inputs["host"])
+        now = facts.wireguard.get(inputs["interface"])
         peers = inputs["peers"]
+        filed = shared.filed(facts, inputs)
         placed = in_place(_allowed(now, peers), _declared(peers), inputs.get("failover", ()))
         wanted = ({**peer, "allowedIps": placed[name]} if name in placed else peer for name, peer in peers.items())
-        script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed)
+        script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed, filed)
         if script:
             run = self._guarded if guard else self._run
             failed = peer_commands.unresolved(run(hosts, inputs, script))
             if failed:
                 raise _unresolved(inputs, failed)
+        if lacking := shared.lacking(inputs, filed):
+            raise PresharedKeyMissing(
+                f"{inputs['node']} has no preshared key with {lacking}; its other tunnels are set",
+                "mend that, then run `swarmctl apply` again; `swarmctl doctor` tells whether age is installed",
+            )
         return {}
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
@@ -155,6 +172,8 @@ class PeersType:
                 effects.append(Effect(ChangeKind.UPDATE, f"peer {name} {words}"))
         if old is not None and new is not None and old.get("failover") and old["failover"] != new.get("failover"):
             effects.append(Effect(ChangeKind.UPDATE, "the failover agent pauses until it has its new groups"))
+        if old is not None and new is not None and shared.follow(old, new):
+            effects.append(Effect(ChangeKind.UPDATE, "preshared keys follow the node's new key"))
         return effects
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
@@ -226,7 +245,7 @@ def _observe(peer: Peer, allowed: Sequence[str], wanted: Mapping[str, Json] | No
     }
     if wanted and peer_commands.same_endpoint(peer, wanted["endpoint"]):
         seen["endpoint"] = wanted["endpoint"]
-    return {**seen, "presharedKey": "set"} if peer.preshared else seen
+    return shared.observe(peer, seen)
 
 
 def _peers(inputs: Mapping[str, Json] | None) -> Mapping[str, Mapping[str, Json]]:
@@ -245,7 +264,7 @@ def _changed(name: str, before: Mapping[str, Json], after: Mapping[str, Json]) -
     if name == "publicKey":
         return "has a new key"
     if name == "presharedKey":
-        return "loses the preshared key that nobody declared"
+        return shared.changed(before.get(name), after.get(name))
     if name == "allowedIps":
         return f"allowed {_list(before[name])} → {_list(after[name])}"
     if name == "persistentKeepalive":

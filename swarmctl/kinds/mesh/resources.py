@@ -4,9 +4,11 @@ peers that died."""
 from swarmctl.kinds.mesh.failover import FailoverType
 from swarmctl.kinds.mesh.interface import InterfaceType
 from swarmctl.kinds.mesh.peers import PeersType
+from swarmctl.kinds.mesh.preshared.resource import PresharedKeysType
 from swarmctl.kinds.mesh.rotation.resource import RotationType
 
 ROTATION = RotationType()
 INTERFACE = InterfaceType()
+PRESHARED = PresharedKeysType()
 PEERS = PeersType()
 FAILOVER = FailoverType()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -75,6 +75,16 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="came
             examples=[51821],
         ),
     ] = None
+    preshared_keys: Annotated[
+        Literal["none", "generated"],
+        msgspec.Meta(
+            description="`generated`: every tunnel has a preshared key, which stays a secret when its public keys are "
+            "broken one day (by a quantum computer, say). One end makes it and seals it to the other with age, a "
+            "program that every node needs then; swarmctl carries only what is sealed. They are made anew whenever a "
+            "key of an end is.",
+            examples=["generated"],
+        ),
+    ] = "none"
 
 
 class MeshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

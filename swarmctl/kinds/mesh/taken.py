@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import UNKNOWN
+from swarmctl.kinds.mesh.preshared import shared
 
 _MOST = 3
 _HARMLESS = {"persistentKeepalive", "publicKey", "why"}
@@ -35,15 +36,28 @@ def by_peers(old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
     """A clause such as "removes the peer a-1"; empty when peers only come."""
     before, after = _peers(old), _peers(new)
     removed = [name for name in before if name not in after]
-    changed = [name for name, peer in before.items() if name in after and _loses(peer, after[name])]
+    changed = [
+        name
+        for name, peer in before.items()
+        if name in after and (_loses(peer, after[name]) or _shares(peer, after[name]))
+    ]
     found = [f"{verb} {_named(names)}" for verb, names in (("removes", removed), ("changes", changed)) if names]
     if old.get("failover", ()) != new.get("failover", ()):
         found.append("changes which peers stand in for others")
+    if shared.follow(old, new):
+        found.append("changes its preshared keys")
     return " and ".join(found)
 
 
 def _loses(before: Mapping[str, Json], after: Mapping[str, Json]) -> bool:
     return any(_part_loses(name, value, after.get(name)) for name, value in before.items() if name not in _HARMLESS)
+
+
+def _shares(before: Mapping[str, Json], after: Mapping[str, Json]) -> bool:
+    """Whether it gets another preshared key: one that the other end has not would end the tunnel in minutes."""
+    if "presharedKey" not in after:
+        return False
+    return any(before.get(name) != after.get(name) for name in ("presharedKey", "publicKey"))
 
 
 def _part_loses(name: str, before: Json, after: Json) -> bool:
