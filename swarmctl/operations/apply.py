@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl import backends
 from swarmctl.errors import Declined
-from swarmctl.operations import saved_plans, targets, unchanged
+from swarmctl.operations import overdue, saved_plans, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.confirm import Judge
 from swarmctl.operations.plan import preview
@@ -51,6 +51,7 @@ def apply(
     with stacks.leased(store, options, emit) as lease:
         stack = stacks.compile_stack(loaded, store, rotate=options.rotate)
         stacks.warn(stack, emit)
+        overdue.tell(stack.snapshot, options, emit)
         held = targets.held(stack, options.targets)
         if not reviewed and (nothing := unchanged.proved(stack, emit, options, held)):
             return Run(nothing)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from swarmctl.operations import overdue, targets, unchanged
 from swarmctl.operations import stack as stacks
-from swarmctl.operations import targets, unchanged
 from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Emit, Options, Stack
 from swarmctl.plans.model import Plan, Preconditions
@@ -39,6 +39,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     stacks.look_around(store, emit)
     stack = stacks.compile_stack(loaded, store)
     stacks.warn(stack, emit)
+    overdue.tell(stack.snapshot, options, emit)
     held = targets.held(stack, options.targets)
     engine = stacks.obtain_engine(emit)
     found = unchanged.proved(stack, emit, options, held)

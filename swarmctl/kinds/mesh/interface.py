@@ -73,7 +73,7 @@ if [ -e "$before" ]; then
 fi
 """
 """Into the folder of the mesh's new name, in one step; where it was done before, nothing is left to do."""
-PRINT_PUBLIC_KEY = 'wg pubkey <"$key"\n'
+PRINT_PUBLIC_KEY = 'wg pubkey <"$key"; stat -c %Y "$key"\n'
 NOTE_GENERATION = """
 umask 077
 printf '%s\\n' "$generation" >"${key%/*}/.generation.new"
@@ -143,7 +143,7 @@ class InterfaceType:
             return None
         key = facts.public_keys.get(inputs["keyPath"])
         if key is not None:
-            return Observed(observe(facts, inputs), {"publicKey": key})
+            return Observed(observe(facts, inputs), due.outputs(key, due.made(facts, inputs["keyPath"])))
         if key := adoption.found(facts, inputs):
             copied = {"keyMode": inputs["keyMode"], "key": due.INSTALLED}
             return Observed({**observe(facts, inputs), **copied}, {"publicKey": key})
@@ -209,14 +209,14 @@ class InterfaceType:
     ) -> Mapping[str, Json]:
         """From the facts to the inputs, doing only what is missing; returns the outputs."""
         seen = observe(facts, inputs)
-        public = facts.public_keys.get(inputs["keyPath"], "")
+        public, made = facts.public_keys.get(inputs["keyPath"], ""), due.made(facts, inputs["keyPath"])
         missing = public == "" or seen["keyMode"] != inputs["keyMode"]
         if seen["state"] in LOST or missing:
             host = hosts.open(inputs["host"])
             copy = COPY_KEY if missing and adoption.wanted(inputs) else ""
             script = _head(inputs) + copy + (MAKE_KEY if missing else "") + PRINT_PUBLIC_KEY
             try:
-                public = _run(host, script).text.strip()
+                public, made = [*_run(host, script).text.split(), "", ""][:2]
                 if seen["state"] in LOST:
                     start(host, inputs["interface"])
             finally:
@@ -240,7 +240,7 @@ class InterfaceType:
                 raise _explained(error, host, inputs["interface"]) from None
             finally:
                 hosts.changed(inputs["host"])
-        return {"publicKey": public}
+        return due.outputs(public, made)
 
 
 def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:

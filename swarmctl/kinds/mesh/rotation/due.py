@@ -48,6 +48,23 @@ def on_demand(facts: Facts, key_path: str, wanted: Json) -> bool:
     return key_path in facts.public_keys and generation(facts, key_path) < int(wanted or 0)
 
 
+def made(facts: Facts, key_path: str) -> str:
+    """When the key was made, Unix time in seconds by the node's clock; empty when that is not known."""
+    trail = facts.key_trails.get(key_path)
+    return str(trail.made) if trail else ""
+
+
+def outputs(public: str, when: str) -> dict[str, Json]:
+    """Outputs of an interface: its public key and, where it is known, when that was made."""
+    return {"publicKey": public, **({"keyMade": int(when)} if when.isdigit() else {})}
+
+
+def recorded(inputs: Mapping[str, Json], known: Mapping[str, Json], now: float) -> bool:
+    """Whether the key of an interface is too old, by what is recorded of it alone."""
+    every, since = int(inputs.get("rotateEvery") or 0), known.get("keyMade")
+    return bool(every) and isinstance(since, (int, float)) and now - since > every
+
+
 def overdue(key: Json) -> bool:
     """Whether the measured input `key` says so."""
     return isinstance(key, str) and key.startswith(OVERDUE)
