@@ -7,6 +7,7 @@ before a command is chosen, so that `--help`, completion and `version` stay as f
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ COMPLETION = "_SWARMCTL_COMPLETE"
 
 COMMANDS = {
     "init": "Write a first stack into a folder",
+    "import": "Turn what runs already into declarations",
     "validate": "Find every mistake in the declarations; touches nothing",
     "fmt": "Lay the files out the one way, comments kept",
     "explain": "Explain a kind, a field or a diagnostic code",
@@ -51,7 +53,7 @@ COMMANDS = {
 """Every command with its one line of help; the module of the same name in this folder holds `command`."""
 
 GROUPS = {
-    "Declare": ("init", "validate", "fmt", "explain", "schema"),
+    "Declare": ("init", "import", "validate", "fmt", "explain", "schema"),
     "Change": ("plan", "apply", "drift", "destroy", "mesh"),
     "Look": ("status", "graph", "exec", "logs", "state", "lock"),
     "This machine": ("doctor", "engine", "version"),
@@ -69,7 +71,8 @@ class LazyGroup(click.Group):
         """Import the one command that was asked for."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"{__name__}.{module}").command
         return command
 
     def resolve_command(

@@ -20,7 +20,7 @@ HEAVY = ("pulumi", "grpc", "boto3", "jinja2", "rich", "jsonschema_rs", "msgspec"
 
 
 def test_the_table_is_the_folder() -> None:
-    modules = {module.name for module in pkgutil.iter_modules(cli.__path__)}
+    modules = {module.name.removesuffix("_") for module in pkgutil.iter_modules(cli.__path__)}
     assert modules - {"context", "interrupts", "streams"} == set(COMMANDS)
 
 
