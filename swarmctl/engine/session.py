@@ -315,8 +315,7 @@ class Session:
 
     def _undone(self, base: publication.Base, ended: Ended) -> frozenset[str]:
         """Addresses of guarded changes that do not stay. Nobody confirms what a run left that broke off."""
-        finished = ended.gathered.finished or self._runner.interruptions == 1
-        orderly = finished and ended.failure is None and not ended.given_up
+        orderly = verdict.orderly(ended) or (self._runner.interruptions == 1 and ended.failure is None)
         return guarded.settled(read(base.run.journal), self._settle, ended.gathered.failures, orderly=orderly)
 
     @contextmanager

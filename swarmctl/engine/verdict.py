@@ -43,8 +43,7 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
         raise EngineFailed(
             f"the Pulumi engine was given up: {ended.given_up}", _AGAIN if changing else "", details=details
         )
-    # A program that ends well without a word of what it did is no engine.
-    if gathered.finished and (ended.status == 0 or (changing and (failed or gathered.refused))):
+    if orderly(ended, changing=changing):
         return
     if failed and not changing:
         raise EngineFailed(f"{_count(failed)} could not be compared", details=_told(failed, context))
@@ -54,6 +53,15 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
         _AGAIN if changing else "",
         details=[*_told(failed, context), *_lines([*gathered.complaints, *_left(gathered)] or ended.output)],
     )
+
+
+def orderly(ended: Ended, *, changing: bool = True) -> bool:
+    """Whether the engine came to its end, and what went wrong is a matter of single resources. Its provider may have
+    died: then it says that it has finished, and names nothing that failed."""
+    gathered = ended.gathered
+    # A program that ends well without a word of what it did is no engine.
+    finished = gathered.finished and ended.failure is None and not ended.given_up
+    return finished and (ended.status == 0 or (changing and bool(gathered.failures or gathered.refused)))
 
 
 def _count(steps: Sequence[Step]) -> str:
