@@ -22,6 +22,22 @@ spec:
   region: eu-central
   lab: {count: 3}
 """
+BEHIND = """
+apiVersion: swarmctl/v1alpha1
+kind: NodePool
+metadata: {name: left}
+spec: {region: eu-central, lab: {count: 1, nat: true}}
+---
+apiVersion: swarmctl/v1alpha1
+kind: NodePool
+metadata: {name: right}
+spec: {region: eu-central, lab: {count: 1, nat: true}}
+---
+apiVersion: swarmctl/v1alpha1
+kind: NodePool
+metadata: {name: relay, labels: {role: relay}}
+spec: {region: eu-central, lab: {count: 2}}
+"""
 NODES = ("n-0", "n-1", "n-2")
 SETTLED = 12.0
 """Seconds after which tunnels whose ends both began at once have found to each other."""
@@ -136,6 +152,24 @@ def test_a_node_that_does_not_answer_is_left_out(lab: labs.Lab) -> None:
     lab("plan", "--detailed-exitcode", code=0)
     after = seen.keys()
     assert all(after[node] != seen.before[node] for node in ("n-0", "n-2"))
+
+
+def test_nodes_behind_routers_and_their_relays_lose_nothing(lab: labs.Lab) -> None:
+    (lab.stack / "pools.yaml").write_text(BEHIND)
+    lab.edit("network.yaml", "  topology: {full: {}}\n", "  relays: {role: relay}\n")
+    lab("apply", "--yes")
+    underlay = Underlay.of(lab)
+    addresses = {node: underlay.mesh_address(node) for node in underlay.nodes()}
+    before = {node: underlay.host(node).run(["wg", "show", "wg0", "public-key"]).text for node in addresses}
+    with Traffic(underlay, addresses) as traffic:
+        traffic.measure(SETTLED)
+        lab("mesh", "rotate", "--yes")
+        report = traffic.stop()
+    print(report)
+    assert report.lost == 0, report.losing()
+    for node, key in before.items():
+        assert underlay.host(node).run(["wg", "show", "wg0", "public-key"]).text != key
+    lab("plan", "--detailed-exitcode", code=0)
 
 
 def test_nodes_that_are_in_no_mesh_are_refused(lab: labs.Lab) -> None:
