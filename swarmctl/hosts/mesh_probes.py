@@ -185,8 +185,10 @@ def _capture(chunk: str) -> Capture:
     head, *sections = f"\n{body}".split("\n@ ")
     said = dict(line.rsplit(" ", 1) for line in head.splitlines() if " " in line)
     if (failed := re.search(r"^failed (.*)", head, re.MULTILINE)) or "captured" not in said:
-        return Capture(device[:15], failed=failed[1][:300] if failed else "tcpdump told nothing")
+        return Capture(device[:15], failed=(failed[1].strip()[:300] if failed else "") or "tcpdump told nothing")
     by_name = {name: lines for name, *lines in (section.splitlines() for section in sections)}
+    if any(lines[-1:] == ["unknown"] for lines in by_name.values()) or not {"wireguard", "pattern"} <= by_name.keys():
+        return Capture(device[:15], failed="tcpdump can't read what it has captured")
 
     def count(name: str) -> int:
         return _count(by_name.get(name, [""])[-1:])

@@ -64,15 +64,16 @@ watch() {
 
 # A filter of tcpdump over what was captured; prints how many packets it takes, then the first three as they look.
 taken() {
-  tcpdump -Z root -r "$1" -n -q -t "$2" >"$folder/taken" 2>/dev/null
+  tcpdump -Z root -r "$1" -n -q -t "$2" >"$folder/taken" 2>/dev/null || { printf 'unknown\n'; return; }
   sed 's/^/  /; 3q' "$folder/taken"
   wc -l <"$folder/taken"
 }
 
 seen() {
-  local file filter network name log
-  filter=''
-  for network in "${networks[@]}"; do filter="${filter:+$filter or }net $network"; done
+  local file cut clear='' network name log
+  for network in "${networks[@]}"; do clear="${clear:+$clear or }net $network"; done
+  cut="(ip[6:2] & 0x2000 != 0 and ip[6:2] & 0x1fff = 0 and udp port $port) or (ip6[6] = 44 and ip6[40] = 17 and \
+ip6[42:2] & 0xfff8 = 0 and (ip6[48:2] = $port or ip6[50:2] = $port))"
   sleep 0.1
   kill -INT "${captures[@]}" 2>/dev/null
   wait "${captures[@]}"
@@ -84,10 +85,11 @@ seen() {
     [[ -s $file ]] || { printf 'failed %s\n' "$(head -c 300 "$log" | tr '\n' ' ')"; continue; }
     sed -n 's/^\([0-9]*\) packets* \(captured\|dropped by kernel\).*/\2 \1/p' "$log"
     printf '@ wireguard\n'; taken "$file" "udp port $port" | tail -n 1
-    printf '@ fragments\n'
-    taken "$file" "(ip[6:2] & 0x2000 != 0 and ip[6:2] & 0x1fff = 0 and udp port $port) or (ip6[6] = 44 and \
-ip6[40] = 17 and ip6[42:2] & 0xfff8 = 0 and (ip6[48:2] = $port or ip6[50:2] = $port))" | tail -n 1
-    printf '@ clear\n'; taken "$file" "$filter"
+    # Mostly there is neither, and one look shows it.
+    if [[ $(taken "$file" "$cut or $clear" | tail -n 1) != 0 ]]; then
+      printf '@ fragments\n'; taken "$file" "$cut" | tail -n 1
+      printf '@ clear\n'; taken "$file" "$clear"
+    fi
     printf '@ pattern\n'; grep -a -c -F -- "$text" "$file"
   done
 }
@@ -96,9 +98,9 @@ echoes() { # COUNT FAMILY SIZE ADDRESS…
   local number=$1 family=$2 size=$3 address
   shift 3
   if command -v fping >/dev/null; then
-    fping "-$family" -q -c "$number" -i 1 -p 200 -t 1000 -b "$size" -M "$@" 2>&1
+    fping "-$family" -q -c "$number" -i 1 -p 250 -t 2500 -b "$size" -M "$@" 2>&1
   else
-    for address; do ping -n -q -c "$number" -i 0.2 -W 1 -M "do" -s "$size" "$address" 2>/dev/null & done
+    for address; do ping -n -q -c "$number" -i 0.25 -W 3 -M "do" -s "$size" "$address" 2>/dev/null & done
     wait
   fi
 }

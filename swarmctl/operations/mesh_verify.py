@@ -36,9 +36,9 @@ MOST_ECHOES = 10
 """Per address and round."""
 AGAIN = 20
 """Echoes to an address that lost some: whether it loses packets, a second look has to say."""
-MOST_AGAIN = 16
+MOST_AGAIN = 8
 """Addresses that one node asks again with so many."""
-MOST_SEARCHES = 4
+MOST_SEARCHES = 2
 """Path MTUs that one node searches."""
 MARKED = 4
 """Nodes to which each node sends the pattern that must not be seen on the underlay."""
@@ -118,29 +118,35 @@ class _Survey:
         for address, echo in first.echoes.items():
             if address in full:
                 seen.note(address, echo, full[address])
-        silent = [address for address in full if address in seen.echoes and not seen.echoes[address].received]
-        lossy = [address for address in full if address in seen.echoes and seen.echoes[address].lossy][:MOST_AGAIN]
-        if lossy:
-            for address, echo in self._ask(host, Request({one: full[one] for one in lossy}, AGAIN)).echoes.items():
-                if address in full:
-                    seen.note(address, echo, full[address])
-        if silent:
-            self._smaller(host, seen, {address: full[address] for address in silent})
+        self._again(host, seen, full)
         answers = {address: seen.echoes[address] for address in full if address in seen.echoes}
         pings = {address: probes.Ping(echo.received > 0, echo.least) for address, echo in answers.items()}
         return probes.Answers(pings, complete=first.complete and "ping" not in first.missing)
 
-    def _smaller(self, host: Host, seen: Seen, full: Mapping[str, int]) -> None:
-        """Ask with small echoes where large ones get no answer, and find out what comes through."""
-        small = self._ask(host, Request(dict.fromkeys(full, SMALL), self._count)).echoes
-        through = [address for address in full if address in small and small[address].received]
-        for address in through:
+    def _again(self, host: Host, seen: Seen, full: Mapping[str, int]) -> None:
+        """A second look: whether small echoes come through where large ones don't, and whether losses go on.
+
+        Only at so many: where nearly nothing comes through, more echoes make it worse and tell nothing new.
+        """
+        known = [address for address in full if address in seen.echoes]
+        silent = [address for address in known if not seen.echoes[address].received]
+        small = self._ask(host, Request(dict.fromkeys(silent, SMALL), self._count)).echoes if silent else {}
+        large = [address for address in silent if address in small and small[address].received]
+        for address in large:
             seen.note(address, small[address], SMALL, exact=False)
-        if through:
-            searches = {address: (SMALL, full[address]) for address in through[:MOST_SEARCHES]}
-            largest = self._ask(host, Request({}, 1, searches=searches)).largest
-            for address in searches.keys() & largest.keys():
-                seen.note(address, small[address], largest[address])
+        doubtful = [address for address in known if seen.echoes[address].lossy or address in large][:MOST_AGAIN]
+        if not doubtful:
+            return
+        again = self._ask(host, Request({address: full[address] for address in doubtful}, AGAIN)).echoes
+        for address in doubtful:
+            if address in again and (again[address].received or address not in large):
+                seen.note(address, again[address], full[address])
+        narrow = [address for address in large if address in again and not again[address].received][:MOST_SEARCHES]
+        if narrow:
+            searches = {address: (SMALL, full[address]) for address in narrow}
+            for address, size in self._ask(host, Request({}, 1, searches=searches)).largest.items():
+                if address in searches:
+                    seen.note(address, small[address], size)
 
     def _ask(self, host: Host, request: Request) -> Sounding:
         told = host.run(

@@ -6,7 +6,7 @@ nothing here does. What was not measured has no sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from swarmctl.operations.mesh_verify_model import MeshReport, Pair, Verdict, Verification, Way
 
@@ -18,7 +18,7 @@ PREFIX = "swarmctl_mesh_"
 def render(found: Verification) -> str:
     """All metrics, each with its help and type."""
     stack = (("stack", found.stack),)
-    own: list[tuple[str, str, list[Sample]]] = [
+    own: list[tuple[str, str, Sequence[Sample]]] = [
         ("verified", "Whether every check was made and found nothing", [(stack, float(found.verified))]),
         ("verify_duration_seconds", "How long measuring took", [(stack, found.seconds)]),
     ]
@@ -27,7 +27,7 @@ def render(found: Verification) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _of_meshes(meshes: list[tuple[Labels, MeshReport]]) -> Iterator[tuple[str, str, list[Sample]]]:
+def _of_meshes(meshes: Sequence[tuple[Labels, MeshReport]]) -> Iterator[tuple[str, str, Sequence[Sample]]]:
     checks = [((*labels, ("check", check.name.value)), check) for labels, mesh in meshes for check in mesh.checks]
     yield (
         "check_ok",

@@ -91,6 +91,12 @@ def test_each_check_fails_alone(trouble: dict[str, object], name: Name, text: st
         ),
         ({"captures": {"workers-0": CLEAN.replace("kernel 0", "kernel 5")}}, "5 packets on eth0 came too fast"),
         ({"captures": {"workers-0": CLEAN.replace("captured 900", "captured 200000")}}, "more than 200,000 packets"),
+        ({"captures": {"workers-0": "failed "}}, "eth0 could not be captured: tcpdump told nothing"),
+        (
+            {"captures": {"workers-0": CLEAN.replace("@ clear\n0", "@ clear\nunknown")}},
+            "tcpdump can't read what it has",
+        ),
+        ({"captures": {"workers-0": CLEAN.partition("@ pattern")[0]}}, "tcpdump can't read what it has captured"),
         ({"captures": {"workers-0": "failed tcpdump: no permission"}}, "eth0 could not be captured: tcpdump: no perm"),
     ],
 )
