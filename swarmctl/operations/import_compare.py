@@ -67,6 +67,10 @@ def _peer(node: str, name: str, peer: Peer, inputs: Mapping[str, Json]) -> Itera
     if keepalive != inputs["persistentKeepalive"]:
         place = peer.keepalive.place if peer.keepalive else peer.place
         yield _changes(f"the keepalive {what}", f"{keepalive} s", f"{inputs['persistentKeepalive']} s", place)
+    made = "made by the nodes" if "presharedKey" in inputs else "none"
+    if peer.preshared or made != "none":
+        before = "the file's" if peer.preshared else "none"
+        yield _changes(f"the preshared key {what}", before, made, peer.preshared or peer.place)
     endpoint = ""
     if peer.endpoint is not None:
         host = f"[{peer.endpoint.host}]" if ":" in peer.endpoint.host else peer.endpoint.host

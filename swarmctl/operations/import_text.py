@@ -33,6 +33,7 @@ def mesh(draft: Draft, hubs: dict[str, str]) -> str:
         *([f"  listenPort: {draft.port}"] if draft.port != PORT else []),
         f"  mtu: {draft.mtu}",
         *([f"  persistentKeepalive: {draft.keepalive}"] if draft.keepalive else []),
+        *(["  keys: {presharedKeys: generated}"] if draft.preshared else []),
         *([f"  interface: {word(draft.interface)}"] if draft.interface != "wg0" else []),
         "  addresses:",
         *(

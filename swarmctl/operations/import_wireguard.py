@@ -69,7 +69,7 @@ def import_wireguard(
         if errors(found):
             raise InvalidDeclaration(found, sources)
     texts, graph = _settle(drafted, existing, out or folder)
-    found += drafts.undeclared(fleet, preshared=False)
+    found += drafts.undeclared(fleet)
     found += compare(fleet, graph, drafted.name)
     written = _write(out, texts, existing, drafted.name) if out is not None else ()
     return Imported(

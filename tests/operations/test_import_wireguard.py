@@ -189,7 +189,9 @@ def test_networks_behind_peers_and_preshared_keys_are_told(run: Import) -> None:
     found = run({**FULL, "n-0": config(1, extra, peer(3))})
     assert {code for code, _, _ in told(list(found.diagnostics))} >= {"SW3610"}
     assert "`192.168.7.0/24` behind a peer of `n-0` is not imported" in [one.message for one in found.diagnostics]
-    assert "the preshared key of a peer of `n-0` is not imported" in [one.message for one in found.diagnostics]
+    changes = "the preshared key of the peer `n-1` on `n-0` changes: the file's → made by the nodes"
+    assert changes in [one.message for one in found.diagnostics]
+    assert mesh(found)["keys"] == {"presharedKeys": "generated"}
     assert psk not in repr(found)
 
 

@@ -50,6 +50,7 @@ class Draft:
     keepalive: int = 0
     interface: str = "wg0"
     preshared: bool = False
+    """Whether tunnels have preshared keys: all of them then, made by the nodes."""
 
     @property
     def topology(self) -> str:
@@ -81,7 +82,7 @@ def draft(fleet: Fleet, name: str, interface: str = "") -> Draft:
     return found
 
 
-def undeclared(fleet: Fleet, *, preshared: bool) -> Iterator[Diagnostic]:
+def undeclared(fleet: Fleet) -> Iterator[Diagnostic]:
     """What declarations have no word for, item by item."""
     for node in fleet.nodes:
         for setting in node.rest:
@@ -102,12 +103,6 @@ def undeclared(fleet: Fleet, *, preshared: bool) -> Iterator[Diagnostic]:
                         place,
                         "only addresses of the mesh go through its tunnels; apply takes this network away",
                     )
-            if peer.preshared and not preshared:
-                yield _warning(
-                    f"the preshared key of a peer of `{node.name}` is not imported",
-                    peer.preshared,
-                    "apply takes it away from both ends",
-                )
 
 
 def _warning(message: str, place: Range, instead: str) -> Diagnostic:
