@@ -84,7 +84,8 @@ class _Hashes:
         """SHA-256 of all that is wanted of a resource, its address included."""
         needed = sorted(map(str, resource.depends_on))
         words = (name, resource.type, resource.node, resource.cluster, resource.pool, *needed)
-        parts = [len(needed).to_bytes(4, "big"), *map(self.of, words)]
+        strings = self._strings
+        parts = [len(needed).to_bytes(4, "big"), *[strings.get(word) or self._string(word) for word in words]]
         parts += [b"protected" if resource.protect else b"free", self.of_object(resource.timeouts)]
         parts.append(self.of(resource.inputs))
         return sha256(b"".join(parts)).digest()
@@ -104,8 +105,11 @@ class _Hashes:
         except KeyError:
             keys.update((key, _text(key)) for key in order if key not in keys)
             names = b"".join([keys[key] for key in order])
-        # A string is never among the known ones, and whatever is has a form of its own.
-        forms = [known.get(id(item)) or self.of(item) for item in map(value.__getitem__, order)]
+        strings = self._strings
+        forms = [
+            (strings.get(item) if item.__class__ is str else known.get(id(item))) or self.of(item)
+            for item in map(value.__getitem__, order)
+        ]
         return b"".join([len(order).to_bytes(4, "big"), names, *forms])
 
     def _list(self, value: Sequence[Json]) -> bytes:

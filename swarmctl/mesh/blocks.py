@@ -124,6 +124,7 @@ class Homes:
         self._kinds: dict[int, type[IPv4Address] | type[IPv6Address]] = {
             net.version: type(net.network_address) for net in networks
         }
+        self._blocks: dict[str, tuple[int, int]] = {}
         self._owner: dict[tuple[int, int], str] = {}
         for region, addresses in members:
             for address in addresses:
@@ -141,6 +142,9 @@ class Homes:
         return f"{self._kinds[version](first + (number << bits))}/{self._lengths[version]}"
 
     def _block(self, address: str) -> tuple[int, int]:
-        known = ip_address(address)
-        first, bits = self._known[known.version]
-        return known.version, (int(known) - first) >> bits
+        found = self._blocks.get(address)
+        if found is None:
+            known = ip_address(address)
+            first, bits = self._known[known.version]
+            found = self._blocks[address] = known.version, (int(known) - first) >> bits
+        return found

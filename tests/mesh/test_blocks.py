@@ -37,7 +37,7 @@ def test_a_network_has_256_blocks_of_four_addresses_at_least(network: str, expec
     assert length(network) == expected
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(FLEETS, FLEETS, st.sampled_from(CIDRS))
 def test_no_block_of_a_region_has_nodes_of_another_whoever_comes_and_goes(
     first: dict[str, str], then: dict[str, str], network: str

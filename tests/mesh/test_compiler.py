@@ -44,7 +44,7 @@ def sound(case: Case) -> Mesh:
     return mesh
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(whole())
 def test_every_tunnel_has_two_ends_and_one_that_can_begin(case: Case) -> None:
     mesh = sound(case)
@@ -64,7 +64,7 @@ def test_every_tunnel_has_two_ends_and_one_that_can_begin(case: Case) -> None:
         assert bool(there.address) == bool(there.endpoint)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(whole())
 def test_no_allowed_ip_of_a_node_belongs_to_two_peers_and_none_to_itself(case: Case) -> None:
     mesh = sound(case)
@@ -76,7 +76,7 @@ def test_no_allowed_ip_of_a_node_belongs_to_two_peers_and_none_to_itself(case: C
         )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(whole())
 def test_packets_and_answers_take_the_same_way_wherever_there_is_one(case: Case) -> None:
     mesh = sound(case)
@@ -89,7 +89,7 @@ def test_packets_and_answers_take_the_same_way_wherever_there_is_one(case: Case)
             assert world.send(other, one, family) == way[::-1]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(whole())
 def test_what_the_topology_promises_is_kept_or_refused_by_name(case: Case) -> None:
     fleet, topology = case
@@ -106,7 +106,7 @@ def test_what_the_topology_promises_is_kept_or_refused_by_name(case: Case) -> No
         assert all(mesh.path(*link) for link in topology.links)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(fleets(odd=False))
 def test_in_a_full_mesh_everyone_has_everyone_else(fleet: list[Member]) -> None:
     everyone = {one.name: one for one in fleet}
@@ -117,7 +117,7 @@ def test_in_a_full_mesh_everyone_has_everyone_else(fleet: list[Member]) -> None:
             assert peer.allowed_ips == (f"{v4}/32", f"{v6}/128")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(fleets(odd=False), st.data())
 def test_with_hubs_spokes_have_tunnels_to_hubs_only(fleet: list[Member], data: st.DataObject) -> None:
     names = [one.name for one in fleet]
@@ -129,7 +129,7 @@ def test_with_hubs_spokes_have_tunnels_to_hubs_only(fleet: list[Member], data: s
         assert mesh.path(one, other) == (one, min(hubs), other)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(fleets(odd=False), st.data())
 def test_between_regions_only_gateways_have_tunnels(fleet: list[Member], data: st.DataObject) -> None:
     gateways = data.draw(some([one.name for one in fleet]))

@@ -30,14 +30,14 @@ def survive(mesh: Mesh, standing: set[str]) -> None:
     assert lost(world, names) == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(fleets(least=3, most=7, odd=False), st.data())
 def test_spokes_go_on_over_any_hub_that_is_alive(fleet: list[Member], data: st.DataObject) -> None:
     hubs = data.draw(some([one.name for one in fleet]))
     survive(compiled(fleet, Hubs(hubs)), set(hubs))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(fleets(least=4, most=7, odd=False), st.data())
 def test_regions_go_on_over_any_gateway_that_is_alive(fleet: list[Member], data: st.DataObject) -> None:
     gateways = data.draw(some([one.name for one in fleet]))
@@ -49,7 +49,7 @@ def test_regions_go_on_over_any_gateway_that_is_alive(fleet: list[Member], data:
 HIDDEN = st.lists(st.sampled_from(["", None, None]), min_size=2, max_size=5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(HIDDEN, st.integers(1, 3), st.integers(0, 2))
 def test_nodes_behind_nat_go_on_over_any_relay_that_is_alive(hidden: list[str | None], relays: int, named: int) -> None:
     fleet = [member(number + 1, endpoint=endpoint) for number, endpoint in enumerate(hidden)]
@@ -60,7 +60,7 @@ def test_nodes_behind_nat_go_on_over_any_relay_that_is_alive(hidden: list[str | 
     survive(compiled(fleet, Full()), {f"n-{50 + at}" for at in range(relays)})
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(HIDDEN, HIDDEN, st.integers(1, 2))
 def test_in_regions_nodes_behind_nat_meet_over_their_gateways(
     here: list[str | None], there: list[str | None], gateways: int
@@ -76,7 +76,7 @@ def test_in_regions_nodes_behind_nat_meet_over_their_gateways(
         survive(mesh, names)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(HIDDEN, HIDDEN, st.integers(1, 3))
 def test_in_regions_whose_gateways_are_behind_nat_relays_connect_everything(
     here: list[str | None], there: list[str | None], relays: int
@@ -90,7 +90,7 @@ def test_in_regions_whose_gateways_are_behind_nat_relays_connect_everything(
     assert any(mesh.role(f"n-{50 + at}") < Role.LINK for at in range(relays))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(fleets(least=4, most=8, odd=False), st.data())
 def test_hubs_of_a_combination_stand_in_for_each_other(fleet: list[Member], data: st.DataObject) -> None:
     names = [one.name for one in fleet]
@@ -99,7 +99,7 @@ def test_hubs_of_a_combination_stand_in_for_each_other(fleet: list[Member], data
     survive(compiled(fleet, Combine(parts)), set(hubs))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(whole(), st.data())
 def test_whoever_dies_no_packet_goes_in_circles_and_ways_past_the_dead_stay(
     case: tuple[list[Member], Topology], data: st.DataObject
@@ -124,7 +124,7 @@ def test_whoever_dies_no_packet_goes_in_circles_and_ways_past_the_dead_stay(
                 assert bool(passed[0]) >= bool(strong)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(whole())
 def test_a_groups_networks_stand_with_its_first_peer_who_keeps_his_own_addresses(
     case: tuple[list[Member], Topology],

@@ -23,7 +23,7 @@ def touched(before: dict[str, dict[str, Peer]], after: dict[str, dict[str, Peer]
     return {name: others for name, others in found.items() if others}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(fleets(least=2, odd=False), st.data())
 def test_with_hubs_or_in_a_full_mesh_only_its_peers_learn_of_a_node_and_nothing_else(
     fleet: list[Member], data: st.DataObject
@@ -35,7 +35,7 @@ def test_with_hubs_or_in_a_full_mesh_only_its_peers_learn_of_a_node_and_nothing_
         assert touched(before, after) == {name: {last.name} for name in after[last.name]}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(fleets(least=3), st.data())
 def test_behind_nat_only_the_peers_of_a_node_learn_of_it(fleet: list[Member], data: st.DataObject) -> None:
     relays = [member(number, relay=True) for number in (100, 101)]
@@ -46,7 +46,7 @@ def test_behind_nat_only_the_peers_of_a_node_learn_of_it(fleet: list[Member], da
     assert touched(before, after) == {name: {last.name} for name in after[last.name]}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(fleets(least=3, odd=False), st.data())
 def test_between_regions_gateways_learn_of_a_node_too_and_only_what_lies_behind_another(
     fleet: list[Member], data: st.DataObject
