@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from swarmctl.graph.model import Graph, Ref
+from swarmctl.kinds.base import ResourceType
 from swarmctl.kinds.mesh.interface import InterfaceType
 from swarmctl.kinds.mesh.peers import PeersType
+from swarmctl.kinds.mesh.preshared.resource import PresharedKeysType
 from swarmctl.kinds.mesh.rotation.resource import RotationType
 from swarmctl.kinds.security_policy.resources import FIREWALL
 from tests.integration.traffic import Traffic
@@ -45,6 +47,7 @@ class Rotated:
         self.graph = compiled(self.inventory)
         self.inputs: dict[str, Mapping[str, Any]] = {}
         self.outputs: dict[str, Mapping[str, Any]] = {}
+        self.preshared = PresharedKeysType()
         self.apply(self.graph, RotationType())
 
     @property
@@ -57,10 +60,11 @@ class Rotated:
 
     def apply(self, graph: Graph, rotation: RotationType) -> None:
         """As the engine does: read back first, then what differs, in the order of what needs what."""
-        types = {
+        types: dict[str, ResourceType] = {
             "swarm:securitypolicy:Firewall": FIREWALL,
             "swarm:mesh:Rotation": rotation,
             "swarm:mesh:Interface": INTERFACE,
+            "swarm:mesh:PresharedKeys": self.preshared,
             "swarm:mesh:Peers": PEERS,
         }
         self.nodes.forget()
@@ -72,15 +76,16 @@ class Rotated:
             if address in self.inputs
         }
         for address, observed in seen.items():
-            self.outputs[address] = observed.outputs
+            self.outputs[address] = observed.outputs if observed else {}
         for resource in sorted(
             (it for it in graph.resources.values() if it.type in types), key=lambda it: list(types).index(it.type)
         ):
             address, kind, inputs = str(resource.address), types[resource.type], self._resolve(resource.inputs)
-            if address not in self.inputs:
+            now = seen.get(address)
+            if now is None:
                 self.outputs[address] = kind.create(self.nodes, inputs)
-            elif kind.diff(seen[address].inputs, inputs):
-                self.outputs[address] = kind.update(self.nodes, seen[address].inputs, inputs)
+            elif kind.diff(now.inputs, inputs):
+                self.outputs[address] = kind.update(self.nodes, now.inputs, inputs)
             self.inputs[address] = inputs
         self.graph = graph
 
@@ -120,7 +125,12 @@ class Rotated:
         """What an apply would change, by address."""
         self.nodes.forget()
         found: dict[str, list[str]] = {}
-        types = {"swarm:mesh:Rotation": RotationType(), "swarm:mesh:Interface": INTERFACE, "swarm:mesh:Peers": PEERS}
+        types: dict[str, ResourceType] = {
+            "swarm:mesh:Rotation": RotationType(),
+            "swarm:mesh:Interface": INTERFACE,
+            "swarm:mesh:PresharedKeys": self.preshared,
+            "swarm:mesh:Peers": PEERS,
+        }
         for resource in self.graph.resources.values():
             if kind := types.get(resource.type):
                 inputs = self._resolve(resource.inputs)

@@ -33,6 +33,7 @@ def inputs(**keys: Any) -> dict[str, Any]:
     names = sorted(keys)
     return {
         "mesh": "backbone",
+        "interface": "wg0",
         "folder": FOLDER,
         "nodes": {
             name: {"host": {"node": name}, "publicKey": keys[name], "makesFor": names[number + 1 :]}

@@ -73,6 +73,8 @@ class Exchange:
             sealed = self._sealed(apart, recipients)
             opened, refused = self._opened(sealed)
             self._settle(sealed, opened, facts)
+            same = {pair for pair, (digest, _) in sealed.items() if opened.get(pair) == digest}
+            self._use([it for it in apart if (it.maker, it.other) in same], facts)
         self._forget(every, facts)
         for name in self._keys:
             LEFT.pop((folder, name), None)
@@ -146,6 +148,21 @@ class Exchange:
             if opened.get((maker, other)) == digest and not placed:
                 wanted.setdefault(maker, []).append(peer)
         self._run("settle", {node: scripts.settle(peers) for node, peers in wanted.items()})
+
+    def _use(self, done: list[Link], facts: Mapping[str, Facts]) -> None:
+        """Where an end had a key for this very tunnel, its peers may believe that nothing has changed."""
+        wanted: dict[str, list[str]] = {}
+        for link in done:
+            ends = ((link.maker, link.other, link.made), (link.other, link.maker, link.taken))
+            if not any(path in facts[node].preshared_files for node, _, path in ends):
+                continue
+            for node, across, _ in ends:
+                now = facts[node].wireguard.get(self._inputs["interface"])
+                peer = now.peers.get(self._keys[across]) if now is not None else None
+                if peer is not None and peer.preshared:
+                    wanted.setdefault(node, []).append(self._keys[across])
+        name, folder = self._inputs["interface"], self._inputs["folder"]
+        self._run("use", {node: scripts.use(name, folder, self._keys[node], keys) for node, keys in wanted.items()})
 
     def _forget(self, every: list[Link], facts: Mapping[str, Facts]) -> None:
         """Remove keys of tunnels that are no more, and those of public keys that are no more."""

@@ -49,7 +49,12 @@ def declare(
         Resource(
             address=address,
             type=PRESHARED,
-            inputs={"mesh": declaration.name, "folder": where, "nodes": nodes},
+            inputs={
+                "mesh": declaration.name,
+                "interface": declaration.spec.interface,
+                "folder": where,
+                "nodes": nodes,
+            },
             timeouts=replace(usual, create=usual.create + more, update=usual.update + more, read=usual.read + more),
             origin=declaration.value("metadata", "name"),
         )

@@ -1,12 +1,13 @@
 """`swarm:mesh:PresharedKeys`: the preshared keys of a whole mesh, as files on both ends of every tunnel.
 
-Inputs: `mesh`, `folder` (on nodes, see `files`), and `nodes` by name: `host`, `publicKey` of its interface, and
-`makesFor`: names of the peers for whose tunnels it makes the key. Measured, and there only when something is wrong:
-`without`, those of them with whom a node has not the same key.
+Inputs: `mesh`, `interface`, `folder` (on nodes, see `files`), and `nodes` by name: `host`, `publicKey` of its
+interface, and `makesFor`: names of the peers for whose tunnels it makes the key. Measured, and there only when
+something is wrong: `without`, those of them with whom a node has not the same key.
 
 The node that sorts first makes the key and seals it to the other one's age recipient (age(1)); swarmctl carries what is
 sealed and keeps none of it. The other end opens it and puts it in place, then the first does: so a key that is in place
-on the first is so on both. `swarm:mesh:Peers`, which depends on this, uses only what is in place.
+on the first is so on both. `swarm:mesh:Peers`, which depends on this, uses only what is in place. Only what is mended
+is given to WireGuard here, on both ends at once: the peers of an end whose own file was in order would not do it.
 """
 
 from __future__ import annotations

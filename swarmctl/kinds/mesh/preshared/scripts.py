@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from shlex import quote
 
-from swarmctl.kinds.mesh.preshared.files import name
+from swarmctl.kinds.mesh.preshared.files import name, path
 
 AGE = "age"
 """The program, and its package; age-keygen comes with it."""
@@ -96,6 +96,12 @@ def settle(peers: Iterable[str]) -> str:
     """Put keys that the other end has where they are used from."""
     moves = "".join(f'mv "$own"/{quote(name(peer))}.next "$own"/{quote(name(peer))}\n' for peer in peers)
     return f'{moves}sync "$own"\n'
+
+
+def use(interface: str, folder: str, own: str, peers: Iterable[str]) -> str:
+    """Give WireGuard what is in place for these peers, which it has."""
+    words = " ".join(f"peer {quote(peer)} preshared-key {quote(path(folder, own, peer))}" for peer in peers)
+    return f"wg set {quote(interface)} {words}\n"
 
 
 def forget(paths: Iterable[str]) -> str:
