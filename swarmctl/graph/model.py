@@ -175,6 +175,10 @@ class MeshMember:
     that translates addresses, or has a declared endpoint. Then WireGuard's port must be open to any source."""
     confirm_within: int = 60
     """Seconds after which a change that may cut the node off is undone, unless it is confirmed."""
+    role: str = ""
+    """Why it passes traffic on: `hub`, `gateway`, `relay`, or `link` for the end of a link that others lie behind."""
+    behind_nat: bool = False
+    """Whether nobody can begin a tunnel to it."""
 
 
 @dataclass(slots=True)

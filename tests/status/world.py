@@ -61,6 +61,7 @@ def graph(pools: Mapping[str, tuple[int, str, str]] = POOLS, *, hubs: str = "", 
                 listen_port=51820,
                 peers=peers,
                 forwards=pool == hubs,
+                role="hub" if pool == hubs else "",
                 address=Address("mesh", "backbone", name),
             )
         )
