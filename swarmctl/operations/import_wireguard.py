@@ -201,7 +201,7 @@ def _settle(drafted: drafts.Draft, existing: _Existing, home: Path) -> tuple[dic
     while True:
         texts = {"mesh.yaml": import_text.mesh(drafted, hubs)}
         if not existing.documents:
-            stack = drafts_name(home) or drafted.name
+            stack = _stack_name(home) or drafted.name
             texts |= {"stack.yaml": import_text.stack(drafted, stack), "pools.yaml": import_text.pools(drafted)}
         graph = _compile(texts, existing, drafted.name)
         machines = {machine.name: machine for machine in graph.exported(Machine)}
@@ -215,7 +215,7 @@ def _settle(drafted: drafts.Draft, existing: _Existing, home: Path) -> tuple[dic
             del drafted.endpoints[name]
 
 
-def drafts_name(home: Path) -> str:
+def _stack_name(home: Path) -> str:
     """A stack's name made of its folder's."""
     from swarmctl.mesh.wgquick.nodes import label
 
