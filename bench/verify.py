@@ -1,7 +1,7 @@
 """How long `swarmctl mesh verify` takes for a fleet of 50 lab nodes, every pair in both directions and families.
 
-The whole command is timed, from its start to its end, the best of three rounds: the first opens all tunnels, too. Beside
-it stand the seconds of CPU that it and all that it started on the nodes took; WireGuard's own are not among them.
+The whole command is timed, from its start to its end, the best of three rounds: the first opens all tunnels, too.
+Beside it stand the seconds of CPU that it and all that it started on the nodes took, without WireGuard's own.
 Bound: 10 s on a quiet computer; the load before each round is printed.
 
 All nodes of a lab share their computer's table of neighbours (1,024 of IPv4 by default, arp(7) `gc_thresh3`), and 50
