@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from swarmctl.operations.graph import Picture
-from swarmctl.reports.graph import group_label, node_label, summary
+from swarmctl.operations.graph import Group, Picture, Use
+from swarmctl.operations.graph_scheme import Count, Scheme, scheme
+from swarmctl.reports.graph import (
+    USES,
+    flow_label,
+    group_label,
+    knot_label,
+    node_label,
+    region_told,
+    summary,
+    title,
+    tunnels_label,
+)
 
 _HEAD = """  compound=true; rankdir=LR; bgcolor="transparent";
   graph [fontname="Helvetica,Arial,sans-serif"; fontcolor="#57606a"; color="#8c959f"; style=rounded];
   node [fontname="Helvetica,Arial,sans-serif"; fontsize=11; shape=box; style="rounded,filled"; fillcolor="#f6f8fa"; \
 color="#57606a"; fontcolor="#1f2328"];
   edge [fontname="Helvetica,Arial,sans-serif"; fontsize=10; color="#6e7781"; fontcolor="#57606a"; dir=none];"""
+
+_SHAPES = {
+    "": "",
+    "hub": "; peripheries=2",
+    "gateway": '; shape=hexagon; style="filled"',
+    "relay": '; shape=parallelogram; style="filled"',
+    "transit": '; shape=octagon; style="filled"',
+}
+_LINES = {
+    Use.DIRECT: "style=solid",
+    Use.THROUGH: 'penwidth=2.2; color="#bf6a02"',
+    Use.STANDBY: 'style=dotted; penwidth=1.6; color="#bf6a02"',
+}
+_SAID = {Use.THROUGH: "thick", Use.STANDBY: "dotted"}
 
 
 def render(picture: Picture, *, flows: bool) -> str:
@@ -20,46 +45,64 @@ def render(picture: Picture, *, flows: bool) -> str:
 
 
 def _body(picture: Picture, flows: bool) -> Iterator[str]:
-    groups, bundles, crowded = picture.groups, picture.bundles(), picture.crowded
-    yield f"  label={_quoted(f'{picture.stack}: {summary(picture)}')}; labelloc=t;"
+    found, crowded = scheme(picture), picture.crowded
+    uses = {tunnel.use for tunnel in picture.tunnels} - {Use.DIRECT}
+    legend = "".join(f"\n{_SAID[use]}: {USES[use]}" for use in sorted(uses, reverse=True))
+    yield f"  label={_quoted(f'{title(picture)}: {summary(picture)}{legend}', breaks=True)}; labelloc=t;"
     anchors = {
-        group: f"pool {group.region}/{group.pool}" if crowded else nodes[0].name for group, nodes in groups.items()
+        group: f"pool {place} {group.region}/{group.pool}" if crowded else nodes[0].name
+        for place, (group, nodes) in enumerate(picture.groups.items())
     }
-    numbers = {group: place for place, group in enumerate(groups)}
+    numbers = {group: place for place, group in enumerate(picture.groups)}
     for place, (region, inside) in enumerate(picture.regions.items()):
-        yield f"  subgraph cluster_region{place} {{ label={_quoted(f'region {region}')};"
+        told = region_told(found, region) if crowded else ""
+        label = _quoted(f"region {region}; {told}" if told else f"region {region}")
+        yield f"  subgraph cluster_region{place} {{ label={label};"
         for group in inside:
-            nodes = groups[group]
+            nodes = picture.groups[group]
             if crowded:
-                label = group_label(group, nodes, bundles.get((group, group), 0))
-                yield f"    {_quoted(anchors[group])} [label={_quoted(label)}];"
+                label = group_label(group, nodes, found.inside.get(group, Count()).tunnels)
+                yield f"    {_quoted(anchors[group])} [label={_quoted(label)}{_shape(group.role, nat=group.nat)}];"
                 continue
             yield f"    subgraph cluster_pool{numbers[group]} {{ label={_quoted(f'pool {group.pool}')};"
             for node in nodes:
-                hub = "; peripheries=2" if node.hub else ""
-                yield f"      {_quoted(node.name)} [label={_quoted(node_label(node))}{hub}];"
+                shape = _shape(node.role, nat=node.nat)
+                yield f"      {_quoted(node.name)} [label={_quoted(node_label(node))}{shape}];"
             yield "    }"
         yield "  }"
     if crowded:
-        for (one, other), count in bundles.items():
-            if one != other:
-                ends = f"{_quoted(anchors[one])} -> {_quoted(anchors[other])}"
-                yield f"  {ends} [label={_quoted(f'{count:,} tunnels')}];"
+        yield from _bundles(picture, found, anchors)
     else:
         for tunnel in picture.tunnels:
-            yield f"  {_quoted(tunnel.a)} -> {_quoted(tunnel.b)};"
-    if flows:
-        for flow, one, other in picture.flow_bundles():
-            clusters = "" if crowded else f"; ltail=cluster_pool{numbers[one]}; lhead=cluster_pool{numbers[other]}"
-            same = one == other
-            label = _quoted(f"{flow.name} {flow.protocol} {flow.ports}")
-            yield (
-                f"  {_quoted(anchors[one])} -> {_quoted(anchors[other])} [label={label}; dir=forward; style=dashed; "
-                f'color="#0969da"; constraint=false{"" if same else clusters}];'
-            )
+            style = f" [{_LINES[tunnel.use]}]" if tunnel.use else ""
+            yield f"  {_quoted(tunnel.a)} -> {_quoted(tunnel.b)}{style};"
+    for flow, one, other in picture.flow_bundles() if flows else ():
+        clusters = "" if crowded else f"; ltail=cluster_pool{numbers[one]}; lhead=cluster_pool{numbers[other]}"
+        yield (
+            f"  {_quoted(anchors[one])} -> {_quoted(anchors[other])} [label={_quoted(flow_label(flow))}; dir=forward; "
+            f'style=dashed; color="#0969da"; constraint=false{"" if one == other else clusters}];'
+        )
 
 
-def _quoted(text: str) -> str:
-    """A DOT string; backslashes are doubled because DOT's labels know escapes such as \\N."""
-    kept = "".join(character if character.isprintable() else " " for character in text)
-    return '"' + kept.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _bundles(picture: Picture, found: Scheme, anchors: Mapping[Group, str]) -> Iterator[str]:
+    sizes = {group: len(nodes) for group, nodes in picture.groups.items()}
+    for place, knot in enumerate(found.knots):
+        told = _quoted(f"{knot_label(knot, sizes)}: {tunnels_label(knot.count)}")
+        yield f"  {_quoted(f'knot {place}')} [label={told}; shape=ellipse];"
+        for group in knot.groups:
+            yield f"  {_quoted(anchors[group])} -> {_quoted(f'knot {place}')} [{_LINES[knot.count.use]}];"
+    for (one, other), count in found.lines.items():
+        label = f"label={_quoted(tunnels_label(count))}; {_LINES[count.use]}"
+        yield f"  {_quoted(anchors[one])} -> {_quoted(anchors[other])} [{label}];"
+
+
+def _shape(role: str, *, nat: bool) -> str:
+    return _SHAPES[role] + ('; style="rounded,filled,dashed"' if nat else "")
+
+
+def _quoted(text: str, *, breaks: bool = False) -> str:
+    """A DOT string; backslashes are doubled because DOT's labels know escapes such as \\N. `breaks`: keep those."""
+    kept = "".join(
+        character if character.isprintable() or (breaks and character == "\n") else " " for character in text
+    )
+    return '"' + kept.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
-from swarmctl.reports.graph_layout import Box, Point
+from swarmctl.reports.geometry import Box, Curve, Point
 
 
 def rect(box: Box, style: str, radius: int) -> str:
@@ -37,3 +37,9 @@ def clean(words: str) -> str:
 def quadratic(start: Point, control: Point, end: Point) -> str:
     """The data of a curved path."""
     return f"M{start.x:.1f} {start.y:.1f}Q{control.x:.1f} {control.y:.1f} {end.x:.1f} {end.y:.1f}"
+
+
+def cubic(curve: Curve) -> str:
+    """The data of a path that is curved twice."""
+    places = " ".join(f"{point.x:.1f} {point.y:.1f}" for point in (curve.first, curve.second, curve.end))
+    return f"M{curve.start.x:.1f} {curve.start.y:.1f}C{places}"

@@ -18,7 +18,7 @@ from swarmctl.engine.outcome import Skipped
 from swarmctl.operations import state as state_operations
 from swarmctl.operations.doctor import Area
 from swarmctl.operations.doctor_stack import Examination
-from swarmctl.operations.graph import picture
+from swarmctl.operations.graph import focused
 from swarmctl.operations.plan_show import Shown
 from swarmctl.operations.remains import Finding, Standing
 from swarmctl.operations.running import Run, Undone
@@ -32,12 +32,12 @@ from swarmctl.reports.status_json import to_json as status_json
 from swarmctl.state.lease_admin import LeaseStatus, Queued, Released
 from swarmctl.state.lease_rules import Life
 from swarmctl.state.model import Holder, Published
+from tests.graph import topologies as pictures
 from tests.reports.plans import EVERYTHING, NOTHING
 from tests.reports.test_snapshots import Failure
 from tests.status import verifying
 from tests.status.test_report import counting, see, troubled
 from tests.status.verifying import see as see_mesh
-from tests.status.world import declared
 
 ROOT = Path(__file__).parents[2]
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", type(None): "null"}
@@ -160,7 +160,8 @@ def test_mesh_verify() -> None:
 
 
 def test_graph() -> None:
-    compare("swarmctl/graph/v1", graph.to_json(picture(declared(hubs="control"))))
+    whole = pictures.seen("hubs", 5)
+    compare("swarmctl/graph/v1", graph.to_json(whole), graph.to_json(focused(whole, "workers-us-0")))
 
 
 def test_lock() -> None:
