@@ -20,7 +20,18 @@ from tests.mesh.namespaces import Network, possible
 from tests.mesh.rotating import FOLDER, Killed, Rotated
 
 WIREGUARD_GO = toolchain.wireguard_go()
-PHASES = ("key", "second", "second-handshake", "routes", "keys", "first-handshake", "back", "end")
+PHASES = (
+    "key",
+    "second",
+    "second-begin",
+    "second-handshake",
+    "routes",
+    "keys",
+    "first-begin",
+    "first-handshake",
+    "back",
+    "end",
+)
 NAMES = ("control-0", "workers-0", "workers-1", "workers-2")
 
 pytestmark = [

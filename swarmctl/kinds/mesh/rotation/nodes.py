@@ -13,8 +13,8 @@ from swarmctl.hosts.facts import Facts
 from swarmctl.kinds.base import Hosts
 
 T = TypeVar("T")
-AT_ONCE = 32
-"""Nodes that are worked on at the same time."""
+AT_ONCE = 16
+"""Nodes that are worked on at the same time: more of them would only wait for this machine."""
 Hook = Callable[[str, str], None]
 """Called with a phase and a node before anything of that phase is done there."""
 

@@ -196,18 +196,22 @@ def anew(survey: Survey, node: str, peers: Sequence[str], *, key: bool, waiting:
     )
 
 
-def handshake(interface: str, initiated: Sequence[str], awaited: Sequence[str], seconds: float) -> str:
-    """Begin handshakes with the keys `initiated`, and wait until there was one with each of `awaited`; prints those
-    with whom there was one in time."""
-    begin = [f"peer {quote(key)} persistent-keepalive {{}}" for key in initiated]
+def begin(interface: str, keys: Sequence[str]) -> str:
+    """Begin handshakes with these peers."""
+    words = [f"peer {quote(key)} persistent-keepalive {{}}" for key in keys]
     return "".join(
         [
-            f"link={quote(interface)}\npeers={quote(' '.join(awaited))}\n",
-            *_set("$link", [words.format("off") for words in begin]),
-            *_set("$link", [words.format(TRIGGER) for words in begin]),
-            AWAIT.format(fresh=FRESH, count=len(awaited), tries=max(1, round(seconds / 0.06))),
+            f"link={quote(interface)}\n",
+            *_set("$link", [word.format("off") for word in words]),
+            *_set("$link", [word.format(TRIGGER) for word in words]),
         ]
     )
+
+
+def handshakes(interface: str, keys: Sequence[str], seconds: float) -> str:
+    """Wait until there was a handshake with each of these peers; prints those with whom there was one in time."""
+    wait = AWAIT.format(fresh=FRESH, count=len(keys), tries=max(1, round(seconds / 0.06)))
+    return f"link={quote(interface)}\npeers={quote(' '.join(keys))}\n{wait}"
 
 
 def keepalives(survey: Survey, node: str, peers: Sequence[str]) -> str:

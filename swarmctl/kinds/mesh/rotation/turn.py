@@ -88,7 +88,7 @@ class Turn:
             host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
 
         self._nodes.work("second", peers, set_up)
-        ready = self._handshakes(survey, "second-handshake", survey.second, self._alive(links))
+        ready = self._handshakes(survey, survey.second, self._alive(links))
         wanted = {}
         for node, across in _peers(ready).items():
             self._moved[node] |= set(across)
@@ -100,19 +100,20 @@ class Turn:
             self._sleep(self._settle)
         return self._alive(ready)
 
-    def _handshakes(self, survey: Survey, phase: str, interface: str, links: list[Link]) -> list[Link]:
+    def _handshakes(self, survey: Survey, interface: str, links: list[Link]) -> list[Link]:
         """The links whose ends both have had a handshake, which one of them begins."""
+        which = "second" if interface == survey.second else "first"
+        begun: dict[str, list[str]] = {}
+        for link in links:
+            node = survey.initiator(link)
+            begun.setdefault(node, []).append(survey.goal(link.across(node)))
+        # All have begun before any is waited for: who is waited for must not wait in line itself.
+        self._nodes.run(f"{which}-begin", {node: scripts.begin(interface, keys) for node, keys in begun.items()})
         wanted = {
-            node: scripts.head(survey)
-            + scripts.handshake(
-                interface,
-                [survey.goal(across) for across in peers if survey.initiator(_link(node, across)) == node],
-                [survey.goal(across) for across in peers],
-                self._patience,
-            )
-            for node, peers in _peers(links).items()
+            node: scripts.handshakes(interface, [survey.goal(across) for across in peers], self._patience)
+            for node, peers in _peers(self._alive(links)).items()
         }
-        printed = self._nodes.run(phase, wanted, timeout=self._patience + 40.0)
+        printed = self._nodes.run(f"{which}-handshake", wanted, timeout=self._patience + 40.0)
         seen = {node: set(text.split()) for node, text in printed.items()}
         return [
             link for link in links if all(survey.goal(across) in seen.get(node, ()) for node, across in link.ends())
@@ -143,7 +144,7 @@ class Turn:
 
     def _first(self, survey: Survey, links: list[Link]) -> list[Link]:
         """Links whose ends understand each other on the first interface again."""
-        return self._alive(self._handshakes(survey, "first-handshake", survey.interface, self._alive(links)))
+        return self._alive(self._handshakes(survey, survey.interface, self._alive(links)))
 
     def _back(self, survey: Survey, links: list[Link]) -> None:
         """Send over the first interface again; what stays on the second one keeps its routes."""
@@ -191,7 +192,3 @@ def _peers(links: Iterable[Link]) -> dict[str, list[str]]:
         for node, across in link.ends():
             found.setdefault(node, []).append(across)
     return found
-
-
-def _link(node: str, across: str) -> Link:
-    return Link(*sorted((node, across)))
