@@ -221,11 +221,12 @@ def focused(whole: Picture, node: str) -> Picture:
     flows = []
     for flow in whole.flows:
         if node in flow.sources:
-            flows.append(replace(flow, sources=(node,), targets=tuple(name for name in flow.targets if name in kept)))
+            others = tuple(name for name in flow.targets if name in kept and name != node)
+            flows.append(replace(flow, sources=(node,), targets=others))
         if node in flow.targets:
             others = tuple(name for name in flow.sources if name in kept and name != node)
             flows.append(replace(flow, sources=others, targets=(node,)))
-    shown = tuple(flow for flow in flows if flow.sources and {*flow.sources, *flow.targets} != {node})
+    shown = tuple(flow for flow in flows if flow.sources and flow.targets)
     return replace(
         whole, nodes=tuple(one for one in whole.nodes if one.name in kept), tunnels=tunnels, flows=shown, focus=node
     )

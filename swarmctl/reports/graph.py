@@ -85,8 +85,6 @@ def group_label(group: Group, nodes: list[Node], inside: int) -> str:
 
 def group_size(group: Group, count: int) -> str:
     """`120 nodes`, `2 gateways`, `30 nodes behind NAT`."""
-    if group.node:
-        return ", ".join(traits(group.role, nat=group.nat)) or "node"
     return f"{amount(count, noun(group.role), plural(group.role))}{f' {BEHIND}' if group.nat else ''}"
 
 
@@ -122,6 +120,11 @@ def flow_label(flow: Flow) -> str:
     """`metrics tcp 9100 until 2026-12-01T00:00:00Z`."""
     ends = [f"until {moment(flow.until)}"] if flow.until is not None else []
     return " ".join([flow.name, flow.protocol, flow.ports, *ends])
+
+
+def among_label(flow: Flow) -> str:
+    """What is said of a flow that has no arrows."""
+    return f"{flow_label(flow)} among {names(flow.sources, limit=3)}"
 
 
 def text(picture: Picture, *, flows: bool) -> str:

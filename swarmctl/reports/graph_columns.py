@@ -138,7 +138,7 @@ def _region(picture: Picture, scheme: Scheme, region: str) -> _Draft:
     found = _Draft(region, Box(0, 0, 0, 0), {}, {})
     for group in picture.regions[region]:
         nodes = picture.groups[group]
-        pitch = PITCH * 1.4 if group.role else PITCH  # outlines need room
+        pitch = PITCH * 1.6 if group.role else PITCH  # outlines need room
         across = max(1, math.ceil(math.sqrt(len(nodes) * 2.5)))
         rows = math.ceil(len(nodes) / across)
         title = f"{group_name(group)}, {group_size(group, len(nodes))}"

@@ -8,6 +8,7 @@ from swarmctl.operations.graph import Group, Picture, Use
 from swarmctl.operations.graph_scheme import Count, Scheme, scheme
 from swarmctl.reports.graph import (
     USES,
+    among_label,
     flow_label,
     group_label,
     knot_label,
@@ -48,6 +49,8 @@ def _body(picture: Picture, flows: bool) -> Iterator[str]:
     found, crowded = scheme(picture), picture.crowded
     uses = {tunnel.use for tunnel in picture.tunnels} - {Use.DIRECT}
     legend = "".join(f"\n{_SAID[use]}: {USES[use]}" for use in sorted(uses, reverse=True))
+    if flows:
+        legend += "".join(f"\n{among_label(flow)}" for flow in picture.flows if picture.among_many(flow))
     yield f"  label={_quoted(f'{title(picture)}: {summary(picture)}{legend}', breaks=True)}; labelloc=t;"
     anchors = {
         group: f"pool {place} {group.region}/{group.pool}" if crowded else nodes[0].name
@@ -76,7 +79,7 @@ def _body(picture: Picture, flows: bool) -> Iterator[str]:
         for tunnel in picture.tunnels:
             style = f" [{_LINES[tunnel.use]}]" if tunnel.use else ""
             yield f"  {_quoted(tunnel.a)} -> {_quoted(tunnel.b)}{style};"
-    for flow, one, other in picture.flow_bundles() if flows else ():
+    for flow, one, other in picture.flow_bundles(few=True) if flows else ():
         clusters = "" if crowded else f"; ltail=cluster_pool{numbers[one]}; lhead=cluster_pool{numbers[other]}"
         yield (
             f"  {_quoted(anchors[one])} -> {_quoted(anchors[other])} [label={_quoted(flow_label(flow))}; dir=forward; "

@@ -8,6 +8,7 @@ from swarmctl.operations.graph import Group, Picture, Use
 from swarmctl.operations.graph_scheme import Count, scheme
 from swarmctl.reports.graph import (
     USES,
+    among_label,
     flow_label,
     group_label,
     knot_label,
@@ -37,7 +38,8 @@ class _Chart:
         self.nodes = {node.name: f"n{place}" for place, node in enumerate(picture.nodes)}
         self.groups = {group: f"p{place}" for place, group in enumerate(picture.groups)}
         self.scheme = scheme(picture)
-        self.arrows = picture.flow_bundles() if flows else []
+        self.arrows = picture.flow_bundles(few=True) if flows else []
+        self.told = [among_label(flow) for flow in picture.flows if flows and picture.among_many(flow)]
 
     def lines(self) -> Iterator[str]:
         """Everything."""
@@ -90,12 +92,14 @@ class _Chart:
                 yield f'  {self.groups[one]} -. "{_quoted(flow_label(flow))}" .-> {self.groups[other]}'
 
     def _legend(self) -> Iterator[str]:
-        """What lines mean that are no plain tunnels; shapes need none, because every label says what it is."""
+        """What lines mean that are no plain tunnels, and flows without arrows; shapes need none: labels say it all."""
         uses = {tunnel.use for tunnel in self.picture.tunnels} - {Use.DIRECT}
-        if uses:
+        if uses or self.told:
             yield '  subgraph legend["legend"]'
             for use in sorted(uses, reverse=True):
                 yield f'    l{use}a[" "] {LINES[use]}|"{USES[use]}"| l{use}b[" "]'
+            for place, told in enumerate(self.told):
+                yield f'    f{place}["{_quoted(told)}"]'
             yield "  end"
 
     def _classes(self) -> Iterator[str]:

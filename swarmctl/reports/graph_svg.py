@@ -52,6 +52,8 @@ def render(picture: Picture, *, flows: bool) -> str:
     else:
         ring = lay_out(picture)
         bounds, drawn, left_out = ring.bounds, list(graph_svg_ring.draw(picture, ring, colors, flows=flows)), 0
+        if flows:
+            left_out = len(picture.flow_bundles(few=True)) - len(graph_svg_ring.arrows(picture))
         uses = {tunnel.use for tunnel in picture.tunnels}
     told = max((len(flow_told(flow)) * 6.7 + 40 for flow in picture.flows if flows), default=0.0)
     heading = max(len(title(picture)) * 14.5, len(summary(picture)) * 6.7)

@@ -12,12 +12,10 @@ from swarmctl.reports.geometry import Box, Curve, Point, label_place
 from swarmctl.reports.graph import group_label, group_name, group_size, knot_label, region_told, traits, tunnels_label
 from swarmctl.reports.graph_columns import Columns, End, columns
 from swarmctl.reports.graph_marks import mark
-from swarmctl.reports.svg import clean, cubic, pill, pill_size, rect, text
+from swarmctl.reports.svg import MOST_ARROWS, clean, cubic, pill, pill_size, rect, text
 
 MOST_LABELS = 30
 """Bundles that get their number written beside the line; it is in their tooltip always."""
-MOST_ARROWS = 24
-"""Arrows of flows that are drawn; the legend names the flows always."""
 
 
 class Cards:
@@ -103,7 +101,7 @@ class Cards:
         yield f"<g><title>{clean(group_label(group, list(nodes), inside))}</title>"
         yield rect(box, "card", 9)
         yield text(box.x + 12, box.y + 20, f"{group_name(group)}, {group_size(group, len(nodes))}", "name")
-        if len(nodes) > 1:
+        if len(nodes) > 1 and not self.picture.focus:  # those among others are not in a picture of one node
             among = f"{amount(inside, 'tunnel') if inside else 'no tunnels'} among them"
             yield text(box.x + 12, box.y + box.height - 8, among, "small muted")
         right = box.x + box.width

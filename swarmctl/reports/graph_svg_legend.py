@@ -17,8 +17,8 @@ MOST_POOLS = 16
 GREY = "#6e7781"
 BUNDLES = {
     Use.DIRECT: "tunnels between pools; the thicker, the more",
-    Use.THROUGH: "some of them also carry for others",
-    Use.STANDBY: "some of them stand by for that",
+    Use.THROUGH: "tunnels of which some also carry for others",
+    Use.STANDBY: "tunnels of which some stand by for that",
 }
 """What is said of the lines between pools."""
 

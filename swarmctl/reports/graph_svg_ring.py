@@ -11,7 +11,7 @@ from swarmctl.reports.geometry import Box, Point, along, label_place
 from swarmctl.reports.graph import traits
 from swarmctl.reports.graph_layout import BAND, Arc, Ring, details
 from swarmctl.reports.graph_marks import mark
-from swarmctl.reports.svg import clean, pill, pill_size, quadratic, text
+from swarmctl.reports.svg import MOST_ARROWS, clean, pill, pill_size, quadratic, text
 
 LANE = 20.0
 """Between two flows, and from the ring to the first of them."""
@@ -67,9 +67,15 @@ def _tunnels(picture: Picture, layout: Ring, *, faint: bool) -> Iterator[str]:
             yield "</g>"
 
 
+def arrows(picture: Picture) -> list[tuple[Flow, Group, Group]]:
+    """The flows that are drawn, between which pools; none when they are too many."""
+    found = picture.flow_bundles(few=True)
+    return found if len(found) <= MOST_ARROWS else []
+
+
 def _flows(picture: Picture, layout: Ring) -> Iterator[str]:
     """An arrow per flow and pair of pools; what flows inside of a pool runs along its arc, with a head at both ends."""
-    bundles = picture.flow_bundles(few=True)
+    bundles = arrows(picture)
     taken = [Box(spot.point.x - 12, spot.point.y - 12, 24, 24) for spot in layout.spots.values()]
     labels: list[str] = []
     lanes: Counter[Group] = Counter()

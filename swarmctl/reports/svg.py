@@ -6,6 +6,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from swarmctl.reports.geometry import Box, Curve, Point
 
+MOST_ARROWS = 16
+"""Arrows of flows that are drawn; the legend names the flows always."""
+
 
 def rect(box: Box, style: str, radius: int) -> str:
     """A rectangle with round corners."""

@@ -12,7 +12,8 @@ import pytest
 from swarmctl.operations.graph import focused
 from swarmctl.reports.geometry import Box, Point
 from swarmctl.reports.graph import render
-from swarmctl.reports.graph_svg_cards import MOST_ARROWS, Cards
+from swarmctl.reports.graph_svg_cards import Cards
+from swarmctl.reports.svg import MOST_ARROWS
 from tests.graph.topologies import TOPOLOGIES, params, seen
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -128,3 +129,4 @@ def test_one_node_among_many_is_drawn() -> None:
     drawn = render(focused(seen("full", 500), "workers-us-7"), "svg", flows=False)
     assert ">lab, workers-us-7<" in drawn
     assert ">139<" in drawn
+    assert "among them<" not in drawn, "of others only what they have to do with the node is known here"
