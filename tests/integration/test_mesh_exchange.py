@@ -37,7 +37,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Iterator[la
     listening = f"until grep -q :{6379:04X} /proc/net/tcp6; do sleep 0.05; done"
     made.on("control-0", f"setsid perl -e '{SERVER}' >/dev/null 2>&1 </dev/null & {listening}")
     yield made
-    made("destroy", "--yes", code=None)
+    made("destroy", "--yes")
     labs.assert_nothing_left(made)
 
 
