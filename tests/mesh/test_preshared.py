@@ -103,18 +103,26 @@ def test_a_plan_says_whose_keys_are_made_anew_and_why() -> None:
     ]
 
 
-def test_what_is_not_the_same_at_both_ends_is_drift() -> None:
+def test_what_is_not_the_same_at_both_ends_is_drift_and_used_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(**keys: dict[str, str]) -> list[tuple[str, str]]:
+        found = {name: dataclasses.replace(facts(), preshared_files=files) for name, files in keys.items()}
+        return [(it.maker, it.other) for it in exchange.apart(wanted, found)]
+
     wanted = inputs(a="A", b="B", c="C")
     one, two = files.path(FOLDER, "A", "B"), files.path(FOLDER, "B", "A")
-    found = {
-        "a": dataclasses.replace(facts(), preshared_files={one: DIGEST}),
-        "b": dataclasses.replace(facts(), preshared_files={two: DIGEST}),
-    }
-    assert exchange.without(wanted, found) == {}, "c could not be read"
-    found["b"] = dataclasses.replace(facts(), preshared_files={two: "cd" * 32})
-    assert exchange.without(wanted, found) == {"a": ["b"]}
-    found |= {"b": facts(), "c": facts()}
-    assert exchange.without(wanted, found) == {"a": ["b", "c"], "b": ["c"]}
+    assert apart(a={one: DIGEST}, b={two: DIGEST}) == [], "c could not be read"
+    assert apart(a={one: DIGEST}, b={two: "cd" * 32}) == [("a", "b")]
+    assert apart(a={one: DIGEST}, b={}, c={}) == [("a", "b"), ("a", "c"), ("b", "c")]
+
+    known: dict[str, frozenset[str]] = {}
+    monkeypatch.setattr(exchange, "APART", known)
+    monkeypatch.setattr("swarmctl.kinds.mesh.preshared.shared.APART", known)
+    exchange.note(FOLDER, list(exchange.links(wanted))[:1])
+    hosts = FakeHosts(having(filed=("B", "C")), FakeHost())
+    with pytest.raises(PresharedKeyMissing):
+        PEERS.create(hosts, peers())
+    assert "peer C preshared-key" in hosts.host.scripts[-1]
+    assert "peer B" not in hosts.host.scripts[-1]
 
 
 def test_a_peer_takes_its_key_from_its_file_before_it_knows_the_endpoint() -> None:

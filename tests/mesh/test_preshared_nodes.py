@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from swarmctl import toolchain
+from swarmctl.backends.base import HostUnreachable
 from swarmctl.kinds.mesh.peers import PresharedKeyMissing
 from swarmctl.kinds.mesh.preshared.resource import PresharedKeysType
 from tests.mesh.builder import FakeBackend, compiled, lab
@@ -179,6 +180,20 @@ def test_a_node_without_age_is_named_and_its_tunnels_stay_as_they_are(mesh: Shar
     node.sh(f"umount {age}")
     mesh.declare(GENERATED)
     of_each(mesh)
+
+
+def test_a_maker_that_is_lost_at_the_end_leaves_both_ends_as_they_are(mesh: Shared) -> None:
+    def lose(phase: str, node: str) -> None:
+        if (phase, node) == ("settle", "control-0"):
+            raise HostUnreachable("control-0 does not answer")
+
+    with pytest.raises(PresharedKeyMissing) as raised:
+        mesh.declare(GENERATED, PresharedKeysType(hook=lose))
+    assert "does not answer" in raised.value.message
+    assert {*mesh.secrets()[frozenset(("control-0", "workers-1"))]} == {"(none)"}
+    mesh.declare(GENERATED)
+    of_each(mesh)
+    assert mesh.drift() == {}
 
 
 def test_no_key_is_told_to_anybody(mesh: Shared) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from swarmctl.graph.model import Json
@@ -12,6 +12,8 @@ from swarmctl.kinds.mesh.rotation.nodes import Nodes
 
 LEFT: dict[tuple[str, str], str] = {}
 """Why a node has no keys, by folder and node, as this process has found: its peers tell of it."""
+APART: dict[str, frozenset[str]] = {}
+"""By folder, files whose other end has another key or none, as this process has seen last: nobody may use them."""
 TIMEOUT = 120.0
 """Seconds for one script: a thousand keys take less than twenty."""
 
@@ -43,13 +45,14 @@ def agree(link: Link, facts: Mapping[str, Facts]) -> bool:
     return made is not None and made == facts[link.other].preshared_files.get(link.taken)
 
 
-def without(inputs: Mapping[str, Json], facts: Mapping[str, Facts]) -> dict[str, list[str]]:
-    """With whom a node has not the same key, by the one that makes it; of nodes that were read."""
-    found: dict[str, list[str]] = {}
-    for link in links(inputs):
-        if link.maker in facts and link.other in facts and not agree(link, facts):
-            found.setdefault(link.maker, []).append(link.other)
-    return found
+def apart(inputs: Mapping[str, Json], facts: Mapping[str, Facts]) -> list[Link]:
+    """Tunnels whose ends have not the same key; of nodes that were read."""
+    return [it for it in links(inputs) if it.maker in facts and it.other in facts and not agree(it, facts)]
+
+
+def note(folder: str, links: Iterable[Link]) -> None:
+    """Keep in mind which tunnels have not the same key on both ends."""
+    APART[folder] = frozenset(path for link in links for path in (link.made, link.taken))
 
 
 class Exchange:
@@ -65,17 +68,19 @@ class Exchange:
         """Do all that is missing."""
         folder = self._inputs["folder"]
         facts = self._nodes.facts(self._inputs["nodes"])
-        every = list(links(self._inputs))
-        apart = [it for it in every if it.maker in facts and it.other in facts and not agree(it, facts)]
+        missing = apart(self._inputs, facts)
         refused: dict[str, str] = {}
-        if apart:
-            recipients = self._recipients(apart)
-            sealed = self._sealed(apart, recipients)
+        done: list[Link] = []
+        if missing:
+            recipients = self._recipients(missing)
+            sealed = self._sealed(missing, recipients)
             opened, refused = self._opened(sealed)
             self._settle(sealed, opened, facts)
             same = {pair for pair, (digest, _) in sealed.items() if opened.get(pair) == digest}
-            self._use([it for it in apart if (it.maker, it.other) in same], facts)
-        self._forget(every, facts)
+            done = [it for it in missing if (it.maker, it.other) in same and it.maker not in self._nodes.lost]
+            self._use(done, facts)
+        note(folder, {*missing}.difference(done))
+        self._forget(facts)
         for name in self._keys:
             LEFT.pop((folder, name), None)
         for name, why in {**refused, **self._nodes.lost}.items():
@@ -88,19 +93,19 @@ class Exchange:
         wanted = {node: self._head(node) + body for node, body in bodies.items()}
         return self._nodes.run(phase, wanted, timeout=TIMEOUT)
 
-    def _recipients(self, apart: list[Link]) -> dict[str, str]:
+    def _recipients(self, missing: list[Link]) -> dict[str, str]:
         """To what a key is sealed, by the node that is to open it."""
-        printed = self._run("recipients", dict.fromkeys((link.other for link in apart), scripts.IDENTITY))
+        printed = self._run("recipients", dict.fromkeys((link.other for link in missing), scripts.IDENTITY))
         found = {node: scripts.recipient(text) for node, text in printed.items()}
         for node, recipient in found.items():
             if not recipient:
                 self._nodes.lost[node] = f"{node} has printed no age recipient"
         return {node: recipient for node, recipient in found.items() if recipient}
 
-    def _sealed(self, apart: list[Link], recipients: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, str]]:
+    def _sealed(self, missing: list[Link], recipients: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, str]]:
         """Digest and sealed key by maker and other end."""
         wanted: dict[str, dict[str, str]] = {}
-        for link in apart:
+        for link in missing:
             if link.other in recipients:
                 wanted.setdefault(link.maker, {})[self._keys[link.other]] = recipients[link.other]
         printed = self._run("seal", {node: scripts.seal(to) for node, to in wanted.items()})
@@ -164,9 +169,9 @@ class Exchange:
         name, folder = self._inputs["interface"], self._inputs["folder"]
         self._run("use", {node: scripts.use(name, folder, self._keys[node], keys) for node, keys in wanted.items()})
 
-    def _forget(self, every: list[Link], facts: Mapping[str, Facts]) -> None:
+    def _forget(self, facts: Mapping[str, Facts]) -> None:
         """Remove keys of tunnels that are no more, and those of public keys that are no more."""
-        kept = {path for link in every for path in (link.made, f"{link.made}{files.NEXT}", link.taken)}
+        kept = {path for link in links(self._inputs) for path in (link.made, f"{link.made}{files.NEXT}", link.taken)}
         folder = self._inputs["folder"]
         stale = {
             node: [path for path in found.preshared_files if path.startswith(f"{folder}/") and path not in kept]

@@ -62,7 +62,11 @@ class PresharedKeysType:
         mine = f"{inputs['folder']}/"
         if not nodes.lost and not any(path.startswith(mine) for it in facts.values() for path in it.preshared_files):
             return None
-        without = exchange.without(inputs, facts)
+        apart = exchange.apart(inputs, facts)
+        exchange.note(inputs["folder"], apart)
+        without: dict[str, list[str]] = {}
+        for link in apart:
+            without.setdefault(link.maker, []).append(link.other)
         seen = {
             name: {**node, "without": without[name]} if without.get(name) else node
             for name, node in inputs["nodes"].items()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts, Peer
 from swarmctl.kinds.mesh.preshared import files
-from swarmctl.kinds.mesh.preshared.exchange import LEFT
+from swarmctl.kinds.mesh.preshared.exchange import APART, LEFT
 
 SETTINGS = "presharedKeys"
 PEER = "presharedKey"
@@ -16,7 +16,7 @@ _MOST = 3
 
 
 def filed(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, str]:
-    """Files that the node has in place, by public key of the peer."""
+    """Files that the node has in place, by public key of the peer; without those known to differ on the other end."""
     settings = inputs.get(SETTINGS)
     if not settings:
         return {}
@@ -25,7 +25,8 @@ def filed(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, str]:
         for peer in inputs["peers"].values()
         if PEER in peer
     }
-    return {key: path for key, path in paths.items() if path in facts.preshared_files}
+    apart = APART.get(settings["folder"], frozenset())
+    return {key: path for key, path in paths.items() if path in facts.preshared_files and path not in apart}
 
 
 def lacking(inputs: Mapping[str, Json], filed: Mapping[str, str]) -> str:
