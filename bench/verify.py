@@ -52,7 +52,7 @@ spec: {{network: {{flows: [{{name: ray, ports: [6379]}}]}}}}
 
 
 def swarmctl(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line; what it says of its progress is shown when it fails."""
+    """Run a command line."""
     return subprocess.run(
         [sys.executable, "-m", "swarmctl", "-C", str(folder), *args],
         capture_output=True,
@@ -116,15 +116,15 @@ def main() -> int:
         (folder / "stack.yaml").write_text(STACK.format(uid=uuid.uuid4(), nodes=NODES))
         os.environ["XDG_DATA_HOME"] = f"{scratch}/data"
         try:
-            made = swarmctl(folder, "apply", "--yes")
-            if made.returncode:
-                print(made.stderr, file=sys.stderr)
+            if any(swarmctl(folder, "apply", "--yes").returncode == 0 for _ in range(2)):  # the second goes on
+                introduce(folder)
+            else:
+                print("the lab can't be made", file=sys.stderr)
                 return 1
-            introduce(folder)
             best = measure(folder)
         finally:
             swarmctl(folder, "destroy", "--yes")
-    print(f"best: {best:.1f} s, at most {BOUND:.0f} s")
+    print(f"best: {best:.1f} s, at most {BOUND:.0f} s" if best < float("inf") else "no round was measured in full")
     return int(best > BOUND)
 
 
