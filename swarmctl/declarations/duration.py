@@ -23,3 +23,15 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def seconds(duration: str) -> int:
     """The length of a `Duration` in seconds."""
     return int(duration[:-1]) * _UNITS[duration[-1]]
+
+
+def exactly(length: int) -> str:
+    """Seconds as one declares them, in the largest unit without a remainder: `90s`, `10m`, `30d`."""
+    return next(
+        (f"{length // _UNITS[unit]}{unit}" for unit in "dhm" if length and length % _UNITS[unit] == 0), f"{length}s"
+    )
+
+
+def roughly(length: int) -> str:
+    """Seconds in the largest unit that there are at least two of, rounded down."""
+    return next((f"{length // _UNITS[unit]}{unit}" for unit in "dhm" if length >= 2 * _UNITS[unit]), f"{length}s")

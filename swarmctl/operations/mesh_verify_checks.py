@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from swarmctl.declarations.duration import roughly
 from swarmctl.graph.model import MeshMember
 from swarmctl.hosts.facts import Facts
 from swarmctl.hosts.mesh_probes import HEADERS, MOST_PACKETS, Capture, Echo
@@ -54,7 +55,7 @@ def wanted(stack: Declared, member: MeshMember) -> Wanted:
         int(inputs.get("mtu", 1420)),
         str(inputs.get("keyPath", f"/etc/swarmctl/mesh/{member.mesh}/private.key")),
         int(inputs.get("rotateEvery") or 0),
-        mesh is not None and getattr(mesh.spec.keys, "preshared_keys", "none") != "none",
+        mesh is not None and mesh.spec.keys.preshared_keys != "none",
     )
 
 
@@ -274,9 +275,9 @@ def _key_ages(mesh: Mesh) -> Check:
             continue
         ages[member.node] = age
         if every and age > every:
-            findings.append(Finding(member.node, f"its key is {age} s old, and due after {every} s"))
-    due = f"due after {every} s" if every else "never due by age"
-    oldest = f"the oldest key is {max(ages.values())} s old, {due}" if ages else "no key was found"
+            findings.append(Finding(member.node, f"its key is {roughly(age)} old, and due after {roughly(every)}"))
+    due = f"due after {roughly(every)}" if every else "never due by age"
+    oldest = f"the oldest key is {roughly(max(ages.values()))} old, {due}" if ages else "no key was found"
     return Check(Name.KEY_AGE, len(ages), oldest, tuple(findings))
 
 

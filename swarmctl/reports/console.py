@@ -174,14 +174,6 @@ def _follows(before: str, after: str) -> bool:
     return first[0] == second[0] and first[1] >= 0 and second[1] == first[1] + 1
 
 
-def span(seconds: int) -> str:
-    """A length of time as one declares it: `90s`, `10m`, `2h`."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
-
-
 def duration(seconds: float) -> str:
     """`0.4s`, `12s`, `3m 05s`, `2h 07m`."""
     if seconds < 9.95:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
 
+from swarmctl.declarations.duration import exactly
 from swarmctl.plans.model import Action, Change, HostEffect, Plan, PropertyDiff
 from swarmctl.reports import drift
-from swarmctl.reports.console import amount, names, paint, safe, span
+from swarmctl.reports.console import amount, names, paint, safe
 from swarmctl.reports.folding import Fold, Mask, fold, likeness
 from swarmctl.reports.values import delta, show
 
@@ -63,7 +64,7 @@ def _limits(plan: Plan, common: int) -> Iterator[str]:
     """What the plan does not cover, or can't promise."""
     yield from scope(plan)
     if common:
-        yield f"each step may take {span(common)}"
+        yield f"each step may take {exactly(common)}"
     if plan.unfenced:
         backends = f"{'backend' if len(plan.unfenced) == 1 else 'backends'} {', '.join(plan.unfenced)}"
         yield (
@@ -136,7 +137,9 @@ def _change(folded: Fold, mask: Mask, common: int, color: bool, width: int) -> I
     sign = f"{change.action.glyph} {change.action.value}"
     sign = paint(f"{sign:<9}", COLORS[change.action], "bold", color=color)
     heals = paint("  heals drift", "dim", color=color) if change.drifted else ""
-    limit = paint(f"  within {span(change.timeout)}", "dim", color=color) if change.timeout not in (0, common) else ""
+    limit = (
+        paint(f"  within {exactly(change.timeout)}", "dim", color=color) if change.timeout not in (0, common) else ""
+    )
     yield f"    {sign} {safe(change.address)}{heals}{limit}"
     if len(folded.changes) > 1:
         nodes = names(other.node for other in folded.changes)

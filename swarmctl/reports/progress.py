@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self, TextIO, cast
 
+from swarmctl.declarations.duration import exactly
 from swarmctl.plans.events import (
     Downloaded,
     Event,
@@ -23,7 +24,7 @@ from swarmctl.plans.events import (
     StepStarted,
 )
 from swarmctl.plans.model import Action
-from swarmctl.reports.console import Console, duration, look, paint, remark, safe, span
+from swarmctl.reports.console import Console, duration, look, paint, remark, safe
 from swarmctl.reports.plan import COLORS
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ def still(board: Board, now: float) -> str:
 
 def _spent(event: StepStarted, seconds: float) -> str:
     """How long a step takes already, and may take."""
-    return duration(seconds) + (f" of {span(round(event.limit))}" if event.limit else "")
+    return duration(seconds) + (f" of {exactly(round(event.limit))}" if event.limit else "")
 
 
 def counts(board: Board) -> str:

@@ -76,7 +76,7 @@ def test_what_needs_no_engine_prints_just_what_the_readme_shows() -> None:
 
 
 MEASURED = re.compile(
-    r"\d+(\.\d+)? ?(ms|s|B|KiB|MiB)\b|SHA256:[A-Za-z0-9+/]+|(?<=the plan )[0-9a-f]{12}|(?<=The last token was )\d+"
+    r"\d+(\.\d+)? ?(ms|s|m|B|KiB|MiB)\b|SHA256:[A-Za-z0-9+/]+|(?<=the plan )[0-9a-f]{12}|(?<=The last token was )\d+"
     r"|\d+ of \d+ (?=echoes)|[\d,]+ (?=packets of WireGuard)"
 )
 """What differs from run to run: times, amounts, packets, keys and numbers that are given out once."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
+from swarmctl.declarations.duration import exactly
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts
@@ -105,12 +106,9 @@ def words(node: str, key: str, every: int) -> str:
     return f"the key of {node} is rotated"
 
 
-def duration(seconds: int) -> str:
-    """Seconds in the largest unit that has no remainder."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s" if seconds else "never"
+def duration(length: int) -> str:
+    """`rotateEvery` as it is declared."""
+    return exactly(length) if length else "never"
 
 
 def nodes(old: Mapping[str, Json], new: Mapping[str, Json]) -> dict[str, str]:
