@@ -57,7 +57,7 @@ class Watched:
         counts = [int(found[1]) for line in self.err.splitlines() if (found := PROGRESS.match(line))]
         return max(counts, default=0)
 
-    def until(self, happened: Callable[[Watched], object], seconds: float = 30.0) -> None:
+    def until(self, happened: Callable[[Watched], object], seconds: float = 90.0) -> None:
         """Wait for something to be seen; that the run ends first is a failure."""
         deadline = time.monotonic() + seconds
         while not happened(self):
@@ -77,7 +77,7 @@ class Watched:
         os.kill(pid, signal.SIGKILL)
         self.killed = victim
 
-    def end(self, seconds: float = 60.0) -> int:
+    def end(self, seconds: float = 120.0) -> int:
         """Wait for the run's end and return its status."""
         self.process.wait(seconds)
         for reader in self._readers:
