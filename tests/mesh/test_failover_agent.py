@@ -108,7 +108,7 @@ class Node:
         return file.read_text().splitlines() if file.exists() else []
 
 
-def soon(what: Callable[[], bool], seconds: float = 8.0) -> bool:
+def soon(what: Callable[[], bool], seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:

@@ -29,6 +29,8 @@ from tests.state.lease_child import SHORT, Child, children
 pytestmark = pytest.mark.slow
 Start = Callable[..., Child]
 ROOT = Path(__file__).parents[2]
+LONG = Timing(ttl=20.0, patience=20.0)
+"""For what has to happen at once, however busy the machine is."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +55,9 @@ def start(folder: Path) -> Iterator[Start]:
         yield one
 
 
-def take(folder: Path, timeout: float = 0.0, heard: list[Waiting] | None = None) -> lease.Lease:
+def take(folder: Path, timeout: float = 0.0, heard: list[Waiting] | None = None, timing: Timing = SHORT) -> lease.Lease:
     hear = heard.append if heard is not None else lambda waiting: None
-    return lease.acquire(folder, me(), timeout=timeout, timing=SHORT, on_wait=hear)
+    return lease.acquire(folder, me(), timeout=timeout, timing=timing, on_wait=hear)
 
 
 def record(folder: Path) -> Record:
@@ -113,24 +115,24 @@ def test_the_store_can_name_the_least_token_when_the_record_was_lost(folder: Pat
 
 
 def test_one_that_does_not_wait_is_told_at_once_who_holds_it(folder: Path, start: Start) -> None:
-    holder = start()
+    holder = start(timing=LONG)
     holder.taken()
     begun = time.monotonic()
     with pytest.raises(LockHeld, match=rf"`swarmctl.*` \(.*@.*, process {holder.pid}, since .*\) works") as caught:
-        take(folder)
-    assert time.monotonic() - begun < SHORT.ttl
+        take(folder, timing=LONG)
+    assert time.monotonic() - begun < LONG.ttl / 2
     assert caught.value.exit_code is ExitCode.LOCK_HELD
     assert "--lock-timeout" in caught.value.hint
 
 
 def test_a_holder_that_was_killed_is_healed_at_once(folder: Path, start: Start) -> None:
-    holder = start()
+    holder = start(timing=LONG)
     token = holder.taken()
     holder.kill()
     begun = time.monotonic()
-    with take(folder) as found:
+    with take(folder, timing=LONG) as found:
         assert found.token > token
-    assert time.monotonic() - begun < SHORT.ttl, "it has waited for the time to live of a process that is surely gone"
+    assert time.monotonic() - begun < LONG.ttl / 2, "it waited for the time to live of a process that is gone"
 
 
 @pytest.mark.parametrize(("code", "killed"), [("time.sleep(0.2)", False), ("time.sleep(60)", True)])
