@@ -185,7 +185,7 @@ def test_kill_9_loses_no_packet_and_the_next_run_heals(lab: labs.Lab, moment: st
     with nodes.traffic() as traffic:
         traffic.measure(SETTLED)
         run = Watched(lab, "apply", "--yes")
-        run.until(lambda _: MOMENTS[moment](nodes, before))
+        run.until(lambda _: MOMENTS[moment](nodes, before), 120)
         run.kill(victim)
         run.end()
         again(lab, "apply", "--yes")
