@@ -13,7 +13,7 @@ import pytest
 from swarmctl.kinds.security_policy.spec import moment
 from tests.integration import lab as labs
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("access")]
 
 ECHO = """
 use IO::Socket::IP;
@@ -41,6 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
     for count in (2, 3):
         made.edit("pools.yaml", f"count: {count}", "count: 1")
     made("apply", "--yes")
+    made("status")  # waits for sessions: two ends that begin at once drop each other's handshake, and try again later
     yield made
     made("destroy", "--yes")
     labs.assert_nothing_left(made)
@@ -80,11 +81,14 @@ def test_status_counts_what_was_sent_by_a_flow_and_what_was_denied(lab: labs.Lab
 
 def test_a_grant_ends_by_itself_with_its_connections_and_is_no_drift(lab: labs.Lab) -> None:
     lasting = "      - {name: lasting, from: {role: worker}, to: {role: head}, ports: [7013]}\n"
-    ends = int(time.time()) + 60
+    begun = time.monotonic()
+    there = address(status(lab), "workers-0")
+    lab("plan")
+    ends = int(time.time() + max(20, 10 * (time.monotonic() - begun)))  # a busy machine needs longer for what follows
     grant = lasting.replace("lasting", "grant").replace("7013]", f'7010], until: "{moment(ends)}"')
     network = lab.stack / "network.yaml"
     network.write_text(network.read_text().rstrip() + "\n" + lasting + grant)
-    assert f"tcp/7010 from {address(status(lab), 'workers-0')} on wg0 until {moment(ends)}" in lab("plan").out
+    assert f"tcp/7010 from {there} on wg0 until {moment(ends)}" in lab("plan").out
     lab("apply", "--yes")
     head = address(status(lab), "control-0")
     for port in (7010, 7013):
@@ -94,7 +98,7 @@ def test_a_grant_ends_by_itself_with_its_connections_and_is_no_drift(lab: labs.L
         port: lab.start("exec", "workers-0", "--", "bash", "-c", TALK % head, "talk", str(port), str(ends + 5))
         for port in (7010, 7013)
     }
-    last = {port: float(labs.ended(talk, ("talk",), code=0, timeout=60).out) for port, talk in talks.items()}
+    last = {port: float(labs.ended(talk, ("talk",), code=0, timeout=240).out) for port, talk in talks.items()}
     assert ends - 1.5 < last[7010] < ends + 0.5
     assert last[7013] > ends + 3
     ended = lab("validate")
