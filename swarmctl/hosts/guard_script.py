@@ -55,10 +55,13 @@ settle() {
   sync "$folder"
 }
 lock() {
-  mkdir -p "$folder/touched" "$folder/spare"
-  chmod 0700 "$folder" "$folder/touched" "$folder/spare"
+  mkdir -p "$folder"
+  chmod 0700 "$folder"
   exec 8>>"$folder/lock"
   flock -w "$1" 8 || { echo "another change or undo holds $folder/lock" >&2; return 1; }
+  # Not before: who held it may have taken them away.
+  mkdir -p "$folder/touched" "$folder/spare"
+  chmod 0700 "$folder/touched" "$folder/spare"
 }
 """
 
