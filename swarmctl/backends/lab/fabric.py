@@ -167,8 +167,10 @@ def remove_tree(folder: Path) -> None:
         # Only root removes from folders that forbid it.
         _quietly("chmod", "-R", "u+rwX", "--", str(folder))
     _quietly("rm", "-rf", "--one-file-system", "--", str(folder))
-    if os.path.lexists(folder):
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)  # says what is in the way
+    else:
+        folder.unlink(missing_ok=True)  # a lock that somebody opened meanwhile
 
 
 def _quietly(*command: str) -> None:

@@ -16,7 +16,7 @@ ALIAS = "swarmctl:"
 SECOND = "swarmctl-rotation:"
 FOLDER = "/etc/swarmctl/mesh"
 NO_INTERFACE = "none"
-"""Stands for the interface of a key that has none."""
+"""Stands for the interface of a key, or of a second interface, that has none."""
 
 
 def marked(stack: str, machines: Mapping[str, Mapping[str, Json]], hosts: Hosts) -> Iterator[Marked]:

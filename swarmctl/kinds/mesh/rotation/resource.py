@@ -7,11 +7,11 @@ that don't exist yet or have no key are as they are declared: their interfaces m
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 
-from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange
+from swarmctl.kinds.mesh.marks import NO_INTERFACE
 from swarmctl.kinds.mesh.rotation import due, second
 from swarmctl.kinds.mesh.rotation.nodes import Hook, Nodes, unheard
 from swarmctl.kinds.mesh.rotation.survey import Survey
@@ -111,14 +111,14 @@ class RotationType:
         return Observed({**inputs, "nodes": seen}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
-        """Take second interfaces away that a rotation has left.
+        """Take second interfaces away that were found by their marks, where no first one is.
 
-        Machines that go at the same time answer half; what is on them goes with them, and where an interface stays,
-        its removal takes the second one, too.
+        All others have gone with the first ones, which depend on this. Nodes are not asked again: they may be going.
         """
+        if inputs["interface"] != NO_INTERFACE:
+            return
         for node in inputs["nodes"].values():
-            with suppress(WorldUnreadable):
-                second.remove(hosts, {**inputs, "host": node["host"]})
+            second.remove(hosts, {**inputs, "host": node["host"]})
 
     def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
         """How keys are rotated, and one line for each node whose key is."""
