@@ -209,13 +209,14 @@ def test_a_run_that_is_stopped_before_the_takeover_and_goes_on_afterwards_does_n
 def test_a_call_that_is_stopped_inside_before_the_takeover_does_nothing_afterwards(placement: Placement) -> None:
     """It has begun on the node and waits for the lock, where it is stopped; then another run takes over."""
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(fenced(placement, 2).run, ["sleep", "1"])
+        first = threads.submit(fenced(placement, 2).run, ["sh", "-c", "until [ -e /srv/end ]; do sleep 0.05; done"])
         assert labs.soon(lambda: bool(inside(placement)))
         (holder,) = inside(placement)
         newest = threads.submit(fenced(placement, 3).run, effect(3))
         assert labs.soon(lambda: len(inside(placement)) > 1)
         waiting = next(process for process in inside(placement) if process != holder)
         os.kill(waiting.pid, signal.SIGSTOP)
+        labs.host(placement).put("/srv/end", b"")
         first.result()
         fenced(placement, 4).run(effect(4))
         os.kill(waiting.pid, signal.SIGCONT)
