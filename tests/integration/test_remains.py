@@ -59,7 +59,7 @@ def test_apply_takes_over_what_a_lost_state_knew_and_makes_nothing_again(lab: La
     before = keys(lab), processes(lab)
     lose_the_state(lab)
     found = lab("doctor", "--stack", "--format", "json", code=1).json
-    assert len(found["findings"]) == 20
+    assert len(found["findings"]) == 21
     assert all(it["standing"] == "unknown" and it["declared"] and it["adoptable"] for it in found["findings"])
     assert {it["owner"] for it in found["findings"] if it["backend"] == "lab"} != {None}
     plan = lab("plan", "--format", "json").json
@@ -73,7 +73,7 @@ def test_doctor_adopts_what_a_lost_state_knew_and_touches_nothing(lab: Lab) -> N
     before = keys(lab), processes(lab)
     lose_the_state(lab)
     run = lab("doctor", "--stack", "--adopt")
-    assert "20 things recorded as found; nothing in the world was changed" in run.out
+    assert "21 things recorded as found; nothing in the world was changed" in run.out
     assert (keys(lab), processes(lab)) == before
     assert "nothing to change" in lab("plan").out
     assert "Nothing to change" in lab("apply", "--yes").out
@@ -99,6 +99,6 @@ def test_what_nobody_declared_is_found_and_removed_and_what_is_gone_is_told(lab:
 def test_everything_of_a_lost_state_can_be_removed(lab: Lab) -> None:
     lose_the_state(lab)
     run = lab("doctor", "--stack", "--remove", "--yes")
-    assert "20 things removed" in run.out
+    assert "21 things removed" in run.out
     assert footprint(lab.root)["processes"] == []
     lab("doctor", "--stack")
