@@ -175,9 +175,12 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("victim", ["provider", "cli"])
-def test_kill_9_loses_no_packet_and_the_next_run_heals(lab: labs.Lab, moment: str, victim: str) -> None:
+# When a key is in use the provider has nothing left to do, and may be gone before it is hit.
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [*(("cli", moment) for moment in MOMENTS), ("provider", "a key is made"), ("provider", "it is opened")],
+)
+def test_kill_9_loses_no_packet_and_the_next_run_heals(lab: labs.Lab, victim: str, moment: str) -> None:
     lab("apply", "--yes")
     nodes = Nodes(lab)
     before = nodes.has()
