@@ -56,11 +56,16 @@ class Watch:
         monkeypatch.setattr(publication, "result", self)
 
     def __call__(
-        self, base: publication.Base, ended: Ended, wanted: Collection[str], unsettled: Collection[str]
+        self,
+        base: publication.Base,
+        ended: Ended,
+        wanted: Collection[str],
+        unsettled: Collection[str],
+        undone: Collection[str],
     ) -> dict[str, Any] | None:
         before = copy.deepcopy(base.checkpoint)
         records = journal.read(base.run.journal)
-        result = self._result(base, ended, wanted, unsettled)
+        result = self._result(base, ended, wanted, unsettled, undone)
         assert ended.status == 0 or ended.gathered.finished
         document = decode(base.space.checkpoint.read_bytes())
         self.runs += 1
@@ -68,7 +73,7 @@ class Watch:
             assert result is not None
             assert not flaw(result)
             return result
-        replayed, saved = recorded(replay(before, base.run.header, records)), recorded(document)
+        replayed, saved = recorded(replay(before, base.run.header, records, undone=undone)), recorded(document)
         # What was read back as gone and needed no removal is in no journal: the next refresh finds the same.
         missing = {address for address, step in ended.gathered.refreshed.items() if step.new is None}
         for address in missing - saved.keys():
