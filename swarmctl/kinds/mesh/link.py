@@ -10,11 +10,11 @@ WAIT = """
 tries=0
 until wg show "$interface" listen-port >/dev/null 2>&1; do
   tries=$((tries + 1))
-  if [ "$tries" -ge 200 ]; then echo "WireGuard on $interface did not start within 10 s" >&2; exit 1; fi
+  if [ "$tries" -ge 600 ]; then echo "WireGuard on $interface did not start within 30 s" >&2; exit 1; fi
   sleep 0.05
 done
 """
-"""For a shell: until the interface answers."""
+"""For a shell: until the interface answers, which may take long where everything starts at once."""
 
 
 def service(interface: str) -> str:
