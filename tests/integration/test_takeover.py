@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from swarmctl import backends
 from swarmctl.backends.base import Fence, Fenced
+from swarmctl.hosts.fence import StillChanging
 from swarmctl.processes import environments
 from swarmctl.state import runs
 
@@ -37,6 +39,17 @@ def working(folder: Path) -> list[int]:
     """Engine and provider of the run in `folder`."""
     mark = f"{runs.VARIABLE}={folder}".encode()
     return [process.pid for process, environment in environments() if mark in environment]
+
+
+@contextmanager
+def stopped(pids: list[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def journal_of(lab: Lab) -> Path:
@@ -69,14 +82,13 @@ def test_a_run_that_is_stopped_and_goes_on_after_another_took_over_changes_nothi
         pids = working(journal.parent)
         assert len(pids) >= 2
         wait(lambda: journal.stat().st_size > 0)
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        # What a run would do first that is on another machine, and so can't end this one: read every node.
         newer = Fence(identity, int(journal.parent.name) + 1, "another machine")
-        seen = [mtu(identity, node, newer) for node in backend.machines(identity)]
-        assert "1420" in seen
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        seen: list[str] = []
+        while not seen:
+            with stopped(pids), suppress(StillChanging):  # stopped in the middle of a change, which is waited for
+                # What a run would do first that is on another machine, and so can't end this one: read every node.
+                seen = [mtu(identity, node, newer) for node in backend.machines(identity)]
+                assert "1420" in seen
         out, err = old.communicate(timeout=120)
     assert old.returncode != 0
     assert "in the hands of a newer run (another machine" in " ".join((out + err).split())
