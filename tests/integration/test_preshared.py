@@ -31,8 +31,6 @@ spec:
 """
 NODES = ("node-0", "node-1", "node-2")
 FOLDER = "/etc/swarmctl/mesh/backbone/psk"
-SETTLED = 12.0
-"""Seconds after which tunnels whose ends both began at once have found to each other."""
 BEFORE, AFTER = "  persistentKeepalive: 25\n", "  persistentKeepalive: 25\n  keys: {presharedKeys: generated}\n"
 
 
@@ -102,6 +100,11 @@ def lab(tmp_path: Path, engine: object, monkeypatch: pytest.MonkeyPatch) -> Iter
         labs.assert_nothing_left(made)
 
 
+def up(lab: labs.Lab) -> None:
+    lab("apply", "--yes")
+    lab("status")  # waits for tunnels whose ends both began at once, until they have found to each other
+
+
 def test_nobody_but_the_nodes_ever_has_one(lab: labs.Lab) -> None:
     listener = Listener()
     listener.start()
@@ -151,10 +154,10 @@ def _of_a_node(path: Path) -> bool:
 
 
 def test_they_come_are_rotated_and_go_without_a_lost_packet(lab: labs.Lab) -> None:
-    lab("apply", "--yes")
+    up(lab)
     nodes = Nodes(lab)
     with nodes.traffic() as traffic:
-        traffic.measure(SETTLED)
+        traffic.measure()
         lab.edit("network.yaml", BEFORE, AFTER)
         lab("apply", "--yes")
         lab("mesh", "rotate", "--yes")
@@ -181,12 +184,12 @@ MOMENTS: dict[str, Moment] = {
     [*(("cli", moment) for moment in MOMENTS), ("provider", "a key is made"), ("provider", "it is opened")],
 )
 def test_kill_9_loses_no_packet_and_the_next_run_heals(lab: labs.Lab, victim: str, moment: str) -> None:
-    lab("apply", "--yes")
+    up(lab)
     nodes = Nodes(lab)
     before = nodes.has()
     lab.edit("network.yaml", BEFORE, AFTER)
     with nodes.traffic() as traffic:
-        traffic.measure(SETTLED)
+        traffic.measure()
         run = Watched(lab, "apply", "--yes")
         run.until(lambda _: MOMENTS[moment](nodes, before), 120)
         run.kill(victim)

@@ -41,8 +41,6 @@ spec: {region: eu-central, lab: {count: 2}}
 """
 NODES = ("n-0", "n-1", "n-2")
 BEHIND_ROUTERS = ("left-0", "right-0")
-SETTLED = 12.0
-"""Seconds after which tunnels whose ends both began at once have found to each other."""
 KEY = "/etc/swarmctl/mesh/backbone/private.key"
 Moment = Callable[["Seen"], object]
 
@@ -80,6 +78,10 @@ def lab(tmp_path: Path, engine: object, monkeypatch: pytest.MonkeyPatch) -> Iter
         labs.assert_nothing_left(made)
 
 
+def settled(lab: labs.Lab) -> None:
+    lab("status")  # waits for tunnels whose ends both began at once, until they have found to each other
+
+
 def second(seen: Seen) -> object:
     return seen.sh("n-1", "ip -o link show dev wg0-n 2>/dev/null")
 
@@ -103,9 +105,10 @@ def test_kill_9_at_any_moment_loses_no_packet_and_the_next_run_finishes(lab: lab
     lab("apply", "--yes")
     underlay = Underlay.of(lab)
     for number, (name, moment) in enumerate(MOMENTS.items()):
+        settled(lab)
         seen = Seen(underlay)
         with seen.traffic() as traffic:
-            traffic.measure(SETTLED)
+            traffic.measure()
             run = Watched(lab, "mesh", "rotate", "--yes")
             run.until(lambda _, seen=seen, moment=moment: moment(seen))  # type: ignore[misc]
             # Without the provider nobody does the rest; the command line's end leaves it to finish what it has begun.
@@ -131,6 +134,7 @@ def test_a_key_that_is_too_old_is_drift_and_the_next_apply_rotates_it(lab: labs.
     assert "peer n-2 has a new key" in plan.out
     assert "disrupts nothing" in plan.out
     lab("plan", "--out", "plan.json")
+    settled(lab)
     with seen.traffic() as traffic:
         traffic.measure()
         lab("apply", "--yes", "--plan", "plan.json")
@@ -163,8 +167,8 @@ def test_nodes_behind_routers_and_their_relays_lose_nothing(lab: labs.Lab) -> No
     underlay = Underlay.of(lab)
     addresses = {node: underlay.mesh_address(node) for node in underlay.nodes()}
     before = {node: underlay.host(node).run(["wg", "show", "wg0", "public-key"]).text for node in addresses}
+    settled(lab)
     with Traffic(underlay, addresses) as traffic:
-        time.sleep(SETTLED)
         # A relay whose first handshakes took long counts as dead: what comes back to it then is lost by failover.
         until(lambda: all("active 1 relay-0" in agent(underlay, node) for node in BEHIND_ROUTERS))
         traffic.measure()

@@ -56,7 +56,8 @@ def test_peers_as_declared_need_no_command() -> None:
         (
             (A,),
             "wg addconf wg0 /dev/stdin <<'END'\n[Peer]\nPublicKey=KEYB\nAllowedIPs=10.88.3.2/32,fd88::2/128\n"
-            "PersistentKeepalive=25\nEndpoint=172.20.1.2:51820\nEND\n",
+            "PersistentKeepalive=0\nEndpoint=172.20.1.2:51820\nEND\n"
+            "sleep 0.1\nwg set wg0 peer KEYB persistent-keepalive 25\n",
         ),
         ((A, B, peer("KEYC", "", "10.88.3.3/32")), "wg set wg0 peer KEYC remove\n"),
         (
@@ -80,8 +81,25 @@ def test_only_the_difference_is_set(now: tuple[Peer, ...], command: str) -> None
     assert hosts.host.scripts == [command]
 
 
+def test_one_of_the_two_ends_begins_a_moment_before_the_other() -> None:
+    """The second one's keepalive, by which an end begins at once, comes last; a tunnel that is there is not touched."""
+    peers = {"a": declared("KEYA", 1), "m": declared("KEYM", 3, persistentKeepalive=0), "z": declared("KEYZ", 2)}
+    hosts = FakeHosts(having())
+    PEERS.create(hosts, {**INPUTS, "peers": peers})
+    (script,) = hosts.host.scripts
+    assert [line for line in script.splitlines() if line.startswith(("PublicKey", "Persistent"))] == [
+        *("PublicKey=KEYA", "PersistentKeepalive=0"),
+        *("PublicKey=KEYM", "PersistentKeepalive=0"),
+        *("PublicKey=KEYZ", "PersistentKeepalive=25"),
+    ]
+    assert script.endswith("END\nsleep 0.1\nwg set wg0 peer KEYA persistent-keepalive 25\n")
+    hosts = FakeHosts(having(A))
+    PEERS.update(hosts, INPUTS, {**INPUTS, "peers": peers})
+    assert "sleep" not in hosts.host.scripts[0]
+
+
 def test_a_thousand_new_peers_go_to_wireguard_as_one_message() -> None:
-    many = {f"n-{number}": declared(f"KEY{number}", number) for number in range(1000)}
+    many = {f"m-{number}": declared(f"KEY{number}", number) for number in range(1000)}
     hosts = FakeHosts(having())
     PEERS.create(hosts, {**INPUTS, "peers": many})
     (script,) = hosts.host.scripts

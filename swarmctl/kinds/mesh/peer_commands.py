@@ -23,6 +23,8 @@ AT_ONCE = 16
 """Names that are looked up at the same time."""
 LOOKUP = 10
 """Seconds that one name may take; without an answer `wg` would go on for minutes."""
+SECOND_AFTER, SECOND_AT_MOST = 0.1, 100
+"""Seconds after which the second end of a new tunnel begins its handshake, and with how many peers: see `script`."""
 UNRESOLVED = "unresolved: "
 HAS_PEERS = "has peers"
 _KEY = re.compile(r"[A-Za-z0-9+/]{1,64}=?")
@@ -43,16 +45,20 @@ def script(
     wanted: Iterable[Mapping[str, Json]],
     renamed: Collection[str] = (),
     filed: Mapping[str, str] = MappingProxyType({}),
+    second: Collection[str] = (),
 ) -> str:
     """What brings the interface's peers to what is wanted; empty when they are so already. Raises `NotAWord`.
 
     `renamed`: public keys of peers whose endpoint was declared otherwise before; a name among those is set again, since
     what it once resolved to does not tell. `filed`: files with preshared keys, by public key of the peer; a peer that
-    shall have one and has no file is not added.
+    shall have one and has no file is not added. `second`: public keys of peers that are to begin the handshake of a new
+    tunnel. Keepalive is what makes an end begin at once, and two that do so at the same moment drop each other's
+    message, or are left with a session that works one way, for 5 to 15 s: so this end gets its own a moment later. With
+    more peers than `SECOND_AT_MOST` that is left out: what it spares is little beside what they all cost.
     """
     present = dict(now.peers) if now is not None else {}
     settings: list[str] = []
-    added: list[str] = []
+    added: list[Mapping[str, Json]] = []
     secrets: list[str] = []
     named: list[tuple[str, str]] = []
     keys = set()
@@ -66,11 +72,14 @@ def script(
         if is_name(peer["endpoint"]) and (key in renamed or not same_endpoint(have, peer["endpoint"])):
             named.append((key, peer["endpoint"]))
         if have is None:
-            added.append(_section(peer))
+            added.append(peer)
             if file:
                 secrets.append(f"peer {quote(key)} preshared-key {quote(file)}")
         elif changes := _setting(have, peer, file):
             settings.append(changes)
+    later = {peer["publicKey"] for peer in added if peer["publicKey"] in second and peer["persistentKeepalive"]}
+    if len(later) > SECOND_AT_MOST:
+        later = set()
     removals = [f"peer {quote(key)} remove" for key in present if key not in keys]
     # Removed first, so that an address can move from one peer to another.
     return "".join(
@@ -79,7 +88,8 @@ def script(
             *_sets(interface, settings),
             # Before all else of a new peer, which begins a handshake as soon as it has an endpoint.
             *_sets(interface, secrets),
-            *_add(interface, added),
+            *_add(interface, [_section(peer, later=peer["publicKey"] in later) for peer in added]),
+            *_begin(interface, [peer for peer in added if peer["publicKey"] in later]),
             *_name(interface, named),
         ]
     )
@@ -151,13 +161,13 @@ def _setting(now: Peer, peer: Mapping[str, Json], file: str | None) -> str:
     return " ".join([f"peer {quote(peer['publicKey'])}", *words]) if words else ""
 
 
-def _section(peer: Mapping[str, Json]) -> str:
-    """A new peer as a configuration has it; one with a name gets its endpoint later."""
+def _section(peer: Mapping[str, Json], *, later: bool) -> str:
+    """A new peer as a configuration has it; one with a name gets its endpoint later, one that begins its keepalive."""
     lines = [
         "[Peer]",
         f"PublicKey={peer['publicKey']}",
         f"AllowedIPs={','.join(peer['allowedIps'])}",
-        f"PersistentKeepalive={int(peer['persistentKeepalive'])}",
+        f"PersistentKeepalive={0 if later else int(peer['persistentKeepalive'])}",
     ]
     if peer["endpoint"] and not is_name(peer["endpoint"]):
         lines.append(f"Endpoint={peer['endpoint']}")
@@ -173,6 +183,15 @@ def _sets(interface: str, settings: Iterable[str]) -> Iterator[str]:
 def _add(interface: str, sections: list[str]) -> Iterator[str]:
     if sections:
         yield f"wg addconf {quote(interface)} /dev/stdin <<'END'\n{''.join(sections)}END\n"
+
+
+def _begin(interface: str, later: list[Mapping[str, Json]]) -> Iterator[str]:
+    if later:
+        yield f"sleep {SECOND_AFTER}\n"
+    yield from _sets(
+        interface,
+        (f"peer {quote(it['publicKey'])} persistent-keepalive {int(it['persistentKeepalive'])}" for it in later),
+    )
 
 
 def _name(interface: str, named: list[tuple[str, str]]) -> Iterator[str]:

@@ -69,7 +69,7 @@ class PeersType:
 
         A new interface has none, so the host is not read first: only what is found to have peers is compared.
         """
-        script = peer_commands.script(inputs["interface"], None, inputs["peers"].values())
+        script = peer_commands.script(inputs["interface"], None, inputs["peers"].values(), second=_second(inputs))
         if not script or "presharedKeys" in inputs:
             return self._converge(hosts, inputs)
         said = self._run(hosts, inputs, peer_commands.unless_peers(inputs["interface"]) + script)
@@ -115,7 +115,7 @@ class PeersType:
         filed = shared.filed(facts, inputs)
         placed = in_place(_allowed(now, peers), _declared(peers), inputs.get("failover", ()))
         wanted = ({**peer, "allowedIps": placed[name]} if name in placed else peer for name, peer in peers.items())
-        script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed, filed)
+        script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed, filed, _second(inputs))
         if script:
             run = self._guarded if guard else self._run
             failed = peer_commands.unresolved(run(hosts, inputs, script))
@@ -208,6 +208,11 @@ class PeersType:
             return host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=TIMEOUT).text
         finally:
             hosts.changed(inputs["host"])
+
+
+def _second(inputs: Mapping[str, Json]) -> frozenset[str]:
+    """Public keys of the peers that begin: of the two ends of a tunnel, the one whose node's name comes first."""
+    return frozenset(peer["publicKey"] for name, peer in inputs["peers"].items() if name < inputs["node"])
 
 
 def _unresolved(inputs: Mapping[str, Json], failed: Sequence[tuple[str, str]]) -> EndpointUnresolved:
