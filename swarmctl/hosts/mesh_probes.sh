@@ -26,27 +26,31 @@ trap '((${#captures[@]})) && kill "${captures[@]}" 2>/dev/null; rm -rf "$folder"
 # Where packets to other nodes leave: those to their endpoints, those to no one in particular, and those to the mesh,
 # should its addresses lead past it.
 devices() {
-  local tunnels address line device
-  tunnels=" lo $(wg show interfaces 2>/dev/null | tr '\n' ' ') "
-  {
-    ip -o -4 route show default; ip -o -6 route show default
-    wg show all endpoints 2>/dev/null | while read -r _ _ address; do
-      address=${address%:*} address=${address#[} address=${address%]}
-      [[ $address == *none* ]] || printf 'route get %s\n' "$address"
-    done >"$folder/ways"
-    for line in "${groups[@]}"; do
-      read -r _ _ line <<<"$line"
-      for address in $line; do printf 'route get %s\n' "$address"; done
-    done >>"$folder/ways"
-    grep -F . "$folder/ways" | grep -vF : | ip -force -o -4 -batch - 2>/dev/null
-    grep -F : "$folder/ways" | ip -force -o -6 -batch - 2>/dev/null
-  } | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u | while read -r device; do
-    [[ $tunnels == *" $device "* ]] || printf '%s\n' "$device"
-  done | head -n 8
+  local tunnels address line device four='route show default' six='route show default' found=' '
+  tunnels=" lo $(wg show interfaces 2>/dev/null) "
+  way() {
+    case $1 in
+      *:*) six+=$'\n'"route get $1" ;;
+      *.*) four+=$'\n'"route get $1" ;;
+    esac
+  }
+  while read -r _ _ address; do
+    address=${address%:*} address=${address#[} address=${address%]}
+    way "$address"
+  done < <(wg show all endpoints 2>/dev/null)
+  for line in "${groups[@]}"; do
+    read -r _ _ line <<<"$line"
+    for address in $line; do way "$address"; done
+  done
+  while read -r line; do
+    [[ $line == *" dev "* ]] || continue
+    device=${line##* dev } device=${device%% *}
+    [[ $tunnels$found == *" $device "* ]] || { found+="$device "; printf '%s\n' "$device"; }
+  done < <({ ip -force -o -4 -batch - <<<"$four"; ip -force -o -6 -batch - <<<"$six"; } 2>/dev/null) | head -n 8
 }
 
 watch() {
-  local device number=0
+  local device log said tries number=0
   command -v tcpdump >/dev/null || { printf 'missing tcpdump\n'; return; }
   while read -r device; do
     number=$((number + 1))
@@ -56,21 +60,34 @@ watch() {
       -w "$folder/$number.pcap" >/dev/null 2>"$folder/$number.log" &
     captures+=($!)
   done < <(devices)
-  for _ in {1..40}; do
-    [[ $(cat "$folder"/*.log 2>/dev/null | grep -c 'listening on') -ge $number ]] && break
-    sleep 0.05
+  # Looked for without starting anything: there may be many nodes on one computer.
+  for ((number = 0, tries = 0; number < ${#captures[@]} && tries < 40; tries++)); do
+    ((tries)) && sleep 0.05
+    number=0
+    for log in "$folder"/*.log; do
+      said='' && IFS= read -r -d '' said <"$log"
+      [[ $said == *'listening on'* ]] && number=$((number + 1))
+    done
   done
 }
 
-# A filter of tcpdump over what was captured; prints how many packets it takes, then the first three as they look.
+# A filter of tcpdump over what was captured: `packets` are those that it takes, as they look.
 taken() {
-  tcpdump -Z root -r "$1" -n -q -t "$2" >"$folder/taken" 2>/dev/null || { printf 'unknown\n'; return; }
-  sed 's/^/  /; 3q' "$folder/taken"
-  wc -l <"$folder/taken"
+  mapfile -t packets < <(tcpdump -Z root -r "$1" -n -q -t "$2" 2>/dev/null || printf 'unknown\n')
+}
+
+counted() { # NAME [SAMPLES]: those packets, the first few as they look, then how many there are
+  local samples=${2:-0}
+  printf '@ %s\n' "$1"
+  if ((${#packets[@]})); then
+    [[ ${packets[-1]} != unknown ]] || { printf 'unknown\n'; return; }
+    ((samples == 0)) || printf '  %s\n' "${packets[@]:0:samples}"
+  fi
+  printf '%s\n' ${#packets[@]}
 }
 
 seen() {
-  local file cut clear='' network name log
+  local file cut clear='' network name log device line packets
   for network in "${networks[@]}"; do clear="${clear:+$clear or }net $network"; done
   cut="(ip[6:2] & 0x2000 != 0 and ip[6:2] & 0x1fff = 0 and udp port $port) or (ip6[6] = 44 and ip6[40] = 17 and \
 ip6[42:2] & 0xfff8 = 0 and (ip6[48:2] = $port or ip6[50:2] = $port))"
@@ -81,14 +98,21 @@ ip6[42:2] & 0xfff8 = 0 and (ip6[48:2] = $port or ip6[50:2] = $port))"
   for name in "$folder"/*.name; do
     [[ -e $name ]] || continue
     file=${name%.name}.pcap log=${name%.name}.log
-    printf '@ device %s\n' "$(cat "$name")"
+    read -r device <"$name"
+    printf '@ device %s\n' "$device"
     [[ -s $file ]] || { printf 'failed %s\n' "$(head -c 300 "$log" | tr '\n' ' ')"; continue; }
-    sed -n 's/^\([0-9]*\) packets* \(captured\|dropped by kernel\).*/\2 \1/p' "$log"
-    printf '@ wireguard\n'; taken "$file" "udp port $port" | tail -n 1
+    while read -r line; do
+      case $line in
+        *' captured') printf 'captured %s\n' "${line%% *}" ;;
+        *' dropped by kernel') printf 'dropped by kernel %s\n' "${line%% *}" ;;
+      esac
+    done <"$log"
+    taken "$file" "udp port $port"; counted wireguard
     # Mostly there is neither, and one look shows it.
-    if [[ $(taken "$file" "$cut or $clear" | tail -n 1) != 0 ]]; then
-      printf '@ fragments\n'; taken "$file" "$cut" | tail -n 1
-      printf '@ clear\n'; taken "$file" "$clear"
+    taken "$file" "$cut or $clear"
+    if ((${#packets[@]})); then
+      taken "$file" "$cut"; counted fragments
+      taken "$file" "$clear"; counted clear 3
     fi
     printf '@ pattern\n'; grep -a -c -F -- "$text" "$file"
   done
@@ -98,7 +122,7 @@ echoes() { # COUNT FAMILY SIZE ADDRESS…
   local number=$1 family=$2 size=$3 address
   shift 3
   if command -v fping >/dev/null; then
-    fping "-$family" -q -c "$number" -i 1 -p 250 -t 2500 -b "$size" -M "$@" 2>&1
+    fping "-$family" -q -c "$number" -i 30 -p 250 -t 2500 -b "$size" -M "$@" 2>&1
   else
     for address; do ping -n -q -c "$number" -i 0.25 -W 3 -M "do" -s "$size" "$address" 2>/dev/null & done
     wait

@@ -30,17 +30,17 @@ from swarmctl.operations.status_model import Reading
 MAX_OTHERS = 49
 """Other nodes that each node pings: in a mesh of up to 50 all of them, in a larger one those after it, round the end.
 More would be above what nodes let in of echoes (`mesh.firewall.LIMIT`)."""
-BURST = 245
+BURST = 100
 """Echoes of one family that come to a node in one round at the most: under that limit, too."""
 MOST_ECHOES = 10
 """Per address and round."""
-AGAIN = 20
+AGAIN = 10
 """Echoes to an address that lost some: whether it loses packets, a second look has to say."""
 MOST_AGAIN = 8
 """Addresses that one node asks again with so many."""
 MOST_SEARCHES = 2
 """Path MTUs that one node searches."""
-MARKED = 4
+MARKED = 2
 """Nodes to which each node sends the pattern that must not be seen on the underlay."""
 
 

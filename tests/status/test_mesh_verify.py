@@ -44,7 +44,7 @@ def test_a_mesh_with_nothing_wrong_is_verified_and_every_check_says_what_it_saw(
         (
             {"lossy": {("workers-0", "10.88.0.1")}},
             Name.LOSS,
-            "workers-0: 10 of 20 echoes to control-0 at 10.88.0.1 are lost",
+            "workers-0: 5 of 10 echoes to control-0 at 10.88.0.1 are lost",
         ),
         (
             {"narrow": {("workers-0", "10.88.0.1"): 1380}},
@@ -129,7 +129,7 @@ def test_one_lost_echo_is_looked_at_again_and_forgiven() -> None:
     assert see(seen).verified
     again = [request for name, request in seen.requests if name == "workers-0"][1:]
     assert [line for line in again[0].splitlines() if line.startswith(("count", "group", "capture"))] == [
-        "count 20",
+        "count 10",
         "group 4 1392 10.88.0.1",
     ]
 
