@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 2 / 3
 """Of the time within which a change is to be confirmed: so long a node may need to answer again. The rest is for
-having it undone before the node does so by itself."""
-SETTLING = 20.0
-"""Seconds that it gets at the least, put off meanwhile: when both ends of a tunnel renew it at the same moment, one of
-them may send in vain until it begins anew, after 15 s (WireGuard white paper, 6.5)."""
+having it undone in time. When both ends of a tunnel renew it at the same moment, one of them may send in vain for 15 s
+(WireGuard white paper, 6.5): with less than 30 s to confirm, that counts as cut off."""
 PAUSE = 0.5
 """Seconds between two measurements."""
 Measure = Callable[[Collection[Pair], reach.Addresses, Mapping[str, Mapping[str, Any]]], set[Pair]]
@@ -109,7 +107,7 @@ class Judge:
         addresses = {(it.mesh, it.node): it.addresses for it in self._members}
         # Whom the declaration joins no more need not answer.
         missing &= reach.pairs(self._members, spans)
-        patience = max(SETTLING, PATIENCE * min(spans.values()))
+        patience = PATIENCE * min(spans.values())
         while missing:
             missing -= self.measure(missing, addresses, self._hosts)
             if not missing or time.monotonic() - began > patience:

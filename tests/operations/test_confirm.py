@@ -116,7 +116,6 @@ def test_a_handshake_may_take_a_few_measurements() -> None:
 
 def test_who_is_cut_off_is_undone_with_all_of_its_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swarmctl.operations.confirm.PATIENCE", 0)
-    monkeypatch.setattr("swarmctl.operations.confirm.SETTLING", 0)
     world = World()
     it = judge(world, [EVERY, EVERY - {Pair("m", "a", "b"), Pair("m", "b", "a")}])
     it.look()
