@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,8 +14,9 @@ from swarmctl.hosts.facts import Facts
 from swarmctl.kinds.base import Hosts
 
 T = TypeVar("T")
-AT_ONCE = 16
-"""Nodes that are worked on at the same time: more of them would only wait for this machine."""
+AT_ONCE = min(16, max(2, os.cpu_count() or 2))
+"""Nodes that are worked on at the same time: more than it has processors would only wait for this machine, and where
+the nodes are on it, too, the traffic that must not stand still waits with them."""
 Hook = Callable[[str, str], None]
 """Called with a phase and a node before anything of that phase is done there."""
 
