@@ -19,7 +19,8 @@ from swarmctl.mesh.wgquick import draft as drafts
 from swarmctl.mesh.wgquick.codes import NO_NAME, READABLE
 from swarmctl.mesh.wgquick.fleet import Fleet, assemble
 from swarmctl.mesh.wgquick.nodes import Node, node
-from swarmctl.mesh.wgquick.text import SECRET, masked, parse
+from swarmctl.mesh.wgquick.secrets import Hidden
+from swarmctl.mesh.wgquick.text import SECRET, parse
 from swarmctl.operations import import_text
 from swarmctl.operations.import_compare import compare
 
@@ -59,18 +60,17 @@ def import_wireguard(
     `name` is the mesh's, `interface` that of its interfaces where the files are not called after them. Raises
     InvalidDeclaration with everything that is wrong in the files, before anything is written, and UsageError.
     """
-    fleet, found, sources = _read(files)
+    fleet, hidden, found, sources = _read(files)
     if errors(found):
         raise InvalidDeclaration(found, sources)
     existing = _Existing(folder)
     drafted = drafts.draft(fleet, name or existing.mesh or NAME, interface)
     if existing.documents:
-        found += existing.unknown(fleet)
+        found += hidden.diagnostics(existing.unknown(fleet))
         if errors(found):
             raise InvalidDeclaration(found, sources)
     texts, graph = _settle(drafted, existing, out or folder)
-    found += drafts.undeclared(fleet)
-    found += compare(fleet, graph, drafted.name)
+    found += hidden.diagnostics([*drafts.undeclared(fleet), *compare(fleet, graph, drafted.name)])
     written = _write(out, texts, existing, drafted.name) if out is not None else ()
     return Imported(
         drafted.name,
@@ -84,7 +84,7 @@ def import_wireguard(
     )
 
 
-def _read(files: Iterable[Path]) -> tuple[Fleet, list[Diagnostic], dict[str, str]]:
+def _read(files: Iterable[Path]) -> tuple[Fleet, Hidden, list[Diagnostic], dict[str, str]]:
     from swarmctl.documents.reading import display_path
 
     nodes: list[Node] = []
@@ -93,7 +93,7 @@ def _read(files: Iterable[Path]) -> tuple[Fleet, list[Diagnostic], dict[str, str
     for path in dict.fromkeys(files):
         shown = display_path(path)
         text, mode = _contents(path, shown)
-        sources[shown] = masked(text)
+        sources[shown] = text
         sections, found = parse(shown, text)
         problems += found
         keys = [setting for section in sections for setting in section.settings if setting.key in SECRET]
@@ -105,7 +105,9 @@ def _read(files: Iterable[Path]) -> tuple[Fleet, list[Diagnostic], dict[str, str
             nodes.append(one)
     fleet, found = assemble(nodes)
     # A file that is not understood is no missing counterpart.
-    return fleet, problems if errors(problems) else [*problems, *found], sources
+    found = problems if errors(problems) else [*problems, *found]
+    hidden = Hidden(sources.values(), (it.key for it in nodes))
+    return fleet, hidden, hidden.diagnostics(found), {shown: hidden.text(text) for shown, text in sources.items()}
 
 
 def _contents(path: Path, shown: str) -> tuple[str, int]:

@@ -19,7 +19,6 @@ KEYS = {
 }  # fmt: skip
 """Keys by section, as wg(8) and wg-quick(8) have them; case does not count."""
 SECRET = ("PrivateKey", "PresharedKey")
-_SECRETS = re.compile(r"(?im)^([^\S\n]*(?:private|preshared)[^\S\n]*key[^\S\n]*=[^\S\n]*)([^\s#][^\r\n]*)")
 _NAME = re.compile(r"(?i)^#+\s*(?:(?:friendly[_ ]?)?name|node|host)\s*[=:]\s*(\S.*?)\s*$")
 
 
@@ -60,11 +59,6 @@ class Section:
     def every(self, key: str) -> list[Setting]:
         """All of them."""
         return [setting for setting in self.settings if setting.key == key]
-
-
-def masked(text: str) -> str:
-    """The text without its keys, all else where it was: for excerpts."""
-    return _SECRETS.sub(lambda found: found[1] + "•" * len(found[2]), text)
 
 
 def parse(file: str, text: str) -> tuple[list[Section], list[Diagnostic]]:
