@@ -204,14 +204,14 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rot
     graph = compile_graph(
         loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), rotate=rotate, **read
     )
-    _require_members(graph, rotate)
+    _require_members(graph, snapshot, rotate)
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
     return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, tuple(secrets.warnings))
 
 
-def _require_members(graph: Graph, nodes: Collection[str]) -> None:
-    """Raises UsageError for a node that is in no mesh."""
+def _require_members(graph: Graph, snapshot: Snapshot, nodes: Collection[str]) -> None:
+    """Raises UsageError for a node that is in no mesh, and where no mesh has been applied that could have a key."""
     import difflib
 
     from swarmctl.errors import UsageError
@@ -223,6 +223,8 @@ def _require_members(graph: Graph, nodes: Collection[str]) -> None:
             near = difflib.get_close_matches(node, members, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "`swarmctl status` lists the nodes"
             raise UsageError(f"no node of a mesh is called {node}", hint)
+    if nodes and not any(it.type == "swarm:mesh:Interface" for it in snapshot.resources.values()):
+        raise UsageError("no mesh of this stack is applied, so there is no key to rotate", "run `swarmctl apply` first")
 
 
 def warn(stack: Stack, emit: Emit) -> None:

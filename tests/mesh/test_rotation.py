@@ -207,7 +207,7 @@ def test_reading_tells_whose_key_is_due_and_why() -> None:
     seen = ROTATION.read(hosts, wanted)
     assert seen is not None
     assert {name: (it["key"], it["generation"]) for name, it in seen.inputs["nodes"].items()} == {
-        "n-1": ("made 2026-12-15", 0),
+        "n-1": ("made 2026-12-15, rotateEvery is 30d", 0),
         "n-2": ("installed", 2),
         "n-3": ("rotating", 0),
         "n-4": ("installed", 0),
@@ -303,7 +303,7 @@ def test_other_changes_renew_no_key() -> None:
 @pytest.mark.parametrize(
     ("facts", "old", "new"),
     [
-        (node(1, made=NOW - 31 * DAY), {"key": "made 2026-12-15"}, {}),
+        (node(1, made=NOW - 31 * DAY), {"key": "made 2026-12-15, rotateEvery is 30d"}, {}),
         (node(1, following=True), {"key": "rotating"}, {}),
         (node(1), {}, {"keyGeneration": 1}),
     ],

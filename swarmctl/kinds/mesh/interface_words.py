@@ -38,7 +38,7 @@ def changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, J
         }
         return lost.get(str(old["state"]), f"state {words(old['state'])} → {words(new['state'])}")
     if name == "key" and due.rotation(old):
-        return due.words(str(new["node"]), str(old["key"]), int(old.get("rotateEvery") or 0))
+        return due.words(str(new["node"]), str(old["key"]))
     if name == "keyGeneration":
         return _generation(old, new)
     if name == "rotateEvery":

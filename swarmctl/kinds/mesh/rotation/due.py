@@ -14,7 +14,9 @@ from swarmctl.hosts.facts import Facts
 INSTALLED = "installed"
 ROTATING = "rotating"
 OVERDUE = "made "
-"""What the measured input `key` of an overdue key begins with; the day follows, so that it reads the same for long."""
+"""What the measured input `key` of an overdue key begins with; when that was follows, and how often it is rotated."""
+CLOCKED = 2 * 86400
+"""Seconds: of keys that are rotated more often the time of day matters, too."""
 
 
 class NotRotated(SwarmError):
@@ -34,7 +36,8 @@ def measured(facts: Facts, key_path: str, every: int) -> str:
     if trail.next_key:
         return ROTATING
     if every and facts.now - trail.made > every:
-        return f"{OVERDUE}{datetime.fromtimestamp(trail.made, UTC):%Y-%m-%d}"
+        form = "%Y-%m-%dT%H:%MZ" if every < CLOCKED else "%Y-%m-%d"
+        return f"{OVERDUE}{datetime.fromtimestamp(trail.made, UTC).strftime(form)}, rotateEvery is {duration(every)}"
     return INSTALLED
 
 
@@ -97,12 +100,12 @@ def require_done(facts: Facts, old: Mapping[str, Json], new: Mapping[str, Json])
         )
 
 
-def words(node: str, key: str, every: int) -> str:
+def words(node: str, key: str) -> str:
     """Why the key of `node` is rotated, by its measured input."""
     if key == ROTATING:
         return f"the rotation of the key of {node} was cut off and is finished"
     if overdue(key):
-        return f"the key of {node} was {key}, rotateEvery is {duration(every)}: it is rotated"
+        return f"the key of {node} was {key}: it is rotated"
     return f"the key of {node} is rotated"
 
 

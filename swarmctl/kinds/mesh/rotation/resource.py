@@ -126,8 +126,8 @@ class RotationType:
             inputs, action = (new, ChangeKind.ADD) if new is not None else (old, ChangeKind.DELETE)
             return [Effect(action, _policy(inputs))] if inputs is not None else []
         effects = [Effect(ChangeKind.UPDATE, _policy(new))] if _policy(old) != _policy(new) else []
-        every, found = int(old["rotateEvery"]), due.nodes(old, new)
-        effects += [Effect(ChangeKind.UPDATE, due.words(name, key, every)) for name, key in sorted(found.items())]
+        found = due.nodes(old, new)
+        effects += [Effect(ChangeKind.UPDATE, due.words(name, key)) for name, key in sorted(found.items())]
         if found:
             way = (
                 f"meanwhile {new['nextInterface']} on udp/{new['nextPort']}, on them and their peers: handshakes, "
