@@ -273,9 +273,9 @@ def merge_ports(ports: Iterable[str]) -> list[str]:
     return [f"{low}" if low == high else f"{low}-{high}" for low, high in merged]
 
 
-def span(ports: str) -> tuple[int, int]:
+def span(ports: int | str) -> tuple[int, int]:
     """First and last port of `6379` or `10001-10010`."""
-    low, _, high = ports.partition("-")
+    low, _, high = str(ports).partition("-")
     return int(low), int(high or low)
 
 

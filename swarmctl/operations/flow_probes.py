@@ -15,7 +15,8 @@ from swarmctl.declarations.declaration import Inventory
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts.probes import Answer, Port
 from swarmctl.kinds.security_policy.spec import instant
-from swarmctl.mesh.selectors import matches
+from swarmctl.mesh.firewall import span
+from swarmctl.mesh.selectors import select
 from swarmctl.operations.nodes import natural
 
 MAX_TARGETS = 8
@@ -92,8 +93,10 @@ def rules(inventory: Inventory, machines: Sequence[Machine]) -> list[Rule]:
     for policy in inventory.of("SecurityPolicy"):
         inside = [machine for machine in machines if policy_of(inventory, machine) == policy.name]
         for flow in policy.spec.network.flows:
-            ports = tuple(ends(port) for port in flow.ports)
-            sources, targets = selected(inside, flow.from_), selected(inside, flow.to)
+            ports = tuple(map(span, flow.ports))
+            sources, targets = (
+                frozenset(machine.name for machine in select(of, inside)) for of in (flow.from_, flow.to)
+            )
             until = None if flow.until is None else instant(flow.until)
             found.append(Rule(policy.name, flow.name, flow.protocol, ports, sources, targets, until))
     return found
@@ -103,17 +106,6 @@ def policy_of(inventory: Inventory, machine: Machine) -> str:
     """Name of the policy that holds on `machine`; empty when its cluster is not declared."""
     cluster = inventory.get("Cluster", machine.cluster)
     return "" if cluster is None else str(cluster.spec.security_policy)
-
-
-def selected(machines: Iterable[Machine], selector: dict[str, str]) -> frozenset[str]:
-    """Names of the machines that have all labels of `selector`."""
-    return frozenset(machine.name for machine in machines if matches(selector, machine.labels))
-
-
-def ends(port: int | str) -> tuple[int, int]:
-    """First and last port of `6379` or `"10001-10010"`."""
-    first, _, last = str(port).partition("-")
-    return int(first), int(last or first)
 
 
 def choose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from swarmctl.engine.guarded import Made, made, settled
 from swarmctl.graph.model import Address, Graph, Machine, MeshMember
 from swarmctl.hosts.guard import Answer
 from swarmctl.operations import reach
-from swarmctl.operations.confirm import Judge, recorded_addresses
+from swarmctl.operations.confirm import Judge
 from swarmctl.operations.guards import Told
 from swarmctl.operations.reach import Pair
 from swarmctl.plans.model import Action, Change, Plan
@@ -182,9 +183,20 @@ def test_a_confirmation_that_does_not_arrive_is_told() -> None:
     assert it.undone[0].reason == "could not be told that its change stays: b is gone"
 
 
-def test_addresses_are_those_that_were_applied() -> None:
+def test_before_a_change_nodes_are_asked_at_the_addresses_that_were_applied_and_after_it_at_the_declared_ones() -> None:
     it = judge(World(), [EVERY])
-    assert recorded_addresses(it.snapshot)["m", "a"] == ["10.88.0.1"]
+    asked: list[list[str]] = []
+
+    def measure(wanted: Collection[Pair], addresses: reach.Addresses, hosts: Mapping[str, Any]) -> set[Pair]:
+        asked.append([*addresses["m", "b"]])
+        return set(wanted)
+
+    applied = Recorded("swarm:mesh:Interface", {"node": "b", "addresses": ["10.77.0.9/16", "fd77::9/64"]}, {})
+    it.snapshot = replace(it.snapshot, resources={**it.snapshot.resources, "mesh/m[b]": applied})
+    it.measure = measure
+    it.look()
+    assert it.settle(changed(*NODES), True) == []
+    assert asked == [["10.77.0.9", "fd77::9"], ["10.88.0.2"]]
 
 
 def test_pairs_are_with_tunnels_first_and_both_ways() -> None:

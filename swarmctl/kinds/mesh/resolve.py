@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from swarmctl.kinds.mesh.topologies import End, Part, Selector, Topology
-from swarmctl.mesh.selectors import matches
+from swarmctl.kinds.mesh.topologies import End, Part, Topology
+from swarmctl.mesh.selectors import select as select
 
 Path = tuple[str | int, ...]
 NOWHERE = "none"
@@ -36,11 +36,6 @@ class Group(NamedTuple):
     """What declares it, from `spec`."""
     one: Sequence[str]
     other: Sequence[str]
-
-
-def select(selector: Selector, nodes: Iterable[Node]) -> list[Node]:
-    """The nodes that have all labels of the selector."""
-    return [node for node in nodes if matches(selector, node.labels)]
 
 
 def end(declared: End, nodes: Iterable[Node]) -> list[Node]:

@@ -14,9 +14,9 @@ from swarmctl.mesh.selectors import matches
 FORBIDDEN = Code(
     "SW3311",
     "flow that the policy denies",
-    """A flow allows what stands under `never` of the same policy: from a machine that both take to another that both
-take, over the same protocol, to the same port. Denials are there for this: whoever adds a flow later learns that
-somebody else has ruled it out, and why by its name.
+    """A flow allows what stands under `never` of the same policy: from a machine that both take to one that both take,
+over the same protocol, to the same port. That may be one and the same machine, of a pool that grows, say. Denials are
+there for this: whoever adds a flow later learns that somebody else has ruled it out, and why by its name.
 
 Wrong: `flows: [{name: admin, from: {role: guest}, to: {role: db}, ports: [22]}]` with
 `never: [{name: guests-to-databases, from: {role: guest}, to: {role: db}}]`

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
+from swarmctl.mesh.firewall import span
+
 FLOWS = ("spec", "network", "flows")
 DENIALS = ("spec", "network", "never")
 LAST_PORT = 65535
-
-
-def span(port: int | str) -> tuple[int, int]:
-    """First and last port of an item of `ports`."""
-    if isinstance(port, int):
-        return port, port
-    first, _, last = port.partition("-")
-    return int(first), int(last)
 
 
 def is_range(port: int | str) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.diagnostics import Code, Diagnostic, Related
-from swarmctl.kinds.security_policy.rules.places import DENIALS, FLOWS, LAST_PORT, common, is_range, span
+from swarmctl.kinds.security_policy.rules.places import DENIALS, FLOWS, LAST_PORT, common, is_range
 from swarmctl.kinds.security_policy.spec import Denial, Flow
+from swarmctl.mesh.firewall import span
 
 PORT_RANGE = Code(
     "SW3302",

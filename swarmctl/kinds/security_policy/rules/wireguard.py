@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.diagnostics import Code, Diagnostic, Related
-from swarmctl.kinds.security_policy.rules.places import FLOWS, span
+from swarmctl.kinds.security_policy.rules.places import FLOWS
 from swarmctl.kinds.security_policy.spec import Flow
+from swarmctl.mesh.firewall import span
 from swarmctl.mesh.names import next_port
 from swarmctl.mesh.selectors import matches
 
