@@ -354,8 +354,9 @@ class Mesh:
     def _explain(self, place: int, other: int, *, blocked: bool) -> Unconnected:
         one, two = self.members[place], self.members[other]
         if blocked and not can_meet(self._reach[place], self._reach[other]):
+            hidden = not (self._reach[place].answers or self._reach[other].answers)
             common = self._reach[place].dials & self._reach[other].dials
-            return NoRelay(one.name, two.name) if common else NoCommonFamily(one.name, two.name)
+            return NoRelay(one.name, two.name) if hidden and common else NoCommonFamily(one.name, two.name)
         for part in self._parts:
             if isinstance(part.topology, Regions) and {one.name, two.name} <= part.members:
                 for region in (one.region, two.region):

@@ -15,12 +15,12 @@ class Unconnected(SwarmError):
 
 
 class NoCommonFamily(Unconnected):
-    """They share no address family on the underlay, and nobody passes their traffic on."""
+    """Neither can send to where the other is reached, for want of the address family; and nobody passes it on."""
 
     def __init__(self, one: str, other: str) -> None:
         super().__init__(
-            f"{one} and {other} share no address family on the underlay",
-            "give both an IPv4 address or both an IPv6 address",
+            f"{one} and {other} share no address family on the underlay that a tunnel could begin over",
+            "give both an IPv4 address or both an IPv6 address, as an endpoint, too, where one is declared",
             (one, other),
         )
 

@@ -20,13 +20,21 @@ class Reach(NamedTuple):
 
 
 def reach(underlay: Iterable[str], endpoint: str | None) -> Reach:
-    """What the underlay addresses of a node and its endpoint (as `Member.endpoint` has it) come to."""
-    own = 0
+    """What the underlay addresses of a node and its endpoint (as `Member.endpoint` has it) come to.
+
+    Of a node without known addresses nothing is excluded. An address as its endpoint is the user's word that the node
+    has that family, whatever its backend says; a name, which may have both, is none.
+    """
+    known = 0
     for address in underlay:
-        own |= family(address)
+        known |= family(address)
+    dials = known or ANY_FAMILY
     if endpoint is None:
-        return Reach(own, 0)
-    return Reach(own, family(endpoint) if endpoint else own)
+        return Reach(dials, 0)
+    if not endpoint:
+        return Reach(dials, known)
+    answers = family(endpoint)
+    return Reach(dials if answers == ANY_FAMILY else dials | answers, answers)
 
 
 def family(host: str) -> int:

@@ -81,7 +81,8 @@ def test_a_relay_that_cannot_be_reached_is_a_warning_beside_one_that_can(tmp_pat
      "none", "10.0.0.1", f"{'a' * 63}.example"],
 )  # fmt: skip
 def test_addresses_and_names_that_lead_somewhere_are_taken(tmp_path: Path, host: str) -> None:
-    assert say(tmp_path, mesh(f'  endpoints: [{{node: workers-0, host: "{host}"}}]\n'), WORKERS) == []
+    found = say(tmp_path, mesh(f'  endpoints: [{{node: workers-0, host: "{host}"}}]\n'), WORKERS)
+    assert ids(found) == (["SW3137"] if ":" in host else [])  # it is an address, which machines of the lab can't use
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_one_endpoint_for_nodes_of_two_meshes_is_a_conflict_unless_ports_differ(
         ("  mtu: 8940\n", "count: 2, mtu: 9000", []),
         ("  mtu: 8941\n", "count: 2, mtu: 9000", ["SW3135"]),
         ("  mtu: 1440\n", "count: 2, mtu: 1450", ["SW3135"]),
-        ("  mtu: 1440\n  endpoints: [{node: workers-0, host: '2001:db8::7'}]\n", "count: 2", ["SW3135"]),
+        ("  mtu: 1440\n  endpoints: [{node: workers-0, host: '2001:db8::7'}]\n", "count: 2", ["SW3135", "SW3137"]),
         ("  mtu: 1440\n  endpoints: [{node: workers-0, host: vpn.example.net}]\n", "count: 2", []),
         ("  mtu: 9000\n", "count: 0", []),
         ("", "count: 2, mtu: 600", []),
@@ -196,3 +197,40 @@ def test_topologies_of_the_wrong_shape_are_told_by_the_schema_alone(tmp_path: Pa
     found = say(tmp_path, mesh(f"  topology: {topology}\n"), NAT, WORKERS)
     assert found
     assert all(one.startswith("SW2") for one in ids(found))
+
+
+SIX = "  endpoints: [{node: workers-0, host: '2001:db8::7'}%s]\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "pools", "severity", "message"),
+    [
+        ("", (WORKERS,), "error", "nobody can send to the endpoint of `workers-0`, `2001:db8::7`: it is IPv6"),
+        (", {node: workers-1, host: '2001:db8::8'}", (WORKERS,), "warning",
+         "the endpoint of `workers-0` is IPv6, and `workers-2` can't send there"),
+        (", {node: workers-1, host: '2001:db8::8'}, {node: workers-2, host: '2001:db8::9'}", (WORKERS,), "warning",
+         "the endpoint of `workers-0` is IPv6, which machines of `lab` don't have by themselves"),
+        (", {node: workers-1, host: '2001:db8::8'}, {node: workers-2, host: none}", (WORKERS,), "error",
+         "`workers-0` and `workers-2` can't have a tunnel: the endpoint `2001:db8::7` is IPv6"),
+    ],
+    ids=["nobody", "one can", "all are said to have it", "left without a tunnel"],
+)  # fmt: skip
+def test_an_endpoint_of_a_family_that_others_lack_is_never_silent(
+    tmp_path: Path, more: str, pools: tuple[str, ...], severity: str, message: str
+) -> None:
+    found = say(tmp_path, mesh(SIX % more), *pools)[0]
+    assert (found.code.id, found.severity, found.message) == ("SW3137", severity, message)
+    assert found.range is not None
+    assert (found.range.start.line, found.range.start.column) == (6, 39)
+    assert "machines of `lab` have IPv4 alone" in found.label
+
+
+def test_only_those_that_should_have_a_tunnel_to_an_endpoint_are_asked_for_its_family(tmp_path: Path) -> None:
+    six = SIX % ", {node: hubs-0, host: '2001:db8::8'}"
+    hubs = "  topology: {hubs: {select: {role: hub}}}\n"
+    found = say(tmp_path, mesh(hubs + six), pool("hubs", "hub", "count: 1"), WORKERS)
+    assert [(one.severity, one.message.partition(",")[0]) for one in found] == [
+        ("warning", "the endpoint of `workers-0` is IPv6"),  # its hub has it
+        ("warning", "the endpoint of `hubs-0` is IPv6"),  # and its other spokes don't
+    ]
+    assert "`workers-1`, `workers-2` can't" in found[1].message

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from swarmctl.kinds.mesh.resolve import is_address
 from swarmctl.mesh.compiler import (
     Full,
     Hubs,
@@ -54,13 +55,15 @@ def test_every_tunnel_has_two_ends_and_one_that_can_begin(case: Case) -> None:
     assert len(list(mesh.tunnels())) * 2 == len(ends)
     assert not any(one == other for one, other in ends)
     underlay = {one.name: one.underlay for one in mesh.members}
+    # An address as a node's endpoint is somebody's word that it has that family.
+    own = {one.name: (*one.underlay, *filter(is_address, [one.endpoint or ""])) for one in mesh.members}
     for one, other in ends:
         there, back = peers[one][other], peers[other][one]
         assert there.endpoint or back.endpoint
         if not back.endpoint:  # it must begin, and keep the way open
             assert there.keepalive == 25
         if there.address in underlay[other]:
-            assert {ip_address(there.address).version} <= {ip_address(text).version for text in underlay[one]}
+            assert {ip_address(there.address).version} <= {ip_address(text).version for text in own[one]}
         assert bool(there.address) == bool(there.endpoint)
 
 
@@ -154,6 +157,25 @@ def test_nodes_without_a_common_address_family_are_refused_by_name() -> None:
     mesh = compiled([member(1), member(2, underlay=("fd30::2",))], Full())
     with pytest.raises(NoCommonFamily, match="n-1 and n-2 share no address family"):
         mesh.peers("n-1")
+
+
+def test_a_declared_endpoint_is_used_by_whom_may_have_its_family() -> None:
+    def seen(*fleet: Member) -> dict[str, dict[str, str]]:
+        peers = graph(compiled(list(fleet), Full()))
+        return {one: {other: peer.endpoint for other, peer in found.items()} for one, found in peers.items()}
+
+    six = member(1, endpoint="2001:db8::1")
+    # Both are said to have it.
+    assert seen(six, member(2, endpoint="2001:db8::2")) == {
+        "n-1": {"n-2": "[2001:db8::2]:51820"},
+        "n-2": {"n-1": "[2001:db8::1]:51820"},
+    }
+    # Nobody knows what the other one has.
+    assert seen(six, member(2, underlay=(), endpoint=None))["n-2"] == {"n-1": "[2001:db8::1]:51820"}
+    # It has IPv4 alone: it is met from the other end.
+    assert seen(six, member(2)) == {"n-1": {"n-2": "172.30.0.2:51820"}, "n-2": {"n-1": ""}}
+    with pytest.raises(NoCommonFamily, match="n-1 and n-2 share no address family"):
+        seen(six, member(2, endpoint=None))
 
 
 def test_two_nodes_behind_nat_need_a_relay() -> None:

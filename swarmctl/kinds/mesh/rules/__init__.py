@@ -9,7 +9,7 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.diagnostics import Code, Diagnostic, Severity
 from swarmctl.kinds.mesh import resolve
 from swarmctl.kinds.mesh.resolve import Node
-from swarmctl.kinds.mesh.rules import addresses, device, endpoints, networks, reach, reserved, topology
+from swarmctl.kinds.mesh.rules import addresses, device, endpoints, families, networks, reach, reserved, topology
 from swarmctl.kinds.mesh.rules.subject import Declared, Subject
 
 UNUSED = Code(
@@ -49,6 +49,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
             groups = list(resolve.groups(mesh.spec.topology, nodes))
             yield from topology.check(subject, nodes, groups)
             yield from reach.check(subject, nodes, groups)
+            yield from families.check(subject, nodes, groups)
         known += own
     yield from networks.apart(known)
 
