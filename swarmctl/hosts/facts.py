@@ -88,6 +88,32 @@ class KeyTrail:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposed:
+    """A file that can hold a key, or a folder of such, that others than root can read or own; or a link there."""
+
+    path: str
+    mode: str
+    """Such as `0644`."""
+    owner: int
+    """User id."""
+    kind: str
+    """As `find` has it: `f` a file, `d` a folder, `l` a symbolic link, whose target is not looked at."""
+
+    @property
+    def text(self) -> str:
+        """What is wrong, as a clause."""
+        if self.kind == "l":
+            return "is a symbolic link"
+        wrong = [f"has the mode {self.mode}, not {'0700' if self.kind == 'd' else '0600'}"] if self.open else []
+        return " and ".join([*wrong, *([f"belongs to the user {self.owner}, not to root"] if self.owner else [])])
+
+    @property
+    def open(self) -> bool:
+        """Whether its mode lets others in."""
+        return int(self.mode, 8) & 0o077 != 0
+
+
+@dataclass(frozen=True, slots=True)
 class Failover:
     """The failover agent of one WireGuard interface (`kinds.mesh.failover`)."""
 
@@ -121,6 +147,8 @@ class Facts:
     """By path of the private key."""
     preshared_files: Mapping[str, str] = field(default_factory=dict)
     """Files with preshared keys: path → SHA-256 of what is in there, in hex."""
+    exposed: tuple[Exposed, ...] | None = None
+    """What keys can be read or changed through by others than root; None where that could not be looked at."""
     routes: tuple[Route, ...] = ()
     failover: Mapping[str, Failover] = field(default_factory=dict)
     """By interface name."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import guard
-from swarmctl.hosts.facts import Facts, Failover, Interface, KeyTrail, Peer, Route, WireGuard
+from swarmctl.hosts.facts import Exposed, Facts, Failover, Interface, KeyTrail, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; a thousand peers and a full ruleset need less than one MiB."""
@@ -54,6 +54,10 @@ for link in $links; do
   done
 done
 part psk; sha256sum /etc/swarmctl/mesh/*/psk/*/* 2>/dev/null
+# Only what is wrong, by one process; the folder of all is there to see that this find can print.
+part exposed
+find /etc/swarmctl/mesh /etc/swarmctl/guard \( -path /etc/swarmctl/mesh -o -type l -o -perm /077 -o ! -user 0 \) \
+  -printf '%m\t%U\t%y\t%p\n' 2>/dev/null
 for family in 4 6; do part "routes $family"; ip -"$family" -j route show table all; printf '\n@ %s\n' "$?"; done
 part nftables; TZ=UTC0 nft -j list ruleset; printf '\n@ %s\n' "$?"
 part sysctl
@@ -98,8 +102,16 @@ ARGV = ("sh", "-c", SCRIPT)
 
 _LINK = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _PRESHARED_FILE = re.compile(
-    r"(?P<digest>[0-9a-f]{64})  (?P<path>/etc/swarmctl/mesh/[^/\s]+/psk(?:/[A-Za-z0-9+_]{1,64}={0,2}){2}(?:\.next)?)"
+    r"(?P<digest>[0-9a-f]{64})  "
+    r"(?P<path>/etc/swarmctl/mesh/[a-z0-9][a-z0-9-]{0,62}/psk(?:/[A-Za-z0-9+_]{1,64}={0,2}){2}(?:\.next)?)"
 )
+_EXPOSED = re.compile(
+    r"(?P<mode>[0-7]{1,4})\t(?P<owner>[0-9]{1,10})\t(?P<kind>[a-zA-Z])\t(?P<path>/etc/swarmctl/[^\t]{1,400})"
+)
+_KEYS = "/etc/swarmctl/mesh"
+_NO_KEY = ("generation", "previous.pub", "rp_filter")
+"""Files beside keys that are none."""
+MOST_EXPOSED = 1000
 NOT_FOUND = 127
 """The shell's status for a program that isn't there."""
 
@@ -149,6 +161,7 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         public_keys={path: public for path, _, public in keys if public},
         key_trails={path: _trail(*rest) for path, *rest in trails},
         preshared_files=_preshared_files(parts.get("psk", "")),
+        exposed=_exposed(parts.get("exposed", "")),
         routes=tuple(route for family in (4, 6) for route in _routes(_json(parts[f"routes {family}"], "ip"), family)),
         failover=_failover(parts.get("failover", "")),
         hung=frozenset(parts["hung"].split()),
@@ -158,6 +171,17 @@ def _facts(parts: Mapping[str, str]) -> Facts:
 
 def _preshared_files(part: str) -> dict[str, str]:
     return {found["path"]: found["digest"] for found in map(_PRESHARED_FILE.fullmatch, part.splitlines()) if found}
+
+
+def _exposed(part: str) -> tuple[Exposed, ...] | None:
+    found = [match for match in map(_EXPOSED.fullmatch, part.splitlines()[: MOST_EXPOSED + 1]) if match]
+    if not any(match["path"] == _KEYS for match in found):
+        return None
+    return tuple(
+        Exposed(match["path"], match["mode"].zfill(4), int(match["owner"]), match["kind"])
+        for match in found
+        if match["path"] != _KEYS and match["path"].rpartition("/")[2] not in _NO_KEY
+    )
 
 
 def _trail(made: str, generation: str, next_key: str, previous_key: str) -> KeyTrail:

@@ -127,6 +127,8 @@ class Marked:
     """Names of the inputs by which a resource of this type is this very thing."""
     text: str
     """What it is, for people."""
+    why: str = ""
+    """Why it is told and left alone, where its mark makes no sense; nothing removes it then."""
 
 
 class Hosts(Protocol):

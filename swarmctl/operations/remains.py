@@ -181,7 +181,9 @@ class _Survey:
             yield Finding(Standing.UNREADABLE, f"what is on {node}", node=node, why=error.message)
             return
         for one in found:
-            if not any(_same(one, type_, inputs) for type_, inputs in self._claimed()):
+            if one.why:
+                yield Finding(Standing.UNKNOWN, one.text, node=node, why=one.why)
+            elif not any(_same(one, type_, inputs) for type_, inputs in self._claimed()):
                 removal = partial(_delete, self._world.resolve(one.type), self._world.hosts, one.inputs)
                 yield Finding(Standing.UNKNOWN, one.text, node=node, why="nothing declares it", removal=removal)
 

@@ -96,6 +96,17 @@ def test_what_nobody_declared_is_found_and_removed_and_what_is_gone_is_told(lab:
     lab("doctor", "--stack")
 
 
+def test_a_mark_that_leads_elsewhere_has_nothing_removed_there(lab: Lab) -> None:
+    lab.on("workers-0", "mkdir -p /etc/victim/data; echo x >/etc/victim/data/file")
+    lab.on("workers-0", "ip link set lo alias swarmctl:../../victim/data")
+    found = lab("doctor", "--stack", "--remove", "--yes", "--format", "json", code=1).json["findings"]
+    assert [(it["node"], it["done"], it["reason"]) for it in found] == [
+        ("workers-0", None, "swarmctl makes no such mark: it is left alone")
+    ]
+    assert lab.on("workers-0", "cat /etc/victim/data/file") == "x"
+    lab.on("workers-0", "ip link set lo alias ''")
+
+
 def test_everything_of_a_lost_state_can_be_removed(lab: Lab) -> None:
     lose_the_state(lab)
     run = lab("doctor", "--stack", "--remove", "--yes")

@@ -219,6 +219,22 @@ def test_interfaces_and_keys_that_nobody_knows_are_found_on_machines_that_stay()
     assert {it[2] for it in cast(Any, fake.done)} == {f"{KEYS}/old/private.key", f"{KEYS}/lost/private.key"}
 
 
+def test_a_mark_that_leads_elsewhere_is_told_and_never_removed() -> None:
+    links = {"wg7": interface("wg7", "swarmctl:../../victim/data\x1b[2J")}
+    fake = Fake(["a"], facts_of={"a": Facts("a", 0, links, {}, {"nftables": []}, {})})
+    # Also where the state knows interfaces: by a mark without sense it is none of them.
+    mine = Resource(Address("mesh", "mine", "a"), mesh_marks.TYPE, {"node": "a", "thing": "wg0"}, node="a")
+    fake.things["a", "wg0"] = {}
+    found = remains.examine(graph(machine("a"), mine), recorded(machine("a"), mine), fake.world)
+    assert [(it.node, it.removal, it.adopts) for it in found] == [("a", None, None)]
+    assert remains.removable(found) == []
+    text = report.render(Examination("core", tuple(found)), color=False)
+    assert "interface wg7 with the alias 'swarmctl:../../victim/data" in text
+    assert "swarmctl makes no such mark: it is left alone" in text
+    assert "--remove" not in text
+    assert "\x1b" not in text
+
+
 def test_a_firewall_that_nobody_knows_is_found() -> None:
     table = {"nftables": [{"table": {"family": "inet", "name": "swarmctl"}}]}
     fake = Fake(["a"], facts_of={"a": Facts("a", 0, {}, {}, table, {})})

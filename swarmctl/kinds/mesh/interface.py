@@ -3,7 +3,8 @@
 The private key is made by the node's own shell, goes from file to kernel by path, and is never printed. Inputs that
 are measured and not chosen: `state` (up, down, gone, hung), `key` (installed, another, none, rotating, or "made
 YYYY-MM-DD" when that is longer ago than `rotateEvery` seconds), `keyMode`. What is there only when something is wrong:
-`fwmark`, and `routes` of the mesh that lead elsewhere or are missing.
+`fwmark`, `routes` of the mesh that lead elsewhere or are missing, and as `exposed` what lies beside the key and others
+can read.
 
 `keyGeneration` counts the rotations that were asked for. Keys are rotated by `swarm:mesh:Rotation`, which interfaces
 depend on; here only the public half is told anew, and what was not done.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
-from pathlib import PurePosixPath
 from shlex import quote
 
 from swarmctl.backends.base import CommandFailed, Completed, Host, HostGone
@@ -33,12 +33,12 @@ from swarmctl.kinds.base import (
     words,
 )
 from swarmctl.kinds.mesh import interface_adoption as adoption
-from swarmctl.kinds.mesh import taken
+from swarmctl.kinds.mesh import key_files, marks, taken
 from swarmctl.kinds.mesh.interface_adoption import ADOPT, COPY_KEY
 from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
 from swarmctl.kinds.mesh.link import WAIT, service, start
 from swarmctl.kinds.mesh.rotation import due, second
-from swarmctl.mesh.names import next_interface
+from swarmctl.mesh.names import key_folder, mesh_of, next_interface
 
 REPLACE = {
     "machine": "it goes away with its machine",
@@ -102,7 +102,7 @@ class InterfaceType:
         name = inputs["interface"]
         link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
         stranger = wireguard is None or bool(wireguard.public_key)
-        ours = link is None or link.alias.startswith("swarmctl:") or adoption.may(facts, inputs)
+        ours = link is None or bool(marks.of_mesh(link, marks.ALIAS)) or adoption.may(facts, inputs)
         if stranger and not ours:
             raise TakenByOther(
                 f"{inputs['node']} already has an interface {name} that swarmctl did not make",
@@ -150,7 +150,11 @@ class InterfaceType:
         return None
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
-        """Take the interface, its process and the key away, unless another mesh has taken the interface over."""
+        """Take the interface, its process and the key away, unless another mesh has taken the interface over.
+
+        Raises ValueError for a key that lies elsewhere than in the folder of a mesh, and removes nothing.
+        """
+        folder = key_folder(inputs["keyPath"])
         try:
             facts = hosts.facts(inputs["host"])
             host = hosts.open(inputs["host"])
@@ -163,7 +167,9 @@ class InterfaceType:
                 _run(host, f"if ip link show {name} >/dev/null 2>&1; then ip link del {name}; fi\n")
                 if inputs["forwarding"]:
                     _run(host, "".join(_set_forwarding(inputs, on=False)))
-            host.remove(str(PurePosixPath(inputs["keyPath"]).parent))
+            if not any(it.alias == _alias(inputs) and it is not link for it in facts.interfaces.values()):
+                # Another interface with the same mark has its key there, too.
+                host.remove(folder)
         except HostGone:
             return
         hosts.changed(inputs["host"])
@@ -249,6 +255,8 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
     link, wireguard = facts.interfaces.get(name), facts.wireguard.get(name)
     seen = dict(inputs)
     seen["keyMode"] = facts.key_files.get(inputs["keyPath"], "none")
+    if beside := key_files.exposed(facts, inputs["keyPath"]):
+        seen["exposed"] = beside
     if "keyGeneration" in inputs:
         seen["keyGeneration"] = due.generation(facts, inputs["keyPath"])
     if link is None or wireguard is None:
@@ -340,6 +348,8 @@ def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json]
         commands.append('ip link set dev "$interface" up\n')
     if not gone and wireguard is not None and wireguard.fwmark != "off":
         commands.append('wg set "$interface" fwmark off\n')
+    if seen.get("exposed"):
+        commands.append(key_files.CLOSE)
     present = [] if gone else seen["addresses"]
     # Removed first: with a primary address the kernel drops the others of its network too.
     commands += [f'ip addr del {quote(a)} dev "$interface"\n' for a in present if a not in inputs["addresses"]]
@@ -374,6 +384,7 @@ def _set_forwarding(inputs: Mapping[str, Json], *, on: bool) -> list[str]:
 
 
 def _head(inputs: Mapping[str, Json]) -> str:
+    key_folder(inputs["keyPath"])
     return f"interface={quote(inputs['interface'])}\nkey={quote(inputs['keyPath'])}\n"
 
 
@@ -382,4 +393,4 @@ def _run(host: Host, script: str) -> Completed:
 
 
 def _alias(inputs: Mapping[str, Json]) -> str:
-    return f"swarmctl:{PurePosixPath(inputs['keyPath']).parent.name}"
+    return f"{marks.ALIAS}{mesh_of(inputs['keyPath'])}"

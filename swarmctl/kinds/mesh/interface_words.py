@@ -51,6 +51,8 @@ def changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, J
         return "addresses " + " ".join([*gone, *(f"+{a}" for a in after or () if a not in (before or ()))])
     if name == "fwmark":
         return f"marks its packets with {words(old.get(name))}, which nobody declared, and stops that"
+    if name == "exposed":
+        return f"beside the key others can read {', '.join(old.get(name) or ())}, and no longer"
     if name == "routes":
         return f"routes of the mesh are put right: {', '.join(old.get(name) or ())}"
     names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file", "keyPath": "key file"}

@@ -14,6 +14,7 @@ from shlex import quote
 
 from swarmctl.kinds.mesh.link import WAIT
 from swarmctl.kinds.mesh.rotation.survey import Survey, Way
+from swarmctl.mesh.names import key_folder
 
 ALIAS = "swarmctl-rotation:"
 """Mark of a second interface, before the mesh's name."""
@@ -112,7 +113,8 @@ def head(survey: Survey) -> str:
         "interface": survey.interface,
         "second": survey.second,
         "key": key,
-        "folder": str(PurePosixPath(key).parent),
+        # What it begins with `rm -rf` in: never another one's.
+        "folder": key_folder(key),
     }
     return "".join(f"{name}={quote(str(value))}\n" for name, value in names.items())
 
