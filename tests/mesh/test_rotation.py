@@ -116,6 +116,15 @@ def test_a_tunnel_that_only_one_end_knows_is_none() -> None:
     assert survey(node(1, 2, following=True), node(2)).links({"n-1"}) == []
 
 
+def test_a_node_that_was_restarted_has_nothing_to_keep_alive() -> None:
+    """Its interface is there and down: what it needs is made after the rotation, which must not wait for it."""
+    one, two = node(1, 2), node(2, 1)
+    assert not survey(one, two).absent(Link("n-1", "n-2"))
+    down = replace(two, interfaces={**two.interfaces, "wg0": Interface("wg0", False, 1420, ())})
+    assert survey(one, down).absent(Link("n-1", "n-2"))
+    assert survey(one, replace(two, wireguard={})).absent(Link("n-1", "n-2"))
+
+
 def test_one_end_begins_the_handshake_and_that_is_always_the_same() -> None:
     seen = survey(node(1, 2), node(2, 1))
     assert seen.initiator(Link("n-1", "n-2")) == "n-1"

@@ -144,8 +144,13 @@ class Survey:
         return second is not None and any(self.owners.get(key) == across for key in second.peers)
 
     def absent(self, link: Link) -> bool:
-        """Whether an end has no interface at all: there is nothing to keep alive then."""
-        return any(self.first(end) is None for end in (link.one, link.other))
+        """Whether an end has no interface, or one that is down since it was restarted: there is nothing to keep alive
+        then, and what it needs is made after the rotation."""
+        return any(self.first(end) is None or self._down(end) for end in (link.one, link.other))
+
+    def _down(self, node: str) -> bool:
+        link = self.facts[node].interfaces.get(self.interface)
+        return link is not None and not link.up
 
     def turned(self, link: Link) -> bool:
         """Whether both ends have their keys of the end on the first interface, and know each other's."""
