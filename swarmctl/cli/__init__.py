@@ -39,7 +39,7 @@ COMMANDS = {
     "apply": "Make it so",
     "drift": "Show where the world has moved away from what was applied",
     "destroy": "Take everything of the stack away",
-    "mesh": "Rotate the keys of the mesh",
+    "mesh": "Verify the mesh by real traffic, rotate its keys",
     "status": "Measure the nodes and the mesh",
     "graph": "Draw the mesh",
     "exec": "Run a command on a node",
