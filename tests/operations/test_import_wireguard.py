@@ -95,11 +95,26 @@ def test_a_full_mesh_comes_without_a_word(run: Import) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("mode", "who"), [(0o644, "everybody"), (0o640, "others"), (0o620, "others"), (0o602, "others"), (0o700, "")]
+)
+def test_a_key_that_others_can_get_at_is_a_finding(run: Import, mode: int, who: str) -> None:
+    found = run({"n-0": FULL["n-0"]}, mode=mode).diagnostics
+    said = [one.message for one in found if one.code.id == "SW3604"]
+    assert said == (
+        [f"`n-0.conf` has the mode {mode:04o}, and a private key in it: {who} on this machine can read it"]
+        if who
+        else []
+    )
+
+
 def test_no_private_key_is_in_what_comes_of_it(run: Import) -> None:
     found = run(FULL, mode=0o644)
-    assert [code for code, _, _ in told(list(found.diagnostics))] == ["SW3604"] * 3
-    assert "mode 0644" in found.diagnostics[0].message
-    assert "chmod 0600" in found.diagnostics[0].help
+    (one,) = found.diagnostics
+    assert (one.code.id, len(one.related)) == ("SW3604", 2)
+    assert "mode 0644" in one.message
+    assert one.message.endswith("; and 2 more like it")
+    assert "chmod 0600" in one.help
     assert not any(private(number) in repr(found) for number in (1, 2, 3))
 
 
@@ -189,7 +204,9 @@ def test_networks_behind_peers_and_preshared_keys_are_told(run: Import) -> None:
     found = run({**FULL, "n-0": config(1, extra, peer(3))})
     assert {code for code, _, _ in told(list(found.diagnostics))} >= {"SW3610"}
     assert "`192.168.7.0/24` behind a peer of `n-0` is not imported" in [one.message for one in found.diagnostics]
-    changes = "the preshared key of the peer `n-1` on `n-0` changes: the file's → made by the nodes"
+    changes = "the preshared key of the peer `n-1` on `n-0` changes: the file's → made by the nodes; and 5 more like it"
+    # The network behind a peer is told once, and not as a change, too.
+    assert len(found.diagnostics) == 2
     assert changes in [one.message for one in found.diagnostics]
     assert mesh(found)["keys"] == {"presharedKeys": "generated"}
     assert psk not in repr(found)
@@ -229,7 +246,8 @@ def test_mistakes_are_told_with_their_place(run: Import, old: str, new: str, exp
 
 def test_a_peer_without_its_file_and_half_a_tunnel_are_warnings(run: Import) -> None:
     found = run({name: FULL[name] for name in ("n-0", "n-1")})
-    assert told(list(found.diagnostics)) == [("SW3609", 12, 13), ("SW3609", 12, 13)]
+    assert told(list(found.diagnostics)) == [("SW3609", 12, 13)]
+    assert [(place.range.file, place.range.start.line) for place in found.diagnostics[0].related] == [("n-1.conf", 12)]
     half = run({**FULL, "n-0": config(1, peer(2))})
     assert "`n-0` does not have `n-2` as its peer" in [one.message for one in half.diagnostics]
     assert mesh(half)["topology"] == {"full": {}}
@@ -271,3 +289,71 @@ def test_the_command_prints_declarations_and_says_the_rest_beside_them(
     assert cli.run(["-C", str(tmp_path / "stack"), "import", "wireguard", *files]) == 4
     assert "nonsense" not in "".join(capsys.readouterr())
     assert cli.run(["-C", str(tmp_path / "stack"), "import", "wireguard", str(tmp_path / "none")]) == 2
+
+
+def test_what_is_alike_is_told_once_with_the_first_places(run: Import) -> None:
+    """A hub with three spokes and preshared keys."""
+    psk = f"PresharedKey = {base64.b64encode(bytes(range(32))).decode()}"
+    whole = "10.9.0.0/24"
+    spokes = {f"s-{a}": config(a, peer(9, psk, allowed=f"{whole}, 192.168.50.0/24")) for a in (1, 2, 3)}
+    found = run({"hub": config(9, *(peer(a, psk) for a in (1, 2, 3))), **spokes})
+    assert [(one.code.id, one.message) for one in found.diagnostics] == [
+        ("SW3610", "`192.168.50.0/24` behind a peer of `s-1` is not imported; and 2 more like it"),
+        ("SW3611", "the preshared key of the peer `s-1` on `hub` changes: the file's → made by the nodes; and 5 more "
+                   "like it"),
+    ]  # fmt: skip
+    assert [len(one.related) for one in found.diagnostics] == [2, 2]
+    assert "as nodes; or keep a tunnel of your own" in found.diagnostics[0].help
+    assert "`keys: {presharedKeys: generated}`" in found.diagnostics[1].help
+
+
+def test_everything_into_one_tunnel_is_told_once(run: Import) -> None:
+    found = run({"a": config(1, peer(2, allowed="0.0.0.0/0")), "b": config(2, peer(1))})
+    assert [one.message for one in found.diagnostics] == ["`0.0.0.0/0` behind a peer of `a` is not imported"]
+
+
+def test_a_keepalive_at_one_end_is_told_with_what_can_be_done(run: Import) -> None:
+    found = run({"a": config(1, peer(2, "PersistentKeepalive = 21")), "b": config(2, peer(1))})
+    assert [one.message for one in found.diagnostics] == ["the keepalive of the peer `b` on `a` changes: 21 s → 0 s"]
+    assert "write `persistentKeepalive: 25`" in found.diagnostics[0].help
+
+
+def test_all_mistakes_of_all_files_come_at_once(run: Import, tmp_path: Path) -> None:
+    files = {
+        "n-0": FULL["n-0"].replace("Endpoint = 203.0.113.2:51820", "PersistentKeepalive = 70000"),
+        "n-1": FULL["n-1"].replace(public(3), public(1)),
+        "n-2": FULL["n-2"].replace("203.0.113.1", "10.9.0.1"),
+    }
+    assert wrong(run, files) == [("SW3603", 9, 23), ("SW3606", 12, 13), ("SW3608", 9, 12)]
+    # A key that is none does not make a missing counterpart of its peer, nor a file without address a foreign network.
+    lost = {**FULL, "n-0": FULL["n-0"].replace(public(2), "none"), "n-1": FULL["n-1"].replace("10.9.0.2/24", "ten")}
+    assert wrong(run, lost) == [("SW3603", 7, 13), ("SW3603", 3, 11)]
+    run(FULL, out=tmp_path / "stack")
+    assert wrong(run, {**files, "stranger": config(7)})[-1] == ("SW3612", 1, 1)
+
+
+def six(number: int) -> str:
+    return f"[2001:db8::{number}]:51820"
+
+
+def test_a_mesh_over_ipv6_is_imported_and_what_the_machines_lack_is_told(run: Import, tmp_path: Path) -> None:
+    both = {"a": config(1, peer(2, endpoint=six(2))), "b": config(2, peer(1, endpoint=six(1)))}
+    found = run(both, out=tmp_path / "new")
+    assert mesh(found)["endpoints"] == [{"node": name, "host": f"2001:db8::{it}"} for name, it in (("a", 1), ("b", 2))]
+    (one,) = found.diagnostics
+    assert (one.code.id, one.severity, told([one])) == ("SW3137", "warning", [("SW3137", 9, 12)])
+    assert one.range is not None
+    assert (one.range.file, one.related[0].range.file) == ("b.conf", "a.conf")
+    assert {one.code.id for one in validate(tmp_path / "new").diagnostics} == {"SW3137"}
+    assert not any(one.severity == "error" for one in validate(tmp_path / "new").diagnostics)
+
+
+def test_a_hub_with_ipv6_alone_is_imported_as_its_files_have_it(run: Import, tmp_path: Path) -> None:
+    hub = config(9, *(peer(a, endpoint="none") for a in (1, 2)))
+    keep = "PersistentKeepalive = 25"
+    spokes = {f"s-{a}": config(a, peer(9, keep, allowed="10.9.0.0/24", endpoint=six(9))) for a in (1, 2)}
+    found = run({"hub": hub, **spokes}, out=tmp_path / "new")
+    assert {"node": "hub", "host": "2001:db8::9"} in mesh(found)["endpoints"]  # type: ignore[operator]
+    assert [(one.code.id, one.severity) for one in found.diagnostics] == [("SW3137", "warning")]
+    assert "`swarmctl validate` refuses it until" in found.diagnostics[0].help
+    assert [one.code.id for one in validate(tmp_path / "new").diagnostics] == ["SW3137"]

@@ -32,6 +32,11 @@ INSTEAD = {
     "SaveConfig": "nothing writes the file any more; it stays as it is",
 }
 
+BEHIND = (
+    "only addresses of the mesh go through its tunnels, and apply takes this network away: give the machines behind it "
+    "addresses of the mesh, as nodes; or keep a tunnel of your own for it, another interface with another port"
+)
+
 
 @dataclass(slots=True)
 class Draft:
@@ -97,11 +102,11 @@ def undeclared(fleet: Fleet) -> Iterator[Diagnostic]:
                 )
         for peer in node.peers:
             for network, place in peer.allowed:
-                if not any(network.version == net.version and network.subnet_of(net) for net in fleet.networks):  # type: ignore[arg-type]
+                if not fleet.has(network):
                     yield _warning(
                         f"`{network}` behind a peer of `{node.name}` is not imported",
                         place,
-                        "only addresses of the mesh go through its tunnels; apply takes this network away",
+                        BEHIND,
                     )
 
 

@@ -31,6 +31,10 @@ class Fleet:
         """The node with this public key."""
         return next((node for node in self.nodes if node.key == key), None)
 
+    def has(self, network: Network) -> bool:
+        """Whether the network is a part of the mesh's own, and nothing that lies behind a node."""
+        return any(network.version == net.version and network.subnet_of(net) for net in self.networks)  # type: ignore[arg-type]
+
     @property
     def tunnels(self) -> set[tuple[str, str]]:
         """Both names in order, where at least one end knows the other."""
