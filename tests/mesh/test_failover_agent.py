@@ -18,7 +18,15 @@ AGENT = Path(tables.__file__).with_name("failover.sh")
 WHOLE = ["10.88.0.0/16", "fd88::/64"]
 PING = """\
 for address; do :; done
-if [ -e "{folder}/rarely/$address" ]; then
+if [ -e "{folder}/left/$address" ]; then
+  read -r count <"{folder}/left/$address"
+  echo $((count - 1)) >"{folder}/left/$address"
+  [ $count -gt 0 ]
+elif [ -e "{folder}/often/$address" ]; then
+  read -r count <"{folder}/often/$address"
+  echo $((count + 1)) >"{folder}/often/$address"
+  [ $((count % 10)) -lt 9 ]
+elif [ -e "{folder}/rarely/$address" ]; then
   read -r count <"{folder}/rarely/$address"
   echo $((count + 1)) >"{folder}/rarely/$address"
   [ $((count % 3)) -eq 0 ]
@@ -57,7 +65,8 @@ class Node:
         self.shell = shell
         (folder / "bin").mkdir()
         (folder / "alive").mkdir()
-        (folder / "rarely").mkdir()
+        for name in ("rarely", "often", "left"):
+            (folder / name).mkdir()
         words = {"folder": folder, "sleep": shutil.which("sleep"), "python": shutil.which("python3")}
         for name, script in (("ping", PING), ("sleep", SLEEP), ("wg", WG)):
             program = folder / "bin" / name
@@ -194,6 +203,41 @@ def test_an_answer_after_two_misses_keeps_a_candidate(node: Node) -> None:
     node.start()
     assert soon(lambda: int(count.read_text() or 0) >= 12)
     assert node.having() == START
+
+
+def test_nine_answers_in_a_row_bring_nothing_back(node: Node) -> None:
+    node.alive(*ALL[1:])
+    node.start()
+    assert soon(lambda: node.having() == ON_ONE)
+    count = node.folder / "often" / ALL[0]
+    count.write_text("0\n")
+    assert soon(lambda: int(count.read_text() or 0) >= 25)
+    assert node.having() == ON_ONE
+    assert "answers again" not in node.log()
+    count.unlink()
+    node.alive(*ALL)
+    assert soon(lambda: node.having() == START)
+
+
+def test_who_just_missed_is_not_chosen(node: Node) -> None:
+    """The second dies one second after the first: when the first counts as dead, the second does not yet."""
+    for number, address in enumerate(ALL[:2], start=5):
+        (node.folder / "left" / address).write_text(f"{number}\n")
+    node.start()
+    assert soon(lambda: WHOLE[0] in node.having()["KEY2"])
+    assert "from hub-0 to hub-2: hub-0 does not answer" in node.log()
+    assert "hub-1" not in node.log()
+
+
+def test_who_gains_networks_is_given_them_before_they_are_taken_from_the_other(node: Node) -> None:
+    node.start()
+    assert soon(lambda: node.state()[1:] == ["active 1 hub-0"])
+    node.alive(*ALL[1:])
+    assert soon(lambda: node.having() == ON_ONE)
+    node.alive(*ALL)
+    assert soon(lambda: node.having() == START)
+    sets = (node.folder / "sets").read_text().splitlines()
+    assert [line.split("'PublicKey': '")[1][:4] for line in sets] == ["KEY1", "KEY0", "KEY0", "KEY1"]
 
 
 def test_it_goes_on_where_an_earlier_one_ended(node: Node) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from swarmctl.backends.base import Completed
 from swarmctl.graph.model import Ref
 from swarmctl.hosts.facts import Facts, Peer, WireGuard
 from swarmctl.kinds.base import UNKNOWN, ChangeKind
@@ -14,6 +15,7 @@ from swarmctl.kinds.mesh import taken
 from swarmctl.kinds.mesh.peers import PresharedKeyMissing
 from swarmctl.kinds.mesh.preshared import exchange, files, scripts
 from swarmctl.kinds.mesh.resources import PEERS, PRESHARED
+from swarmctl.kinds.mesh.rotation.nodes import Nodes
 from tests.mesh.builder import FakeBackend, compiled, lab
 from tests.mesh.fakes import FakeHost, FakeHosts, facts, peer
 
@@ -187,6 +189,58 @@ def test_what_nodes_print_is_taken_only_in_its_form() -> None:
     assert scripts.sealed(f"@ sealed B 12\n{SEALED}\n") == {}
     assert scripts.opened(f"@ opened B {DIGEST}\n@ opened C 12\n@ refused D no key\n") == {"B": DIGEST}
     assert scripts.refused("@ refused D no identity matched\n") == {"D": "no identity matched"}
+
+
+class Printing(FakeHosts):
+    """Nodes that print what is said of them, by node and by a word of the script that they are given."""
+
+    def __init__(self, of: dict[str, Facts], printed: dict[tuple[str, str], str]) -> None:
+        super().__init__(None)
+        self.of = of
+        self.printed = printed
+        self.told: list[tuple[str, str]] = []
+
+    def facts(self, host: Any) -> Facts:
+        return self.of[host["node"]]
+
+    def open(self, host: Any) -> FakeHost:
+        hosts, name = self, host["node"]
+
+        class One(FakeHost):
+            def run(self, argv: object, *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
+                script = stdin.decode()
+                hosts.told.append((name, script))
+                said = [text for (who, word), text in hosts.printed.items() if who == name and word in script]
+                return Completed((), 0, "".join(said).encode(), b"")
+
+        return One()
+
+
+def exchanged(printed: dict[tuple[str, str], str], **keys: str) -> list[tuple[str, str]]:
+    """Scripts by node, of an exchange in which nobody has a key yet."""
+    wanted = inputs(**keys)
+    own = {(name, "printf '@ recipient"): f"@ recipient {RECIPIENT}\n" for name in keys}
+    hosts = Printing(dict.fromkeys(keys, facts()), {**own, **printed})
+    exchange.Exchange(Nodes(hosts, {name: it["host"] for name, it in wanted["nodes"].items()}), wanted).run()
+    return hosts.told
+
+
+@pytest.mark.parametrize(("opened", "placed"), [(DIGEST, True), ("cd" * 32, False), ("", False)])
+def test_the_maker_puts_a_key_in_place_only_when_the_other_end_has_opened_the_same(opened: str, placed: bool) -> None:
+    said = f"@ opened A {opened}\n" if opened else ""
+    told = exchanged({("a", "\nseal B"): f"@ sealed B {DIGEST}\n{SEALED}\n", ("b", "\nopen A"): said}, a="A", b="B")
+    assert [name for name, script in told if "BEGIN AGE" in script] == ["b"]
+    assert any(name == "a" and 'mv "$own"/B.next "$own"/B' in script for name, script in told) is placed
+    assert bool(exchange.APART[FOLDER]) is not placed
+
+
+@pytest.mark.parametrize("peer", ["A", "C", "Z"], ids=["who makes theirs", "itself", "nobody"])
+def test_nobody_seals_to_whom_he_was_not_asked_to(peer: str) -> None:
+    printed = {
+        ("c", "\nseal D"): f"@ sealed D {DIGEST}\n{SEALED}\n@ sealed {peer} {DIGEST}\n{SEALED}\n",
+    }
+    told = exchanged(printed, a="A", c="C", d="D")
+    assert [name for name, script in told if "BEGIN AGE" in script] == ["d"]
 
 
 def test_slashes_of_keys_do_not_become_folders() -> None:

@@ -140,6 +140,27 @@ def test_a_transaction_holds_when_the_table_changed_since_it_was_read() -> None:
     assert nft.parse(listed(started, "delete table inet swarmctl", transaction(other, table()))) == other
 
 
+def test_what_goes_is_put_there_first_so_that_it_need_not_be_there_any_more() -> None:
+    gone = replace(table(), chains={**CHAINS, "old": "filter hook output priority 0 policy accept"})
+    gone = replace(gone, owner="another", counters={"denied": Counter(1, 60), "flow-ray-head": Counter(7, 420)})
+    lines = transaction(table(replace(DOOR, flows=(GRANT,))), gone).splitlines()
+    taken = [line.split()[1:5] for line in lines if line.startswith("delete ")]
+    assert {kind for kind, *_ in taken} == {"chain", "set", "counter"}
+    for kind, *name in taken:
+        (adds,) = [at for at, line in enumerate(lines) if line.split()[:5] == ["add", kind, *name]]
+        assert lines[adds + 1].split()[:5] == ["delete", kind, *name]
+
+
+@pytest.mark.integration
+@NFT
+def test_a_transaction_holds_when_all_that_it_takes_away_has_gone_meanwhile() -> None:
+    started, other = render(table()), table(replace(DOOR, flows=(GRANT,)))
+    seen = nft.parse(listed(started))
+    assert seen is not None
+    assert "flow-ray-head" in seen.counters
+    assert nft.parse(listed(started, "delete table inet swarmctl", transaction(other, seen))) == other
+
+
 @pytest.mark.integration
 @NFT
 def test_times_are_read_in_utc_whatever_the_nodes_time_zone() -> None:
