@@ -21,8 +21,9 @@ from swarmctl.hosts.mesh_probes import HEADERS, SMALL, Request, Sounding
 from swarmctl.operations import status
 from swarmctl.operations.exec import Open, open_machine
 from swarmctl.operations.flow_probes import FlowProbe
-from swarmctl.operations.mesh_verify_checks import Seen, Wanted, judge, wanted
+from swarmctl.operations.mesh_verify_checks import judge
 from swarmctl.operations.mesh_verify_model import Verification
+from swarmctl.operations.mesh_verify_seen import Seen, Wanted, wanted
 from swarmctl.operations.nodes import Declared, declared
 from swarmctl.operations.stack import Emit
 from swarmctl.operations.status_model import Reading

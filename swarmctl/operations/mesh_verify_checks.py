@@ -7,13 +7,12 @@ packets that the kernel could not hand over, nothing is proved about the underla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from swarmctl.declarations.duration import roughly
 from swarmctl.graph.model import MeshMember
 from swarmctl.hosts.facts import Facts
-from swarmctl.hosts.mesh_probes import HEADERS, MOST_PACKETS, Capture, Echo
-from swarmctl.mesh.compiler import single
+from swarmctl.hosts.mesh_probes import HEADERS, MOST_PACKETS, Capture
+from swarmctl.operations.mesh_verify_keys import key_files, peers
 from swarmctl.operations.mesh_verify_model import (
     CIPHER,
     Check,
@@ -25,78 +24,10 @@ from swarmctl.operations.mesh_verify_model import (
     Verification,
     Way,
 )
+from swarmctl.operations.mesh_verify_seen import Mesh, Seen, Wanted
 from swarmctl.operations.nodes import Declared
 from swarmctl.operations.status_model import FRESH, Link, Reading, judge_links
 from swarmctl.operations.ways import relayed
-
-KEY_MODE = "0600"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is declared for one node of a mesh."""
-
-    member: MeshMember
-    mtu: int
-    key_path: str
-    rotate_every: int
-    """Seconds; 0: never."""
-    preshared: bool
-    """Whether its tunnels have preshared keys."""
-
-
-def wanted(stack: Declared, member: MeshMember) -> Wanted:
-    """From its resources."""
-    resource = stack.resources.get(member.address)
-    inputs = resource.inputs if resource is not None else {}
-    mesh = stack.inventory.get("Mesh", member.mesh)
-    return Wanted(
-        member,
-        int(inputs.get("mtu", 1420)),
-        str(inputs.get("keyPath", f"/etc/swarmctl/mesh/{member.mesh}/private.key")),
-        int(inputs.get("rotateEvery") or 0),
-        mesh is not None and mesh.spec.keys.preshared_keys != "none",
-    )
-
-
-@dataclass(slots=True)
-class Seen:
-    """What one node measured."""
-
-    echoes: dict[str, Echo] = field(default_factory=dict)
-    """By address; the last word about each."""
-    payloads: dict[str, int] = field(default_factory=dict)
-    """By address: the largest payload that came back, where it is known."""
-    larger: dict[str, bool] = field(default_factory=dict)
-    captures: list[Capture] = field(default_factory=list)
-    missing: set[str] = field(default_factory=set)
-
-    def note(self, address: str, echo: Echo, payload: int, *, exact: bool = True) -> None:
-        """What came of echoes of a size; `exact`: nothing larger would come back."""
-        self.echoes[address] = echo
-        self.payloads.pop(address, None)
-        if echo.received and exact:
-            self.payloads[address] = payload
-
-
-@dataclass(frozen=True, slots=True)
-class Mesh:
-    """One mesh and all that is known of it."""
-
-    name: str
-    members: Sequence[MeshMember]
-    readings: Mapping[str, Reading]
-    seen: Mapping[str, Seen]
-    wanted: Mapping[str, Wanted]
-    links: Sequence[Link]
-    pairs: Sequence[Pair]
-
-    def facts(self) -> Iterator[tuple[MeshMember, Wanted, Facts]]:
-        """Of the nodes that could be read."""
-        for member in self.members:
-            facts = self.readings[member.node].facts
-            if facts is not None:
-                yield member, self.wanted[member.node], facts
 
 
 def judge(
@@ -226,7 +157,10 @@ def _loss(mesh: Mesh) -> Check:
         if way.echo.lossy
     ]
     slowest = f", the slowest answer after {max(times):.1f} ms" if times else ""
-    return Check(Name.LOSS, len(ways), f"{received:,} of {sent:,} echoes came back{slowest}", tuple(findings))
+    silent = sum(not way.echo.received for pair in mesh.pairs for way in pair.ways)
+    # Who answers nothing at all is another check's: without a word, "all came back" would stand beside "no answer".
+    among = f" from the {len(ways):,} addresses that answer, {silent:,} do not (reachability)" if silent else ""
+    return Check(Name.LOSS, len(ways), f"{received:,} of {sent:,} echoes came back{among}{slowest}", tuple(findings))
 
 
 def _path_mtu(mesh: Mesh) -> Check:
@@ -234,13 +168,7 @@ def _path_mtu(mesh: Mesh) -> Check:
     mtu = mesh.wanted[mesh.members[0].node].mtu
 
     def findings() -> Iterator[Finding]:
-        for pair, way in ways:
-            if way.mtu is None:
-                text = f"packets of {mtu} bytes don't come back from {pair.target} at {way.address}, small ones do"
-                yield Finding(pair.sender, text)
-            elif way.mtu < mtu:
-                text = f"the largest packet that comes back from {pair.target} at {way.address} has {way.mtu} bytes"
-                yield Finding(pair.sender, f"{text}, not {mtu}")
+        # A node with another MTU first: what its pairs show comes of it.
         for member, _, facts in mesh.facts():
             link = facts.interfaces.get(member.interface)
             if link is not None and link.mtu != mtu:
@@ -250,6 +178,13 @@ def _path_mtu(mesh: Mesh) -> Check:
             if cut := sum(capture.fragments for capture in _captures(mesh, member)):
                 text = f"{cut} packets of WireGuard in fragments: the underlay does not carry {mtu} bytes in a tunnel"
                 yield Finding(member.node, text)
+        for pair, way in ways:
+            if way.mtu is None:
+                text = f"packets of {mtu} bytes don't come back from {pair.target} at {way.address}, small ones do"
+                yield Finding(pair.sender, text)
+            elif way.mtu < mtu:
+                text = f"the largest packet that comes back from {pair.target} at {way.address} has {way.mtu} bytes"
+                yield Finding(pair.sender, f"{text}, not {mtu}")
 
     return Check(Name.PATH_MTU, len(ways), f"packets of {mtu} bytes pass whole, larger ones not", tuple(findings()))
 
@@ -294,47 +229,6 @@ def _preshared(mesh: Mesh) -> Check:
     said = "as declared: one for every tunnel" if mesh.wanted[mesh.members[0].node].preshared else "as declared: none"
     alone = len(mesh.members) == 1
     return Check(Name.PRESHARED_KEYS, count or alone, said, tuple(findings))
-
-
-def _key_files(mesh: Mesh) -> Check:
-    modes = [
-        (member.node, wanted.key_path, facts.key_files.get(wanted.key_path)) for member, wanted, facts in mesh.facts()
-    ]
-    findings = [
-        Finding(node, f"{path} is missing" if mode is None else f"{path} has the mode {mode}, not {KEY_MODE}")
-        for node, path, mode in modes
-        if mode != KEY_MODE
-    ]
-    return Check(Name.KEY_FILES, len(modes), f"{len(modes)} private keys can be read by root alone", tuple(findings))
-
-
-def _peers(mesh: Mesh) -> Check:
-    by_name = {member.node: member for member in mesh.members}
-    keys = {member.node: _keys(member, wanted, facts) for member, wanted, facts in mesh.facts()}
-    count = 0
-    findings = []
-    for member, _, facts in mesh.facts():
-        known = {key for peer in member.peers for key in keys.get(peer, ())}
-        away = {text for peer in member.peers if peer not in keys for text in single(by_name[peer].addresses)}
-        for interface in (member.interface, member.next_interface):
-            wireguard = facts.wireguard.get(interface)
-            for key, peer in wireguard.peers.items() if wireguard else ():
-                count += 1
-                if key not in known and not away & set(peer.allowed_ips):
-                    findings.append(Finding(member.node, f"{interface} has a peer that nobody declared: {key}"))
-    return Check(Name.PEERS, count or len(mesh.members) == 1, f"{count} peers, all of them declared", tuple(findings))
-
-
-def _keys(member: MeshMember, wanted: Wanted, facts: Facts) -> set[str]:
-    """The public keys that a node has, had last, or is about to have: others learn of a new one a little later."""
-    found = {
-        wireguard.public_key
-        for interface in (member.interface, member.next_interface)
-        if (wireguard := facts.wireguard.get(interface)) is not None
-    }
-    if (trail := facts.key_trails.get(wanted.key_path)) is not None:
-        found |= {trail.next_key, trail.previous_key}
-    return found - {""}
 
 
 def _captures(mesh: Mesh, member: MeshMember) -> Sequence[Capture]:
@@ -391,8 +285,8 @@ CHECKS: tuple[Callable[[Mesh], Check], ...] = (
     _cipher,
     _key_ages,
     _preshared,
-    _key_files,
-    _peers,
+    key_files,
+    peers,
     _plaintext,
 )
 """In the order of `Name`."""

@@ -134,6 +134,85 @@ def test_one_lost_echo_is_looked_at_again_and_forgiven() -> None:
     ]
 
 
+FOLDER = "/etc/swarmctl/mesh/backbone"
+
+
+@pytest.mark.parametrize(
+    ("printed", "text"),
+    [
+        (f"644\t0\tf\t{FOLDER}/.old.key", f"{FOLDER}/.old.key has the mode 0644, not 0600"),
+        (f"755\t0\td\t{FOLDER}/psk", f"{FOLDER}/psk has the mode 0755, not 0700"),
+        (f"600\t33\tf\t{FOLDER}/psk/identity", f"{FOLDER}/psk/identity belongs to the user 33, not to root"),
+        ("644\t0\tf\t/etc/swarmctl/guard/touched/peers.wg0", "touched/peers.wg0 has the mode 0644, not 0600"),
+        (f"777\t0\tl\t{FOLDER}/private.key", f"{FOLDER}/private.key is a symbolic link"),
+    ],
+)
+def test_all_that_can_hold_a_key_is_judged(printed: str, text: str) -> None:
+    found = check(see(world(exposed={"workers-0": [printed]})), Name.KEY_FILES)
+    assert found.verdict is Verdict.FAILED
+    assert [finding.node for finding in found.findings] == ["workers-0"]
+    assert text in found.findings[0].text
+
+
+def test_what_lies_beside_the_key_is_not_measured_where_find_cannot_print() -> None:
+    assert check(see(world(exposed={"workers-0": ["none"]})), Name.KEY_FILES).verdict is Verdict.UNMEASURED
+
+
+def test_a_peer_on_the_second_interface_is_looked_at_too() -> None:
+    found = see(world(peered={("workers-0", "wg0-n", "key-of-a-stranger"): "10.88.0.1/32"}))
+    assert wrong(found) == {"peers": ["workers-0: wg0-n has a peer that nobody declared: key-of-a-stranger"]}
+
+
+def test_a_wireguard_interface_that_no_mesh_declares_is_told_with_its_peers() -> None:
+    found = see(world(peered={("workers-0", "wg7", "key-of-a-stranger"): "10.9.0.0/16"}))
+    text = "workers-0: wg7, a WireGuard interface that no mesh declares, has a peer: key-of-a-stranger"
+    assert wrong(found) == {"peers": [text]}
+
+
+def test_a_retired_key_is_accepted_only_while_a_rotation_goes_on() -> None:
+    old = {("workers-0", "wg0", "old-key"): "10.88.0.1/32"}
+    found = see(world(peered=old, trails={"control-0": ("", "old-key")}))
+    assert wrong(found) == {"peers": ["workers-0: wg0 has a peer with a retired key of control-0: old-key"]}
+    assert see(world(peered=old, trails={"control-0": ("next-key", "old-key")})).verified
+    ahead = {("workers-0", "wg0", "next-key"): "10.88.0.1/32"}
+    assert see(world(peered=ahead, trails={"control-0": ("next-key", "")})).verified, "it is about to have that"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "ok"),
+    [
+        ("10.88.0.1/32", True),
+        ("10.88.0.1/32 10.88.0.2/32", False),
+        ("10.88.0.1/32 0.0.0.0/0", False),
+        ("10.88.0.0/16", False),
+        ("(none)", False),
+    ],
+)
+def test_a_peer_whose_node_cannot_be_read_is_as_it_is_declared_or_a_stranger(allowed: str, ok: bool) -> None:
+    seen = world(
+        hubs="control",
+        unreachable={"control-0"},
+        dropped={("workers-0", "control-0")},
+        peered={("workers-0", "wg0", "some-key"): allowed},
+    )
+    found = check(see(seen), Name.PEERS)
+    assert (found.verdict is Verdict.OK) is ok, found.findings
+
+
+def test_losses_say_how_many_addresses_they_are_of_where_others_do_not_answer() -> None:
+    assert check(see(world()), Name.LOSS).said == "400 of 400 echoes came back, the slowest answer after 1.0 ms"
+    found = check(see(world(deaf={("workers-0", "fd88::1"), ("workers-0", "10.88.0.1")})), Name.LOSS)
+    said = "380 of 380 echoes came back from the 38 addresses that answer, 2 do not (reachability)"
+    assert found.said == f"{said}, the slowest answer after 1.0 ms"
+
+
+def test_a_node_whose_interface_has_another_mtu_is_named_before_the_pairs_that_show_it() -> None:
+    narrow = {(f"control-{n}", "10.88.0.5"): 1380 for n in range(2)}
+    found = check(see(world(mtus={"workers-2": 1380}, narrow=narrow)), Name.PATH_MTU)
+    assert (found.findings[0].node, found.findings[0].text) == ("workers-2", "wg0 has an MTU of 1380, not 1420")
+    assert len(found.findings) == 3
+
+
 def test_keys_are_due_by_age() -> None:
     seen = world(key_ages={"workers-0": 400 * 86400})
     assert see(seen).verified, "nothing says how long keys are used"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from swarmctl.backends.base import Completed, Host
-from swarmctl.graph.model import Machine
+from swarmctl.graph.model import Address, Machine, Resource
 from swarmctl.hosts import mesh_probes
 from swarmctl.operations.mesh_verify import measure
 from swarmctl.operations.mesh_verify_model import Check, Name, Verification
 from tests.status.world import NOW, FakeHost, World, declared
 
 KEY = "/etc/swarmctl/mesh/backbone/private.key"
+ALIVE = {"persistentKeepalive": 25}
 CLEAN = "captured 900\ndropped by kernel 0\n@ wireguard\n880\n@ fragments\n0\n@ clear\n0\n@ pattern\n0"
 
 
@@ -39,6 +40,14 @@ class Verified(World):
     """Nodes whose peers have preshared keys."""
     strangers: set[str] = field(default_factory=set)
     """Nodes with a peer that nobody declared."""
+    exposed: dict[str, list[str]] = field(default_factory=dict)
+    """What `find` prints of a node besides, by node; `none`: it cannot print."""
+    peered: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """(node, interface, key) and the allowed IPs of a peer there that is none of the mesh's."""
+    trails: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Keys of a node: the one that is to follow, and the one before."""
+    mtus: dict[str, int] = field(default_factory=dict)
+    """MTUs of interfaces by node."""
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def open(self, machine: Machine) -> Host:
@@ -90,23 +99,41 @@ class VerifiedHost(FakeHost):
 
     def _facts(self) -> str:
         mode, age = self.world.modes.get(self.name, "600"), self.world.key_ages.get(self.name, 3600)
+        trail = "\t".join(self.world.trails.get(self.name, ("", "")))
         text = super()._facts()
         text = text.replace("\n@@ keys\n\n", f"\n@@ keys\n{KEY}\t{mode}\tkey-of-{self.name}\n")
-        text = text.replace("\n@@ end\n", f"\n@@ rotation\n{KEY}\t{NOW - age}\t\t\t\n\n@@ end\n")
+        text = text.replace("\n@@ end\n", f"\n@@ rotation\n{KEY}\t{NOW - age}\t\t{trail}\n\n@@ end\n")
+        text = text.replace('"mtu": 1420', f'"mtu": {self.world.mtus.get(self.name, 1420)}')
+        shown = self.world.exposed.get(self.name, [])
+        if shown != ["none"]:
+            lines = "\n".join(["755\t0\td\t/etc/swarmctl/mesh", *shown])
+            text = text.replace("\n@@ end\n", f"\n@@ exposed\n{lines}\n\n@@ end\n")
+        for (node, interface, key), allowed in self.world.peered.items():
+            if node == self.name:
+                text = peered(text, interface, key, allowed)
         if self.name in self.world.preshared:
             peer = self.world.member(self.name).peers[0]
             text = text.replace("\n@@ wg preshared\n@ wg0\n", f"\n@@ wg preshared\n@ wg0\nkey-of-{peer}\n")
         if self.name in self.world.strangers:
-            for name, value in {
-                "peers": "",
-                "endpoints": "\t(none)",
-                "allowed-ips": "\t10.88.9.9/32",
-                "persistent-keepalive": "\toff",
-                "latest-handshakes": "\t0",
-                "transfer": "\t0\t0",
-            }.items():
-                text = text.replace(f"\n@@ wg {name}\n@ wg0\n", f"\n@@ wg {name}\n@ wg0\nkey-of-a-stranger{value}\n")
+            text = peered(text, "wg0", "key-of-a-stranger", "10.88.9.9/32")
         return text
+
+
+def peered(text: str, interface: str, key: str, allowed: str) -> str:
+    """A reading with one peer more on an interface, which is added where it is not there."""
+    if f"\n@ {interface}\n" not in text:
+        for name, value in {"public-key": f"key-of-{interface}", "listen-port": "4000", "fwmark": "off"}.items():
+            text = text.replace(f"\n@@ wg {name}\n", f"\n@@ wg {name}\n@ {interface}\n{value}\n")
+    for name, value in {
+        "peers": "",
+        "endpoints": "\t(none)",
+        "allowed-ips": f"\t{allowed}",
+        "persistent-keepalive": "\t25",
+        "latest-handshakes": "\t0",
+        "transfer": "\t0\t0",
+    }.items():
+        text = text.replace(f"\n@@ wg {name}\n", f"\n@@ wg {name}\n@ {interface}\n{key}{value}\n")
+    return text
 
 
 def see(world: Verified) -> Verification:
@@ -116,7 +143,15 @@ def see(world: Verified) -> Verification:
 
 def world(**wrong: object) -> Verified:
     hubs = str(wrong.pop("hubs", ""))
-    return Verified(declared(hubs=hubs), **wrong)  # type: ignore[arg-type]
+    stack = declared(hubs=hubs)
+    by_name = {member.node: member for member in stack.members}
+    resources = {}
+    for member in stack.members:
+        inputs = {peer: {"allowedIps": [f"{by_name[peer].addresses[0]}/32"]} | ALIVE for peer in member.peers}
+        address = Address("mesh", member.mesh, f"{member.node}/peers")
+        resources[address] = Resource(address, "swarm:mesh:Peers", {"peers": inputs}, node=member.node)
+    members = tuple(replace(member, next_interface="wg0-n") for member in stack.members)
+    return Verified(replace(stack, resources=resources, members=members), **wrong)  # type: ignore[arg-type]
 
 
 def check(found: Verification, name: Name) -> Check:
