@@ -1,0 +1,123 @@
+"""Which cards a host has, and whether they are the ones that are declared. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from swarmctl.gpu.catalogue import GPU_CLASSES, VENDORS, Card, Catalogue, is_model
+from swarmctl.gpu.model import Device, Host, Reason, Refusal, Wanted
+
+VGA = "0300"
+"""The class of what drives a display, which the processor's own graphics have too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The vendor's devices on one host."""
+
+    cards: tuple[tuple[Device, Card], ...]
+    """All that the driver will drive, by PCI address."""
+    counted: tuple[tuple[Device, Card], ...]
+    """Those of them that are of the declared model."""
+    switches: tuple[Device, ...]
+    """NVSwitches that are devices of the host."""
+    warnings: tuple[Reason, ...]
+
+    @property
+    def kinds(self) -> tuple[Card, ...]:
+        """Every kind of card once, in the order of the cards."""
+        return tuple(dict.fromkeys(card for _, card in self.cards))
+
+
+def find(host: Host, wanted: Wanted, catalogue: Catalogue) -> tuple[Found, list[Refusal]]:
+    """The cards of `wanted.vendor`, and everything in which they are not what is declared."""
+    devices = sorted(device for device in host.devices if device.vendor == catalogue.vendor)
+    gpus = [device for device in devices if device.kind in GPU_CLASSES and device.device not in catalogue.switches]
+    cards = tuple((device, catalogue.cards[device.device]) for device in gpus if device.device in catalogue.cards)
+    unknown = [device for device in gpus if device.device not in catalogue.cards]
+    # AMD's processors have graphics of their own, which need nothing of what is installed here.
+    spare = [device for device in unknown if wanted.vendor == "amd" and device.kind == VGA and cards]
+    counted = tuple((device, card) for device, card in cards if not wanted.model or is_model(wanted.model, card))
+    warnings = [_spare(device, catalogue) for device in spare]
+    if counted and len(counted) < len(cards):
+        others = listed(card for _, card in cards if not is_model(wanted.model, card))
+        warnings.append(
+            Reason(
+                "cards", f"{others} are there too: they are driven, and not counted as {wanted.model}", "declaration"
+            )
+        )
+    switches = tuple(device for device in devices if device.device in catalogue.switches)
+    found = Found(cards, counted, switches, tuple(warnings))
+    refusals = [_unknown(device, catalogue) for device in unknown if device not in spare]
+    return found, refusals + _contradictions(host, wanted, found, bool(unknown), catalogue)
+
+
+def listed(cards: Iterable[Card]) -> str:
+    """Cards in words, such as `8 x H100 SXM5 80GB and 1 x T4`."""
+    return " and ".join(f"{number} x {name}" for name, number in Counter(card.name for card in cards).items())
+
+
+def _contradictions(host: Host, wanted: Wanted, found: Found, unknown: bool, catalogue: Catalogue) -> list[Refusal]:
+    ids = catalogue.sources["id"]
+    if not found.cards:
+        return [] if unknown else [_absent(host, wanted, ids)]
+    there = listed(card for _, card in found.cards)
+    refusals = [
+        Refusal(
+            "cpu-contradicts",
+            f"{card.name} comes with {needed} only, and this host is {host.cpu}",
+            "check what `lspci -nn -D` and `uname -m` say there; one of the two facts is wrong",
+            ids,
+        )
+        for card in found.kinds
+        if (needed := catalogue.architecture(card).cpu) not in ("", host.cpu)
+    ]
+    if not found.counted:
+        refusals.append(
+            Refusal(
+                "model-absent",
+                f"{wanted.model} is declared, and by its PCI ids this host has {there}",
+                f"declare the model {found.cards[0][1].models[0]}, or take this host out of the pool",
+                ids,
+            )
+        )
+    elif wanted.count is not None and wanted.count != len(found.counted):
+        model = f" {wanted.model}" if wanted.model else ""
+        meant = listed(card for _, card in found.counted)
+        refusals.append(
+            Refusal(
+                "count-differs",
+                f"{wanted.count}{model} are declared, and by its PCI ids this host has {meant}",
+                f"declare {len(found.counted)}, or look for the card that has left the bus",
+                ids,
+            )
+        )
+    return refusals
+
+
+def _absent(host: Host, wanted: Wanted, source: str) -> Refusal:
+    gpus = [device.vendor for device in host.devices if device.kind in GPU_CLASSES]
+    others = sorted({VENDORS[vendor] for vendor in gpus if vendor in VENDORS} - {wanted.vendor})
+    beside = f", while there are some of {others[0]}" if others else ""
+    return Refusal(
+        "no-cards",
+        f"no PCI device of this host is a GPU of {wanted.vendor}{beside}",
+        "declare the vendor whose cards are there, or take this host out of the pool",
+        source,
+    )
+
+
+def _unknown(device: Device, catalogue: Catalogue) -> Refusal:
+    return Refusal(
+        "unknown-id",
+        f"{device.vendor}:{device.device} at {device.address} is in no table here, so nothing is known of its driver",
+        "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
+        catalogue.sources["id"],
+    )
+
+
+def _spare(device: Device, catalogue: Catalogue) -> Reason:
+    clause = f"{device.vendor}:{device.device} at {device.address} is taken for the processor's own graphics"
+    return Reason("cards", clause, catalogue.sources["id"])

@@ -1,0 +1,58 @@
+"""What must be of the driver's version to the last digit, or it refuses to work. Pure.
+
+Fabric Manager stops with `fabric manager NVIDIA GPU driver interface version … don't match`, and every CUDA program
+then with `cudaErrorSystemNotReady` (802). That is why it is compared before anything is installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from swarmctl.gpu.model import Package, Refusal
+
+TOGETHER = ("nvidia-fabricmanager", "nvidia-fabric-manager", "libnvidia-nscq", "libnvsdm", "nvidia-imex")
+"""Names of NVIDIA's packages that are released with each driver, without the branch that some carry."""
+NAMED = re.compile(rf"(?:{'|'.join(TOGETHER)})(?:-[0-9]{{3}})?")
+LONGEST = 40
+"""Characters of a version that are shown; a host may print anything."""
+SOURCE = "NVIDIA Fabric Manager User Guide 2.3; NVIDIA gpu-driver-container, install.sh"
+
+
+def upstream(version: str) -> str:
+    """A package manager's version without epoch and revision: `3:580.95.05-1.el9` → `580.95.05`."""
+    return version.rpartition(":")[2].partition("-")[0]
+
+
+def mismatches(version: str, packages: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Of `packages` (name → version as the package manager has it) those that can't run with driver `version`."""
+    return tuple(
+        (name, upstream(there))
+        for name, there in sorted(packages.items())
+        if NAMED.fullmatch(name) and upstream(there) != version
+    )
+
+
+def held_back(
+    version: str, packages: Iterable[Package], held: Mapping[str, str], drives: Callable[[str], bool]
+) -> list[Refusal]:
+    """Refusals for what the host holds at another version than is decided; `drives` tells which one could be declared."""
+    wrong = dict(mismatches(version, held))
+    for package in packages:
+        there = upstream(held.get(package.name, ""))
+        if package.lockstep and there and there != package.version:
+            wrong[package.name] = there
+    return [
+        Refusal(
+            "lockstep-held",
+            f"{name} is held at {there[:LONGEST]}, and must be {version} as the driver",
+            _mend(there, drives),
+            SOURCE,
+        )
+        for name, there in sorted(wrong.items())
+    ]
+
+
+def _mend(there: str, drives: Callable[[str], bool]) -> str:
+    release = "release the hold on the host"
+    return f"{release}, or declare version {there} with driver `auto`" if drives(there) else release

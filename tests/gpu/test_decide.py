@@ -1,0 +1,246 @@
+"""One decision per host, with its reasons; the hosts are composed (`hosts.py`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarmctl.gpu.catalogue import Card, Vendor, catalogue, drivers
+from swarmctl.gpu.model import Decision, FabricManager, Flavour, Pin, Source, Wanted
+from tests.gpu.hosts import ALL, HGX_A100, HGX_B200, HGX_H100, HGX_H200, alone, decided, host
+
+NVIDIA = Wanted("nvidia")
+
+
+def said(decision: Decision, about: str) -> str:
+    return next(reason.clause for reason in decision.reasons if reason.about == about)
+
+
+def specs(decision: Decision) -> list[str]:
+    return [package.apt for package in decision.packages]
+
+
+@pytest.mark.parametrize(("vendor", "number", "card"), ALL, ids=[f"{v}:{n}" for v, n, _ in ALL])
+def test_every_known_card_gets_a_decision_that_its_table_allows(vendor: Vendor, number: str, card: Card) -> None:
+    decision = decided(alone(vendor, number, card), Wanted(vendor, card.models[0], 1))
+    architecture = catalogue(vendor).architecture(card)
+    assert decision.flavour in architecture.flavours
+    assert not drivers(vendor).branches[decision.branch].ended
+    if vendor == "nvidia":
+        assert decision.branch == ("580" if card.architecture in ("maxwell", "pascal", "volta") else "595")
+        assert decision.flavour == ("proprietary" if decision.branch == "580" else "open")
+    else:
+        assert (decision.branch, decision.flavour) == ("30.30", "open")
+    assert all(reason.clause and reason.source for reason in decision.reasons)
+    assert decision.models == (("0000:10:00.0", card.name),)
+
+
+@pytest.mark.parametrize(
+    ("names", "cpu", "branch", "flavour", "mode"),
+    [
+        (HGX_A100, "x86_64", "595", "open", FabricManager.CLASSIC),
+        (("A100 PCIe",) * 4, "x86_64", "595", "open", FabricManager.NONE),
+        (HGX_H100, "x86_64", "595", "open", FabricManager.CLASSIC),
+        (HGX_H200, "x86_64", "595", "open", FabricManager.CLASSIC),
+        (HGX_B200, "x86_64", "595", "open", FabricManager.NVLINK5),
+        (("B300",) * 8, "x86_64", "595", "open", FabricManager.NVLINK5),
+        (("GH200",), "aarch64", "595", "open", FabricManager.NONE),
+        (("GB200",) * 4, "aarch64", "595", "open", FabricManager.NONE),
+        (("V100",) * 8, "x86_64", "580", "proprietary", FabricManager.NONE),
+        (("V100", "T4"), "x86_64", "580", "proprietary", FabricManager.NONE),
+        (("T4", "L40S", "RTX PRO 6000"), "x86_64", "595", "open", FabricManager.NONE),
+    ],
+    ids=[
+        "HGX A100",
+        "A100 PCIe",
+        "HGX H100",
+        "HGX H200",
+        "HGX B200",
+        "HGX B300",
+        "GH200",
+        "GB200",
+        "V100",
+        "old",
+        "new",
+    ],
+)
+def test_composed_machines(
+    names: tuple[str, ...], cpu: str, branch: str, flavour: Flavour, mode: FabricManager
+) -> None:
+    decision = decided(host(*names, cpu=cpu), NVIDIA)
+    assert (decision.branch, decision.flavour, decision.fabric_manager) == (branch, flavour, mode)
+    assert decision.warnings == ()
+
+
+def test_an_hgx_h100_gets_fabric_manager_of_the_very_version() -> None:
+    decision = decided(host(*HGX_H100), NVIDIA)
+    assert specs(decision)[:6] == [
+        "nvidia-dkms-open=595.91.07-*",
+        "libnvidia-compute=595.91.07-*",
+        "nvidia-modprobe=595.91.07-*",
+        "nvidia-persistenced=595.91.07-*",
+        "nvidia-fabricmanager=595.91.07-*",
+        "libnvidia-nscq=595.91.07-*",
+    ]
+    assert decision.held == tuple(package.name for package in decision.packages)
+    assert decision.services == (
+        "nvidia-persistenced.service",
+        "nvidia-fabricmanager.service",
+        "nvidia-cdi-refresh.path",
+        "nvidia-cdi-refresh.service",
+        "nvidia-dcgm.service",
+        "nvidia-dcgm-exporter.service",
+    )
+    assert decision.pin == Pin("package", "nvidia-driver-pinning-595")
+    assert decision.repository == "ubuntu2404/x86_64"
+    assert (
+        said(decision, "fabric manager") == "4 NVSwitches are PCI devices here; CUDA fails (802) until they are set up"
+    )
+
+
+def test_an_hgx_b200_gets_the_subnet_manager_too() -> None:
+    decision = decided(host(*HGX_B200, switch_management=True), NVIDIA)
+    around = [package for package in decision.packages if package.name in ("libnvsdm", "nvlsm", "infiniband-diags")]
+    assert [package.apt for package in around] == ["libnvsdm=595.91.07-*", "nvlsm", "infiniband-diags"]
+    assert decision.modules == ("mlx5_core", "ib_umad")
+    assert said(decision, "fabric manager").endswith("a Mellanox device says SW_MNG")
+
+
+def test_cards_passed_through_without_their_switches_need_no_fabric_manager() -> None:
+    decision = decided(host("B200", switch_management=False), NVIDIA)
+    assert decision.fabric_manager is FabricManager.NONE
+    assert "nvidia-fabricmanager" not in decision.held
+    assert "SW_MNG" in said(decision, "fabric manager")
+
+
+def test_eight_sxm_cards_without_a_switch_are_pointed_out() -> None:
+    (warning,) = decided(host(*["H100"] * 8), NVIDIA).warnings
+    assert warning.clause == "8 SXM cards and no NVSwitch: true of a guest with passed-through cards, else a fault"
+
+
+def test_pcie_cards_beside_switches_need_no_fabric_manager() -> None:
+    decision = decided(host("H100 PCIe", "H100 NVSwitch"), NVIDIA)
+    assert (decision.fabric_manager, said(decision, "fabric manager")) == (
+        FabricManager.NONE,
+        "PCIe cards are never wired to NVSwitches",
+    )
+
+
+def test_a_rack_gets_imex_and_no_fabric_manager() -> None:
+    decision = decided(host(*["GB200"] * 4, cpu="aarch64"), NVIDIA)
+    assert "nvidia-imex=595.91.07-*" in specs(decision)
+    assert "nvidia-fabricmanager" not in decision.held
+    assert "nvidia-imex.service" in decision.services
+    assert decision.repository == "ubuntu2404/sbsa"
+
+
+@pytest.mark.parametrize(
+    ("system", "driver", "module", "first", "pin", "repository"),
+    [
+        (
+            "debian 12",
+            "auto",
+            "nvidia-kernel-open-dkms",
+            "=595.91.07-*",
+            Pin("package", "nvidia-driver-pinning-595"),
+            "debian12",
+        ),
+        ("debian 13", "580", "nvidia-kernel-open-dkms", "=580.173.02-*", None, "debian13"),
+        ("ubuntu 22.04", "580", "nvidia-dkms-580-open", "=580.173.02-*", None, "ubuntu2204"),
+        ("rocky 9.6", "auto", "kmod-nvidia-open-dkms", "-595.91.07", Pin("module", "nvidia-driver:595-open"), "rhel9"),
+        ("rhel 10.1", "580", "kmod-nvidia-open-dkms", "-580.173.02", Pin("versionlock", "*nvidia*580*"), "rhel10"),
+        (
+            "almalinux 8.10",
+            "535",
+            "kmod-nvidia-latest-dkms",
+            "-535.309.01",
+            Pin("module", "nvidia-driver:535-dkms"),
+            "rhel8",
+        ),
+    ],
+)
+def test_names_are_those_of_the_system(
+    system: str, driver: str, module: str, first: str, pin: Pin | None, repository: str
+) -> None:
+    decision = decided(host("A100", "A100 NVSwitch", system=system), Wanted("nvidia", driver=driver))
+    package = decision.packages[0]
+    apt = system.startswith(("debian", "ubuntu"))
+    assert (package.apt if apt else package.dnf) == module + first
+    assert (decision.pin, decision.repository) == (pin, f"{repository}/x86_64")
+    manager = next(name for name in decision.held if "fabric" in name)
+    assert manager == ("nvidia-fabric-manager" if driver == "535" else "nvidia-fabricmanager")
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "kernel", "extra"),
+    [
+        ("ubuntu 24.04", "595.84", "nvidia-dkms-595-open=595.84-*", "nvidia-fabricmanager-595=595.84-*"),
+        ("debian 12", "535.261.03", "nvidia-kernel-dkms=535.261.03-*", ""),
+    ],
+)
+def test_the_distributions_own_packages_are_taken_at_the_declared_version(
+    system: str, version: str, kernel: str, extra: str
+) -> None:
+    names = HGX_A100 if extra else ("A100 PCIe",)
+    decision = decided(host(*names, system=system), Wanted("nvidia", version=version, source=Source.DISTRIBUTION))
+    assert kernel in specs(decision)
+    assert not extra or extra in specs(decision)
+    assert decision.repository == system
+    assert decision.counters == ()
+    assert not [name for name in decision.services if "dcgm" in name or "cdi" in name]
+
+
+@pytest.mark.parametrize(("names", "cuda"), [(("V100",), 12), (("V100", "T4"), 12), (("T4",), 13)])
+def test_dcgm_is_built_for_a_cuda_that_runs_on_the_cards(names: tuple[str, ...], cuda: int) -> None:
+    decision = decided(host(*names), Wanted("nvidia", driver="580"))
+    assert f"datacenter-gpu-manager-4-cuda{cuda}=1:4.6.0-*" in specs(decision)
+
+
+def test_counters_of_nvlink_are_on_only_where_there_is_nvlink() -> None:
+    linked, unlinked = (decided(host(name), NVIDIA).counters for name in ("H100", "L40S"))
+    assert {name for name in linked if "NVLINK" in name} == set(linked) - set(unlinked) != set()
+    assert {"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "DCGM_FI_DEV_XID_ERRORS"} <= set(unlinked)
+
+
+def test_secure_boot_leaves_something_to_do_by_hand() -> None:
+    (step,) = decided(host("T4", secure_boot=True), NVIDIA).manual
+    assert "mokutil --import" in step.clause
+    assert "console" in step.clause
+    unknown = decided(host("T4", secure_boot=None), NVIDIA)
+    assert unknown.manual == ()
+    assert [warning.about for warning in unknown.warnings] == ["secure boot"]
+    assert decided(host("T4", secure_boot=False), NVIDIA).manual == ()
+
+
+@pytest.mark.parametrize(("persistence", "runs"), [(None, True), (True, True), (False, False)])
+def test_persistence_is_as_declared(persistence: bool | None, runs: bool) -> None:
+    decision = decided(host("T4"), Wanted("nvidia", persistence=persistence))
+    assert ("nvidia-persistenced.service" in decision.services) is runs
+
+
+def test_amd_has_the_same_shape() -> None:
+    decision = decided(host(*["74a1"] * 8, vendor="1002"), Wanted("amd", "MI300X", 8, persistence=True))
+    assert (decision.version, decision.flavour, decision.repository) == (
+        "30.30.4",
+        "open",
+        "amdgpu/30.30.4 and rocm/7.2.4",
+    )
+    assert decision.held == ("amdgpu-dkms", "rocm")
+    assert [warning.about for warning in decision.warnings] == ["persistence"]
+
+
+def test_a_branch_without_support_is_taken_when_declared_and_pointed_out() -> None:
+    decision = decided(host("T4"), Wanted("nvidia", driver="535"))
+    assert (decision.version, decision.flavour) == ("535.309.01", "proprietary")
+    (warning,) = decision.warnings
+    assert warning.clause == "support of 535 ended in 2026-06: no more security fixes; 595 or 580 would do"
+
+
+def test_a_gh200_is_open_even_where_the_branch_is_proprietary_by_default() -> None:
+    assert decided(host("GH200", cpu="aarch64"), Wanted("nvidia", driver="535")).flavour == "open"
+
+
+def test_the_proprietary_module_costs_confidential_computing() -> None:
+    decision = decided(host("H100"), Wanted("nvidia", kernel_module="proprietary"))
+    assert decision.flavour == "proprietary"
+    (warning,) = decision.warnings
+    assert warning.clause == "confidential computing on H100 SXM5 80GB needs the open module"
