@@ -36,7 +36,7 @@ def mismatches(version: str, packages: Mapping[str, str]) -> tuple[tuple[str, st
 def held_back(
     version: str, packages: Iterable[Package], held: Mapping[str, str], drives: Callable[[str], bool]
 ) -> list[Refusal]:
-    """Refusals for what the host holds at another version than is decided; `drives` tells which one could be declared."""
+    """Refusals for what the host holds at another version than is decided; `drives` tells what could be declared."""
     wrong = dict(mismatches(version, held))
     for package in packages:
         there = upstream(held.get(package.name, ""))

@@ -39,6 +39,7 @@ def parts(profile: str) -> tuple[int, int, str]:
 def fits(layout: Mapping[str, int], table: Mig) -> bool:
     """Whether all of `layout` has room on one card at once. Its profiles are of `table`."""
     instances = [profile for profile, number in layout.items() for _ in range(number)]
+    # No placement gets past this one either; it is here so that the search below is never long.
     if sum(parts(profile)[0] for profile in instances) > COMPUTE[table.slices]:
         return False
     if sum(parts(profile)[2].startswith("+me") for profile in instances) > 1:  # the card has them once

@@ -60,7 +60,8 @@ class Host:
     switch_management: bool | None = None
     """Whether a Mellanox device's VPD says `SW_MNG`, which is how NVLink 5 switches are reached; None when not read."""
     held: Mapping[str, str] = field(default_factory=dict)
-    """Packages held on the host (`apt-mark hold`, versionlock): name → version as the package manager has it."""
+    """Packages that are held there (`apt-mark hold`, versionlock) by anyone but swarmctl: name → the package manager's
+    version. What swarmctl holds itself it releases when it changes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,12 @@ def test_an_hgx_b200_gets_the_subnet_manager_too() -> None:
     assert said(decision, "fabric manager").endswith("a Mellanox device says SW_MNG")
 
 
+def test_there_is_no_libnvsdm_for_arm() -> None:
+    decision = decided(host(*HGX_B200, cpu="aarch64"), NVIDIA)
+    assert "libnvsdm" not in decision.held
+    assert {"nvlsm", "nvidia-fabricmanager", "libnvidia-nscq"} <= set(decision.held)
+
+
 def test_cards_passed_through_without_their_switches_need_no_fabric_manager() -> None:
     decision = decided(host("B200", switch_management=False), NVIDIA)
     assert decision.fabric_manager is FabricManager.NONE

@@ -225,6 +225,13 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         "10de:ffff at 0000:11:00.0 is in no table here, so nothing is known of its driver",
         "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
     ),
+    "an unknown id that drives a display": (
+        replace(host("T4"), devices=(*host("T4").devices, Device("0000:65:00.0", "10de", "ffff", "0300"))),
+        Wanted("nvidia"),
+        "unknown-id",
+        "10de:ffff at 0000:65:00.0 is in no table here, so nothing is known of its driver",
+        "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
+    ),
     "a Grace Hopper with an Intel processor": (
         host("GH200"),
         Wanted("nvidia"),
@@ -288,6 +295,11 @@ def test_a_held_version_can_be_declared_instead(version: str) -> None:
     outcome = decide(host(*HGX_H100, held=held), Wanted("nvidia", version=version))
     assert not isinstance(outcome, tuple)
     assert outcome.version == version
+
+
+def test_holds_of_what_goes_with_any_driver_are_nobodys_business_here() -> None:
+    there = host("H100", held={"nvidia-container-toolkit": "1.19.0-1", "nvlsm": "2025.3-1", "nvidia-settings": "1"})
+    assert decide(there, Wanted("nvidia")) == decide(replace(there, held={}), Wanted("nvidia"))
 
 
 def test_a_held_version_that_the_cards_are_too_new_for_is_not_advised() -> None:
