@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from swarmctl.errors import ExitCode, WorldUnreadable
-from swarmctl.kinds.base import Impact
+from swarmctl.kinds.base import UNKNOWN, Impact
 from swarmctl.kinds.security_policy.resources import FIREWALL
 from swarmctl.mesh.firewall import CHAINS, Flow, compile_rules, compile_sets
 from tests.mesh.fakes import FakeHosts, facts
@@ -124,6 +124,13 @@ def test_words_for_people() -> None:
     )
     assert FIREWALL.impact(INPUTS, fewer) == Impact("closes tcp/6379 for 10.88.0.9, 10.88.3.4")
     assert FIREWALL.impact(fewer, INPUTS) == Impact()
+
+
+def test_the_first_firewall_of_a_machine_that_runs_already_disrupts_it() -> None:
+    said = Impact("n begins to drop what no rule lets in, on all its networks")
+    assert FIREWALL.impact(None, {**INPUTS, "node": "n", "machine": "id"}) == said
+    # One that is made in the same run has nothing that could be closed.
+    assert FIREWALL.impact(None, {**INPUTS, "node": "n", "machine": UNKNOWN}) == Impact()
 
 
 def test_a_door_left_open_is_said_to_be_shut() -> None:

@@ -9,7 +9,7 @@ from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Json
 from swarmctl.hosts import guard
 from swarmctl.hosts.facts import Facts
-from swarmctl.kinds.base import CONFIRM_WITHIN, Effect, Hosts, Impact, Observed, PropertyChange, differences
+from swarmctl.kinds.base import CONFIRM_WITHIN, UNKNOWN, Effect, Hosts, Impact, Observed, PropertyChange, differences
 from swarmctl.kinds.security_policy import words
 from swarmctl.kinds.security_policy.taken import taken
 from swarmctl.mesh import nft, transaction
@@ -79,6 +79,10 @@ class FirewallType:
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """What is closed that was open, and what will be."""
+        if old is None and new is not None:
+            # A machine that is made in the same run has nothing that could be closed.
+            fresh = new["machine"] is UNKNOWN
+            return Impact("" if fresh else f"{new['node']} begins to drop what no rule lets in, on all its networks")
         if old is None:
             return Impact()
         if new is None:
