@@ -5,7 +5,7 @@ Operations never print: they return values and emit typed events. What needs the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -17,6 +17,7 @@ from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
 
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
+    from swarmctl.diagnostics import Diagnostic
     from swarmctl.engine.guarded import Settle
     from swarmctl.engine.install import Engine
     from swarmctl.engine.session import Session
@@ -30,6 +31,8 @@ Emit = Callable[[Event], None]
 MACHINE = "swarm:nodepool:Machine"
 """Type of the resources that are machines."""
 EVERY_NODE = ("*",)
+WARNINGS = 3
+"""Warnings about declarations that every command tells; `validate` shows all, with how to mend them."""
 """In place of names of nodes."""
 NO_TYPE = ""
 """Type of what is no resource of the engine's."""
@@ -89,7 +92,7 @@ class Stack:
 
 
 def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
-    """The declarations and where their state is kept; `emit` is told how many warnings they have.
+    """The declarations and where their state is kept; `emit` is told the first warnings about them.
 
     Raises InvalidDeclaration, NoDocuments, identity.Renamed.
     """
@@ -98,12 +101,20 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
     from swarmctl.state.store import Store
 
     loaded = load_stack(folder)
-    if emit and (count := len(loaded.diagnostics)):
-        what = "a warning" if count == 1 else f"{count} warnings"
-        emit(Note(f"the declarations have {what}; see `swarmctl validate`", warning=True))
+    if emit:
+        _tell(loaded.diagnostics, emit)
     store = Store(loaded.identity, loaded.state_url)
     identity.check(loaded, store.folder)
     return loaded, store
+
+
+def _tell(warnings: Sequence[Diagnostic], emit: Emit) -> None:
+    for one in warnings[:WARNINGS]:
+        place = f"{one.range.file}:{one.range.start.line}:{one.range.start.column}: " if one.range else ""
+        emit(Note(f"{place}{one.message} ({one.code.id})", warning=True))
+    if warnings:
+        more = f"{len(warnings) - WARNINGS} more warnings; " if len(warnings) > WARNINGS else ""
+        emit(Note(f"{more}`swarmctl validate` shows what can be done about the declarations", warning=bool(more)))
 
 
 @contextmanager

@@ -235,7 +235,7 @@ def _apart(subject: Subject, nodes: Sequence[Node], groups: Sequence[Group]) -> 
         subject.place("topology"),
         label=f"nothing leads from `{components[0][0]}` to `{components[1][0]}`{more}",
         help=f"join them by a link or a hub, or take machines off the mesh: {listing(alone)} "
-        f"{'is' if len(alone) == 1 else 'are'} apart from most of them",
+        f"{'is' if len(alone) == 1 else 'are'} apart from `{components[0][0]}`",
         severity=Severity.WARNING,
     )
 
