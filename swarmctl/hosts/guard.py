@@ -2,7 +2,8 @@
 
 A guarded change is one script: it copies what is there, sets the deadline, and only then changes anything. A timer on
 the node (`SERVICE`) brings the copies back when the deadline is over, whoever lives or not; see `guard_script`. While
-the run lives it puts the deadline off; at its end it confirms, or has it undone at once. Pure: no I/O here.
+the run lives it puts the deadline off; at its end it confirms, or has it undone at once. What failed or was killed in
+the middle is undone, too, as soon as somebody asks. Whoever undoes first ends a change that goes on. Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ ARGV = ("sh", "-eu", "-s")
 """What the scripts of this module are given to."""
 PROC = "/proc"
 PART = re.compile(r"firewall|(interface|peers|file)\.[A-Za-z0-9_=+.-]{1,64}")
+TURN = 30
+"""Seconds that a change waits for another one of the same node."""
 NO_TIMER = "no-timer"
 """Said when the timer has ended just before: start it again."""
 _HEREDOC = "SWARMCTL_TEXT"
@@ -85,14 +88,57 @@ def change(it: Change, token: int, *, folder: str = FOLDER, proc: str = PROC) ->
     return (
         _head(folder, proc)
         + COPY
+        + BRING_BACK
+        + f'root\nexec 9>>"$folder/change"\nflock -w {TURN} 9 || {{ echo {_BUSY} >&2; exit 1; }}\n'
         + "lock 20\n"
         + _watched()
+        + _begin(token)
         + "".join(f"keep_file {part} {quote(path)}\n" for part, path in it.files.items())
         + f"keep_all {it.part}\n"
+        + ': >"$folder/begun"\n'
         + f"arm {int(token)} {int(it.seconds)}\n"
-        + 'rm -f "$folder/undone"\necho guarded\n'
-        + it.script
+        + 'rm -f "$folder/undone"\nunlock\necho guarded\n'
+        + _whole(it.script)
     )
+
+
+def _begin(token: int) -> str:
+    """What is found is undone where it cannot stay; a run that was undone here changes nothing more here, so that it
+    is never told that all of it stays. Copies of a change that never began are none of this one's."""
+    return f"""
+if pending; then
+  if lost; then
+    undo >/dev/null 2>&1 || {{ echo "an earlier change could not be undone so far" >&2; exit 1; }}
+  fi
+else
+  rm -rf "$folder/touched" "$folder/spare"
+fi
+mkdir -p "$folder/touched" "$folder/spare"
+chmod 0700 "$folder/touched" "$folder/spare"
+if [ -s "$folder/undone" ] && read -r _ by _ <"$folder/undone" && [ "$by" = {int(token)} ]; then
+  echo "what this run changed before was not confirmed in time and is undone" >&2
+  exit 1
+fi
+"""
+
+
+def _whole(script: str) -> str:
+    """All of it or nothing: what fails is undone at once, with what this run has changed here before."""
+    return f"""\
+set +e
+(
+set -eu
+{script}
+) </dev/null
+status=$?
+set -e
+lock 20
+if [ "$status" != 0 ]; then
+  undo >/dev/null 2>&1 || :
+  exit "$status"
+fi
+rm -f "$folder/begun"
+"""
 
 
 def _watched() -> str:
@@ -102,7 +148,7 @@ tries=0
 until [ -s "$folder/watcher" ] && kill -0 "$(cat "$folder/watcher")" 2>/dev/null; do
   tries=$((tries + 1))
   if [ "$tries" -ge 30 ]; then echo {NO_TIMER}; exit 0; fi
-  exec 8>&-
+  unlock
   sleep 0.1
   lock 20
 done
@@ -110,33 +156,43 @@ done
 
 
 def rearm(token: int, seconds: int, *, folder: str = FOLDER, proc: str = PROC) -> str:
-    """Put the deadline off: `seconds` from now. Says `armed`, `other`, or `none` and what was undone."""
-    return _head(folder, proc) + _mine(token, f"arm {int(token)} {int(seconds)}\necho armed\n")
+    """Put the deadline off: `seconds` from now; also while the change goes on. Says `armed` or `other`; where it is
+    over, `none` and what was undone, or `failed` and what could not be."""
+    # Who holds `lock` must not wait for the end of a change, which may wait for `lock`.
+    late = f"unlock\nif stop && lock 10; then\n  if pending && lost; then {_UNDO}; fi\n{_none(token)}fi\n"
+    then = f"arm {int(token)} {int(seconds)}\necho armed\n"
+    return _head(folder, proc) + BRING_BACK + "lock 10\n" + _mine(token, f"over || cut_off; then\n{late}", then)
 
 
 def confirm(token: int, *, folder: str = FOLDER, proc: str = PROC) -> str:
-    """Let the change stay. Says `confirmed`, `other`, or `none` and what was undone."""
-    return _head(folder, proc) + BRING_BACK + _mine(token, "forget\necho confirmed\n")
+    """Let the change stay, once it has come to its end. Says `confirmed`, or what `rearm` does."""
+    hold = f'root\nexec 7>>"$folder/change"\nflock -w 10 7 || {{ echo {_BUSY} >&2; exit 1; }}\nlock 10\n'
+    late = f"lost; then\n{_UNDO}\n{_none(token)}"
+    return _head(folder, proc) + BRING_BACK + hold + _mine(token, late, "forget\necho confirmed\n")
 
 
 def undo(*, folder: str = FOLDER, proc: str = PROC) -> str:
     """Bring back what was confirmed last, whichever run has changed it: `undone`, `failed` or `none`, and parts."""
     return (
         _head(folder, proc)
-        + COPY
         + BRING_BACK
-        + "lock 20\nif ! pending; then\n  echo none\n"
+        + "root\nstop || exit 1\nlock 10\nif ! pending; then\n  echo none\n"
         + 'elif undo >&2; then echo "undone$done_"; else echo "failed$failed"; fi\n'
     )
+
+
+_BUSY = "'another change or undo goes on'"
+_UNDO = 'undo >&2 || { echo "failed$failed"; exit 0; }'
 
 
 def _head(folder: str, proc: str) -> str:
     return f"umask 077\nfolder={quote(folder)} proc={quote(proc)}\n{TIME}"
 
 
-def _mine(token: int, then: str) -> str:
-    none = f"lock 20\nif ! pending; then\n{_none(token)}"
-    return f'{none}elif [ "$token" != {int(token)} ]; then echo other\nelse\n{then}fi\n'
+def _mine(token: int, late: str, then: str) -> str:
+    """`late`: the condition, and what is done then, of a change that cannot stay."""
+    none = f"if ! pending; then\n{_none(token)}"
+    return f'{none}elif [ "$token" != {int(token)} ]; then echo other\nelif {late}else\n{then}fi\n'
 
 
 def _none(token: int) -> str:

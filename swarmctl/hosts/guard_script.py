@@ -7,8 +7,11 @@ Everything is in one folder of root's (0700, files 0600: copies of peers hold pr
 - `touched/PART`: the part as it was when it was last confirmed; brought back whatever it is like now. The oldest copy
   stays until the confirmation, so that several changes are undone to where they began.
 - `spare/PART`: a part that was not changed; brought back only where it is gone, as after a restart of the node.
+- `begun`: a change was begun and has not come to its end. When nothing holds `change`, it never will: it is undone.
 - `undone`: what the last undo did, until the next change. `failing`: parts that it could not bring back so far.
-- `watcher`: process id of the timer. `lock`: held by whoever changes any of these.
+- `watcher`: process id of the timer. `lock`: held for moments by whoever changes any of these.
+- `change`: held by a change and every process of it while it goes on, by the descriptor 9, and by whoever undoes or
+  confirms, by 7: so a change and its undoing are never at work together. Taken before `lock`, or without waiting.
 
 A part is `interface.NAME`, `peers.NAME`, `file.NAME` (whose path is in `PART.path`) or `firewall`; so they come back.
 """
@@ -54,15 +57,27 @@ settle() {
   mv "$1" "$2"
   sync "$folder"
 }
-lock() {
+root() {
   mkdir -p "$folder"
   chmod 0700 "$folder"
+}
+lock() {
+  root
   exec 8>>"$folder/lock"
   flock -w "$1" 8 || { echo "another change or undo holds $folder/lock" >&2; return 1; }
   # Not before: who held it may have taken them away.
   mkdir -p "$folder/touched" "$folder/spare"
   chmod 0700 "$folder/touched" "$folder/spare"
 }
+unlock() { exec 8>&-; }
+answers() { timeout -k 1 5 wg show "$1" listen-port >/dev/null 2>&1; }
+# No way back from here: whoever finds it so undoes it, and nobody puts it off or confirms it any more.
+over() {
+  remaining
+  [ "$left" -le 0 ]
+}
+# What cannot stay, for whoever holds `change`: nobody brings it to its end any more.
+lost() { over || [ -e "$folder/begun" ]; }
 """
 
 COPY = r"""
@@ -75,13 +90,16 @@ $tables
 table TABLE
 "*) TZ=UTC0 nft list table TABLE || return 1 ;; esac
 }
-answers() { timeout -k 1 5 wg show "$1" listen-port >/dev/null 2>&1; }
 copy_interface() {
   link=$(ip -o link show dev "$1" 2>/dev/null) && answers "$1" || { echo gone; return 0; }
   case $link in *' alias swarmctl:'*)
     alias=${link##* alias }
     alias=${alias%% *}
-    printf 'alias %s\nkey /etc/swarmctl/mesh/%s/private.key\n' "$alias" "${alias#swarmctl:}"
+    # A mark that swarmctl would not make names no key of its.
+    case ${alias#swarmctl:} in
+      '' | *[!a-z0-9-]*) ;;
+      *) printf 'alias %s\nkey /etc/swarmctl/mesh/%s/private.key\n' "$alias" "${alias#swarmctl:}" ;;
+    esac
   esac
   printf 'port %s\nmark %s\n' "$(wg show "$1" listen-port)" "$(wg show "$1" fwmark)"
   mtu=${link#* mtu }
@@ -259,8 +277,27 @@ undo() {
   settle "$folder/.undone.new" "$folder/undone"
   forget
 }
+# Ends the change that goes on, if one does: every process that has its lock, which no other process can have.
+stop() {
+  exec 7>>"$folder/change"
+  tries=0
+  until flock -n 7; do
+    for process in /proc/[0-9]*; do
+      [ "$process/fd/9" -ef "$folder/change" ] && kill -9 "${process#/proc/}" 2>/dev/null || :
+    done
+    tries=$((tries + 1))
+    [ "$tries" -lt 100 ] || { echo "what holds $folder/change does not end" >&2; return 1; }
+    sleep 0.1
+  done
+}
+# Whether the change was cut off in the middle: then what is there is neither the old nor the new. Holds 7 if so.
+cut_off() {
+  [ -e "$folder/begun" ] || return 1
+  exec 7>>"$folder/change"
+  flock -n 7
+}
 forget() {
-  rm -f "$folder/deadline" "$folder/failing"
+  rm -f "$folder/deadline" "$folder/failing" "$folder/begun"
   sync "$folder"
   rm -rf "$folder/touched" "$folder/spare"
 }
@@ -270,7 +307,7 @@ WATCH = r"""
 set -u
 umask 077
 lock 20
-exec 8>&-
+unlock
 echo $$ >"$folder/.watcher.new"
 mv "$folder/.watcher.new" "$folder/watcher"
 idle=0
@@ -279,8 +316,13 @@ while :; do
     idle=0
     remaining
     if [ "$left" -le 0 ]; then
-      # Whoever holds the lock for longer than this hangs.
-      ( lock 10 || :; if pending && remaining && [ "$left" -le 0 ]; then undo; fi; )
+      # Looked at again under the lock: it may have been put off in between. Then the change is ended, and only what
+      # is at rest is undone; what cannot be ended is tried again.
+      (
+        lock 10 && pending && over || exit 0
+        unlock
+        stop && lock 10 && pending && over && undo
+      )
       [ ! -e "$folder/failing" ] || sleep 4
     fi
   else
@@ -288,7 +330,7 @@ while :; do
     if [ "$idle" -ge "$limit" ]; then
       # A change that comes now sees under the lock that nobody watches, and begins anew.
       lock 20 && ! pending && rm -f "$folder/watcher" && exit 0
-      exec 8>&-
+      unlock
       idle=0
     fi
   fi

@@ -156,7 +156,9 @@ def _silent(told: Told) -> str:
     if told.error:
         return f"does not answer any more: {told.error}"
     if told.answer.word == "none":
-        return "nobody confirmed it in time"
+        return "it failed there, or nobody confirmed it in time"
+    if told.answer.word == "failed":
+        return "it failed there, or nobody confirmed it in time"
     return "was changed by another run"
 
 

@@ -10,8 +10,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed, Fenced, ForeignStack, Host, HostGone, HostUnreachable
@@ -19,12 +19,13 @@ from swarmctl.errors import SwarmError
 from swarmctl.hosts import guard
 
 Json = Any
-PARALLEL = 16
-"""Nodes that are told at the same time."""
+MOST = 500
+"""Nodes that are asked at the same time. Each by a thread of its own: those that are silent keep nobody waiting."""
 TIMES = 3
 """How often a deadline is put off within its own span."""
-CHANGE_TIMEOUT = 60.0
-"""Seconds that a change may take."""
+CHANGE_TIMEOUT = 160.0
+"""Seconds that a change may take: as long as one that is not guarded (`kinds.mesh.peers.TIMEOUT`), after it has waited
+for another one of the same node (`guard.TURN`). It is put off meanwhile."""
 ANSWER_TIMEOUT = 30.0
 STARTS = 3
 """How often a timer is started that ends just then."""
@@ -73,6 +74,8 @@ class Guards:
         """`alive`: whether the run that this process works for still lives."""
         self._alive = alive
         self._kept: dict[str, _Kept] = {}
+        self._asked: set[str] = set()
+        """Nodes that have not answered yet."""
         self._guard = threading.Lock()
         self._tick = tick
         self._thread: threading.Thread | None = None
@@ -89,16 +92,25 @@ class Guards:
         return make(host, change, token)
 
     def _work(self, token: int) -> None:
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            while self._alive():
-                list(pool.map(lambda one: self._put_off(one[0], one[1], token), self._due().items()))
-                time.sleep(self._tick)
+        while self._alive():
+            for name, it in self._due().items():
+                threading.Thread(target=self._ask, args=(name, it, token), daemon=True).start()
+            time.sleep(self._tick)
+
+    def _ask(self, name: str, kept: _Kept, token: int) -> None:
+        try:
+            self._put_off(name, kept, token)
+        finally:
+            with self._guard:
+                self._asked.discard(name)
 
     def _due(self) -> dict[str, _Kept]:
-        """Those whose turn it is; the next one comes within their span."""
+        """Those whose turn it is and who are not being asked; the next one comes within their span."""
         now = time.monotonic()
         with self._guard:
-            due = {name: it for name, it in self._kept.items() if it.next <= now}
+            waiting = (name for name, it in self._kept.items() if it.next <= now and name not in self._asked)
+            due = {name: self._kept[name] for name in islice(waiting, max(0, MOST - len(self._asked)))}
+            self._asked.update(due)
         for it in due.values():
             it.next = now + it.seconds / TIMES
         return due

@@ -60,6 +60,8 @@ class World:
     def __init__(self, answers: Mapping[str, Mapping[str, Told]] | None = None) -> None:
         self.answers = answers or {}
         self.told: list[tuple[str, list[str]]] = []
+        self.asked: list[reach.Addresses] = []
+        """At which addresses each measurement was."""
 
     def tell(self, names: Iterable[str], script: Callable[[str], str], *, done: bool) -> dict[str, Told]:
         names = list(names)
@@ -71,10 +73,27 @@ class World:
         return {name: self.answers.get(what, {}).get(name, Told(Answer(usual[what]))) for name in names}
 
 
+class Clock:
+    """Time goes on only while somebody sleeps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("swarmctl.operations.confirm.time.monotonic", lambda: self.now)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
 def judge(world: World, rounds: list[set[Pair]], members: tuple[MeshMember, ...] = FULL) -> Judge:
     """`rounds`: what is reached, at first and then at every measurement; the last one stays."""
 
     def measure(wanted: Collection[Pair], addresses: reach.Addresses, hosts: Mapping[str, Any]) -> set[Pair]:
+        world.asked.append(dict(addresses))
         found = rounds[0] if len(rounds) == 1 else rounds.pop(0)
         return set(wanted) & found
 
@@ -135,9 +154,32 @@ def test_who_did_not_answer_before_need_not_now() -> None:
 
 def test_whom_the_declaration_parts_need_not_answer() -> None:
     members = (member("a"), member("b", "c"), member("c", "b"))
-    it = judge(World(), [EVERY, {Pair("m", "b", "c"), Pair("m", "c", "b")}], members)
+    it = judge(World(), [{Pair("m", "b", "c"), Pair("m", "c", "b")}], members)
     it._before = set(EVERY)
     assert it.settle(changed(*NODES), True) == []
+
+
+@pytest.mark.parametrize("seconds", [12, 30, 60])
+def test_waiting_is_over_in_time_to_undo_and_puts_it_off_meanwhile(clock: Clock, seconds: int) -> None:
+    world = World()
+    it = judge(world, [EVERY, set()])
+    it.sleep = clock.sleep
+    it.look()
+    assert len(list(it.settle(changed(*NODES, seconds=seconds), True))) == 3
+    assert 0.6 * seconds <= clock.now <= 0.75 * seconds
+    armed = [what for what, _ in world.told[:-1]]
+    assert armed == ["arm"] * len(armed)
+    assert len(armed) > seconds / 2, "it is not put off while it waits"
+
+
+def test_it_is_measured_at_the_old_addresses_before_and_at_the_new_ones_after() -> None:
+    world = World()
+    it = judge(world, [EVERY])
+    it.look()
+    it.settle(changed(*NODES), True)
+    before, after = world.asked
+    assert before["m", "b"] == ["10.88.0.1"]
+    assert after["m", "b"] == ("10.88.0.2",)
 
 
 def test_a_run_that_broke_off_is_undone_unmeasured() -> None:
@@ -151,7 +193,8 @@ def test_a_run_that_broke_off_is_undone_unmeasured() -> None:
     ("told", "reason"),
     [
         (Told(Answer(""), "a: no answer"), "does not answer any more: a: no answer"),
-        (Told(Answer("none", ("firewall",))), "nobody confirmed it in time"),
+        (Told(Answer("none", ("firewall",))), "it failed there, or nobody confirmed it in time"),
+        (Told(Answer("failed", ("firewall",))), "it failed there, or nobody confirmed it in time"),
         (Told(Answer("other")), "was changed by another run"),
     ],
 )

@@ -26,6 +26,8 @@ class Node:
         self.status = status
         self.error = error
         self.started = 0
+        self.arms = "armed\n"
+        self.pause = 0.0
         self.armed: list[float] = []
 
     def start_service(self, name: str, argv: Sequence[str]) -> None:
@@ -38,7 +40,8 @@ class Node:
             self.armed.append(time.monotonic())
             if self.error is not None:
                 raise self.error
-            return Completed(tuple(argv), 0, b"armed\n", b"")
+            time.sleep(self.pause)
+            return Completed(tuple(argv), 0, self.arms.encode(), b"")
         answer = self.answers.pop(0) if self.answers else "guarded\nchanged\n"
         return Completed(tuple(argv), self.status, answer.encode(), b"first\nlast words\n")
 
@@ -98,3 +101,30 @@ def test_a_node_that_is_silent_is_asked_again_and_one_of_another_run_is_not(erro
     time.sleep(0.9)
     lives[0] = False
     assert (len(node.armed) > 1) is again
+
+
+def test_nodes_that_are_silent_keep_no_other_waiting() -> None:
+    silent: list[Any] = [Node() for _ in range(40)]
+    lives = [True]
+    guards = Guards(alive=lambda: lives[0], tick=0.02)
+    for number, one in enumerate(silent):
+        one.pause = 2.0
+        guards.change({"node": f"silent-{number}"}, one, CHANGE, 7)
+    node: Any = Node()
+    guards.change(NAME, node, CHANGE, 7)
+    until(lambda: len(node.armed) >= 4)
+    lives[0] = False
+    assert all(after - before < 0.9 for before, after in zip(node.armed, node.armed[1:], strict=False))
+    assert {len(one.armed) for one in silent} == {1}, "it is asked again before it has answered"
+
+
+def test_a_node_of_another_run_is_forgotten_and_one_with_nothing_yet_is_not() -> None:
+    nodes: dict[str, Any] = {"other": Node(), "none": Node()}
+    lives = [True]
+    guards = Guards(alive=lambda: lives[0], tick=0.02)
+    for word, node in nodes.items():
+        node.arms = f"{word}\n"
+        guards.change({"node": word}, node, CHANGE, 7)
+    until(lambda: len(nodes["none"].armed) >= 3)
+    lives[0] = False
+    assert len(nodes["other"].armed) == 1

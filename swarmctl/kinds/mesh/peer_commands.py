@@ -19,8 +19,8 @@ from swarmctl.kinds.mesh.failover_table import NotAWord
 
 BATCH = 200
 """Peers per call of `wg set`: 200 take about 40 KiB of arguments; Linux allows 128 KiB at the least."""
-AT_ONCE = 16
-"""Names that are looked up at the same time."""
+AT_ONCE, ROUNDS = 16, 6
+"""So many names are looked up at the same time; more, where they would need more rounds than this."""
 LOOKUP = 10
 """Seconds that one name may take; without an answer `wg` would go on for minutes."""
 SECOND_AFTER, SECOND_AT_MOST = 0.1, 100
@@ -194,9 +194,14 @@ def _begin(interface: str, later: list[Mapping[str, Json]]) -> Iterator[str]:
     )
 
 
+def at_once(names: int) -> int:
+    """How many of so many names are looked up at the same time: none may answer, and the script has to end."""
+    return max(AT_ONCE, -(-names // ROUNDS))
+
+
 def _name(interface: str, named: list[tuple[str, str]]) -> Iterator[str]:
     if named:
         yield _NAMED.format(limit=LOOKUP, interface=quote(interface), unresolved=UNRESOLVED)
     rest = iter(named)
-    while batch := list(islice(rest, AT_ONCE)):
+    while batch := list(islice(rest, at_once(len(named)))):
         yield "".join(f"named {quote(key)} {quote(endpoint)} &\n" for key, endpoint in batch) + "wait\n"
