@@ -14,7 +14,7 @@ from enum import StrEnum, unique
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts.probes import Answer, Port
-from swarmctl.kinds.security_policy.spec import instant
+from swarmctl.kinds.security_policy.spec import instant, moment
 from swarmctl.mesh.firewall import span
 from swarmctl.mesh.selectors import select
 from swarmctl.operations.nodes import natural
@@ -85,6 +85,33 @@ class FlowProbe:
     port: Port
     over: Over
     expected: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A declared flow whose ports are not tried."""
+
+    policy: str
+    flow: str
+    until: int
+    """When it ends, Unix time in seconds."""
+    why: str
+    """A clause."""
+
+
+def untried(inventory: Inventory, machines: Sequence[Machine], *, now: float) -> list[Untried]:
+    """The flows that end about `now` (Unix time): each node ends them by its own clock."""
+    return [
+        Untried(
+            rule.policy,
+            rule.flow,
+            rule.until,
+            f"it {'ends' if rule.until > now else 'ended'} at {moment(rule.until)}, less than {MARGIN} s from now, and "
+            "clocks differ",
+        )
+        for rule in rules(inventory, machines)
+        if rule.until is not None and rule.holds(now) is None
+    ]
 
 
 def rules(inventory: Inventory, machines: Sequence[Machine]) -> list[Rule]:

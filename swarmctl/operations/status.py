@@ -14,9 +14,10 @@ from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts import probes, reading
 from swarmctl.hosts.facts import Facts
 from swarmctl.operations.exec import Open, open_machine
-from swarmctl.operations.flow_probes import FlowProbe, choose
+from swarmctl.operations.flow_probes import FlowProbe, Untried, choose, untried
 from swarmctl.operations.flow_traffic import count
 from swarmctl.operations.nodes import Declared, declared
+from swarmctl.operations.outages import consequences, explained
 from swarmctl.operations.settling import LONGEST, Elapsed, openers, settling, usable
 from swarmctl.operations.stack import Emit
 from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node
@@ -65,10 +66,12 @@ def measure(
 ) -> Status:
     """Read every machine once, and probe (`take`)."""
     started = clock()
-    flows = choose(stack.inventory, stack.machines, stack.members, now=time.time()) if probe else []
+    now = time.time()
+    flows = choose(stack.inventory, stack.machines, stack.members, now=now) if probe else []
+    unsure = untried(stack.inventory, stack.machines, now=now) if probe else []
     pings = ping_targets(stack.members) if probe else None
     readings = take(stack, pings, flows, open_=open_, emit=emit, sleep=sleep, clock=clock)
-    return judge(stack, readings, flows, probed=probe, seconds=clock() - started)
+    return judge(stack, readings, flows, unsure, probed=probe, seconds=clock() - started)
 
 
 def take(
@@ -91,6 +94,7 @@ def take(
     readings = _ask([Question(machine) for machine in stack.machines], open_)
     if pings is None:
         return readings
+    before = _facts(readings)
     ask = ask or read_machine
     links = judge_links(stack.members, readings)
     _open_tunnels(stack, readings, openers(stack.members, links, pings), open_)
@@ -111,7 +115,7 @@ def take(
         ask,
     )
     _settle(stack, readings, flows, open_, ask, began=began, emit=emit, sleep=sleep, clock=clock)
-    return readings
+    return {name: replace(reading, before=before.get(name)) for name, reading in readings.items()}
 
 
 def _open_tunnels(
@@ -220,24 +224,30 @@ def _probe(host: Host, pings: Sequence[str], flows: Sequence[FlowProbe]) -> prob
 
 
 def judge(
-    stack: Declared, readings: Mapping[str, Reading], flows: Sequence[FlowProbe], *, probed: bool, seconds: float = 0.0
+    stack: Declared,
+    readings: Mapping[str, Reading],
+    flows: Sequence[FlowProbe],
+    unsure: Sequence[Untried] = (),
+    *,
+    probed: bool,
+    seconds: float = 0.0,
 ) -> Status:
     """Turn what the machines told into one picture. Pure."""
-    links = judge_links(stack.members, readings)
+    links = explained(stack.members, readings, judge_links(stack.members, readings))
+    does = consequences(links)
     outgoing: dict[str, list[Link]] = {}
     for link in links:
         outgoing.setdefault(link.sender, []).append(link)
     memberships: dict[str, list[MeshMember]] = {}
     for member in stack.members:
         memberships.setdefault(member.node, []).append(member)
-    away = {name for name, told in readings.items() if told.facts is None}
     nodes = (
         judge_node(
             machine,
             readings[machine.name],
             memberships.get(machine.name, []),
             outgoing.get(machine.name, []),
-            away=away,
+            does=does.get(machine.name, ""),
         )
         for machine in stack.machines
     )
@@ -248,7 +258,13 @@ def judge(
         nodes=tuple(nodes),
         links=tuple(links),
         flows=tuple(judge_flows(flows, readings)),
-        traffic=count(stack.inventory, stack.machines, _facts(readings)),
+        untried=tuple(unsure),
+        # As it was before the probes, so that these are not shown as traffic.
+        traffic=count(
+            stack.inventory,
+            stack.machines,
+            {name: readings[name].before or facts for name, facts in _facts(readings).items()},
+        ),
         seconds=seconds,
     )
 

@@ -5,7 +5,7 @@ Ages are by each node's own clock, so clocks that differ do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts.facts import Facts, Peer
 from swarmctl.hosts.probes import Answer, Answers, Ping, settle
 from swarmctl.mesh.compiler import single
-from swarmctl.operations.flow_probes import FlowProbe
+from swarmctl.operations.flow_probes import FlowProbe, Untried
 from swarmctl.operations.flow_traffic import Traffic
 
 FRESH = 180
@@ -32,6 +32,8 @@ class Reading:
     """The machine does not exist."""
     unreadable: str = ""
     """Why it exists and could not be read."""
+    before: Facts | None = None
+    """Its facts before anybody probed: only there have its firewall's counters nothing of these probes in them."""
 
     @property
     def pings(self) -> Mapping[str, Ping]:
@@ -95,6 +97,12 @@ class Link:
     """Whether the sender knows where on the underlay the other end of the tunnel is."""
     up: bool = False
     """Whether the sender's interface is up."""
+    via: tuple[str, ...] = ()
+    """The nodes that are declared to pass its traffic on; empty with a tunnel, and where there is no way."""
+    role: str = ""
+    """What the first of them is: `hub`, `gateway`, `relay` or `link`."""
+    cut_by: tuple[str, ...] = ()
+    """The nodes whose outage is why it doesn't work; an end of it may be one."""
 
     @property
     def reachable(self) -> bool | None:
@@ -146,6 +154,8 @@ class Status:
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     flows: tuple[FlowResult, ...]
+    untried: tuple[Untried, ...] = ()
+    """Flows whose ports could not be tried now."""
     traffic: Traffic = field(default_factory=Traffic)
     """What the firewalls have counted."""
     seconds: float = 0.0
@@ -234,11 +244,11 @@ def _peer(facts: Facts, sender: MeshMember, target: MeshMember, theirs: Facts | 
 
 
 def judge_node(
-    machine: Machine, reading: Reading, members: Sequence[MeshMember], links: Sequence[Link], *, away: Set[str]
+    machine: Machine, reading: Reading, members: Sequence[MeshMember], links: Sequence[Link], *, does: str = ""
 ) -> Node:
     """One machine with its own memberships and the links that begin at it.
 
-    `away` are the machines that are gone or can't be read: that no tunnel leads to them is not this node's fault.
+    What another node's outage explains is not this node's fault; `does` says what this node's own outage does.
     """
     tunnels = [link for link in links if link.tunnel]
     return Node(
@@ -250,9 +260,9 @@ def judge_node(
         underlay=machine.underlay,
         exists=not reading.gone,
         unreadable=bool(reading.unreadable),
-        reasons=tuple(_reasons(reading, members, [link for link in links if link.target not in away])),
+        reasons=(*_reasons(reading, members, [it for it in links if not it.cut_by]), *([does] if does else [])),
         tunnels=len(tunnels),
-        handshakes=sum(link.fresh for link in tunnels),
+        handshakes=sum(link.fresh and link.up for link in tunnels),
         received=sum(link.received for link in tunnels),
         sent=sum(link.sent for link in tunnels),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from swarmctl.graph.model import MeshMember
 
@@ -11,20 +11,25 @@ from swarmctl.graph.model import MeshMember
 def relayed(members: Mapping[str, MeshMember], sender: str, target: str) -> tuple[str, ...]:
     """The nodes between two that have no tunnel: a shortest way through nodes that pass traffic on, the first by name
     of several. Empty where there is none."""
-    before: dict[str, str] = {sender: ""}
+    return ways(members, sender, to=target).get(target, ())
+
+
+def ways(
+    members: Mapping[str, MeshMember], sender: str, *, without: Collection[str] = (), to: str = ""
+) -> dict[str, tuple[str, ...]]:
+    """The nodes between `sender` and every node that it has a way to, through none of `without`; ends when `to` is
+    found. Nodes that have a tunnel have none between them."""
+    found: dict[str, tuple[str, ...]] = {sender: ()}
     queue = deque([sender])
     while queue:
         node = queue.popleft()
+        between = (*found[node], node) if node != sender else ()
         for peer in sorted(members[node].peers):
-            if peer in before or peer not in members:
+            if peer in found or peer not in members or peer in without:
                 continue
-            before[peer] = node
-            if peer == target:
-                way = []
-                while (node := before[target]) != sender:
-                    way.append(node)
-                    target = node
-                return tuple(reversed(way))
+            found[peer] = between
+            if peer == to:
+                return found
             if members[peer].forwards:
                 queue.append(peer)
-    return ()
+    return found

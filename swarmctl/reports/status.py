@@ -146,9 +146,11 @@ def _works(row: tuple[Link, ...]) -> bool:
     return all(link.works for link in row)
 
 
-def _story(link: Link) -> tuple[bool | None, ...]:
+def _story(link: Link) -> tuple[object, ...]:
     """What must be the same for two directions to share a row."""
-    return (True, link.tunnel) if link.works else (False, link.tunnel, link.reachable, link.established, link.fresh)
+    if link.works:
+        return True, link.tunnel
+    return False, link.tunnel, link.reachable, link.established, link.fresh, link.cut_by
 
 
 def _ends(row: tuple[Link, ...]) -> str:
@@ -169,12 +171,19 @@ def _rtt(row: tuple[Link, ...]) -> str:
 
 def _handshake(row: tuple[Link, ...]) -> str:
     if not row[0].tunnel:
-        return "through a hub"
+        return _way(row[0])
     if not row[0].established:
         return "no tunnel"
     ages = [link.handshake_age for link in row if link.handshake_age is not None]
     # Both ends keep the time of the same handshake, the younger figure is of the one that is in use.
     return f"{duration(min(ages)) if min(ages) >= 10 else f'{min(ages)}s'} ago" if ages else "never"
+
+
+def _way(link: Link) -> str:
+    """How a pair without a tunnel is to reach each other."""
+    if link.cut_by or not link.via:
+        return "no way"
+    return f"through a {link.role if link.role in ('hub', 'gateway', 'relay') else 'node'}"
 
 
 def _extremes(rows: Sequence[tuple[Link, ...]]) -> Iterator[str]:
@@ -223,18 +232,22 @@ def _cell(link: Link) -> str:
 
 def _flows(status: Status, color: bool, width: int) -> Iterator[str]:
     """One line per declared flow and per kind of closed port, then every violation."""
-    if not status.flows:
+    if not status.flows and not status.untried:
         return
     yield paint("Flows", "bold", color=color) + f"  ({amount(len(status.flows), 'port')} tried)"
     groups: dict[str, list[FlowResult]] = {}
     for flow in status.flows:
         groups.setdefault(_group(flow), []).append(flow)
-    label = max(len(name) for name in groups)
+    left = {f"{flow.policy}/{flow.flow}": flow for flow in status.untried}
+    label = max(len(name) for name in [*groups, *left])
     for name, flows in groups.items():
         good, unknown = sum(flow.ok is True for flow in flows), sum(flow.ok is None for flow in flows)
         mark = BAD if any(flow.ok is False for flow in flows) else UNMEASURED if good == 0 else GOOD
         told = f"{good:,} of {len(flows):,} {flows[0].probe.expected}" + (f", {unknown:,} unknown" if unknown else "")
         yield f"  {_mark(mark, color)} {safe(name):{label}}  {told}"
+    for name, untried in left.items():
+        yield f"  {_mark(UNMEASURED, color)} {safe(name):{label}}  not tried"
+        yield f"      {safe(untried.why)}"
     if any(flow.ok is None for flow in status.flows):
         yield "  unknown: nothing came back, and something on the target may have taken it in and kept quiet"
     wrong = list(_violations(status.violations))

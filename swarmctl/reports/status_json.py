@@ -7,6 +7,7 @@ from typing import Any
 
 from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.mesh.nft import Counter
+from swarmctl.operations.flow_probes import Untried
 from swarmctl.operations.flow_traffic import FlowTraffic, total
 from swarmctl.operations.status_model import FlowResult, Link, Node, Status
 
@@ -22,6 +23,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "nodes": [_node(node) for node in status.nodes],
         "links": [_link(link) for link in status.links],
         "flows": [_flow(flow) for flow in status.flows],
+        "untried": [_untried(flow) for flow in status.untried],
         "traffic": [_traffic(flow) for flow in status.traffic.flows],
         "denied": _counted(status.traffic.denied),
     }
@@ -57,6 +59,8 @@ def _link(link: Link) -> dict[str, Any]:
         "established": link.established,
         "received": link.received,
         "sent": link.sent,
+        "via": list(link.via),
+        "cutBy": list(link.cut_by),
         "addresses": [
             {"address": address, "reachable": ping.reachable, "rttMs": ping.rtt} for address, ping in link.pings.items()
         ],
@@ -78,6 +82,10 @@ def _flow(flow: FlowResult) -> dict[str, Any]:
         "address": probe.port.address,
         "over": probe.over.value,
     }
+
+
+def _untried(flow: Untried) -> dict[str, Any]:
+    return {"policy": flow.policy, "flow": flow.flow, "until": moment(flow.until), "reason": flow.why}
 
 
 def _traffic(flow: FlowTraffic) -> dict[str, Any]:

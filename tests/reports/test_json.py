@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,7 @@ import pytest
 from swarmctl import cli, kinds
 from swarmctl.backends.base import Check
 from swarmctl.engine.outcome import Skipped
+from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.operations import state as state_operations
 from swarmctl.operations.doctor import Area
 from swarmctl.operations.doctor_stack import Examination
@@ -38,6 +40,7 @@ from tests.reports.test_snapshots import Failure
 from tests.status import verifying
 from tests.status.test_report import counting, see, troubled
 from tests.status.verifying import see as see_mesh
+from tests.status.world import FLOWS, World, declared
 
 ROOT = Path(__file__).parents[2]
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", type(None): "null"}
@@ -150,7 +153,10 @@ def test_apply_and_destroy() -> None:
 
 
 def test_status() -> None:
-    compare("swarmctl/status/v1", status_json(see(troubled())), status_json(see(counting(), probe=False)))
+    ray, *others = FLOWS
+    ending = World(declared(flows=[{**ray, "until": moment(int(time.time()) + 30)}, *others]))
+    told = (see(troubled()), see(counting(), probe=False), see(ending))
+    compare("swarmctl/status/v1", *map(status_json, told))
 
 
 def test_mesh_verify() -> None:

@@ -91,7 +91,7 @@ Nodes
   ✓ workers-0  ready      workers  us-east     10.88.0.3     2 of 2       6.1 KiB   5.7 KiB
   ✗ workers-1  missing    workers  us-east     10.88.0.4     0 of 2           0 B       0 B
       the machine does not exist
-  ✗ workers-2  not ready  workers  us-east     10.88.0.5     2 of 2       6.1 KiB   5.7 KiB
+  ✗ workers-2  not ready  workers  us-east     10.88.0.5     0 of 2       6.1 KiB   5.7 KiB
       interface wg0 is down
 
 Links
@@ -104,9 +104,9 @@ Links
   ✓ control-1 ⇄ workers-0  reachable      0.4 ms  12s ago         5.9 KiB
   ✗ control-1 → workers-1  no answer           -  12s ago         5.9 KiB
   ✓ control-1 ⇄ workers-2  reachable      0.4 ms  12s ago         5.9 KiB
-  ✗ workers-0 → workers-1  no answer           -  through a hub       0 B
+  ✗ workers-0 → workers-1  no answer           -  no way              0 B
   ✓ workers-0 ⇄ workers-2  reachable      0.4 ms  through a hub       0 B
-  ✗ workers-2 → workers-1  no answer           -  through a hub       0 B
+  ✗ workers-2 → workers-1  no answer           -  no way              0 B
 
 Who reaches whom  (row to column, echo over the mesh, every address)
                1 2 3 4 5
@@ -257,6 +257,8 @@ def test_json_is_the_published_shape() -> None:
         "established": True,
         "received": 3100,
         "sent": 2900,
+        "via": [],
+        "cutBy": [],
         "addresses": [
             {"address": "10.88.0.2", "reachable": True, "rttMs": 0.41},
             {"address": "fd88::2", "reachable": False, "rttMs": None},

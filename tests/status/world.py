@@ -108,6 +108,8 @@ class World:
     """(sender, target) whose tunnel carries nothing before the second round of probes."""
     counted: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     """Packets and bytes by counter, of nodes with a firewall that counts."""
+    raises: int = 0
+    """Packets by which every machine's probes raise every counter."""
     heals: dict[frozenset[str], float] = field(default_factory=dict)
     """Two ends and the second at which a handshake makes a session that works, after one that doesn't, or none."""
     deafened: dict[frozenset[str], float] = field(default_factory=dict)
@@ -222,8 +224,9 @@ class FakeHost:
         chain = {"family": "inet", "table": "swarmctl", "name": "input", "hook": "input", "policy": "drop"}
         chain |= {"type": "filter", "prio": 0}
         own = {"family": "inet", "table": "swarmctl"}
+        raised = self.world.raises * sum(what == "probe" for _, what in self.world.asked)
         counters = [
-            {"counter": {**own, "name": name, "packets": packets, "bytes": size}}
+            {"counter": {**own, "name": name, "packets": packets + raised, "bytes": size}}
             for name, (packets, size) in self.world.counted.get(self.name, {}).items()
         ]
         owner = [{"table": {"family": "inet", "name": "swarmctl"}}, {"chain": {**own, "name": "policy-baseline"}}]
