@@ -85,6 +85,13 @@ class KeyTrail:
     """Of the key that is to follow it; there while it is rotated."""
     previous_key: str = ""
     """Of the key before it; empty when it is the first."""
+    adopted: bool = False
+    """Whether the first key was somebody else's, and is as old as nobody knows: `made` is when it was taken over."""
+
+    @property
+    def aged(self) -> bool:
+        """Whether it is known when the key was made."""
+        return bool(self.previous_key) or not self.adopted
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,8 @@ for file in /etc/swarmctl/mesh/*/private.key; do
   printf '%s\t%s' "$file" "$(stat -c %Y "$file")"
   printf '\t%s' "$(head -c 20 "$folder/generation" 2>/dev/null | tr -cd 0-9)"
   printf '\t%s' "$(wg pubkey <"$folder/next.key" 2>/dev/null)"
-  printf '\t%s\n' "$(head -c 44 "$folder/previous.pub" 2>/dev/null | tr -cd 'A-Za-z0-9+/=')"
+  printf '\t%s' "$(head -c 44 "$folder/previous.pub" 2>/dev/null | tr -cd 'A-Za-z0-9+/=')"
+  printf '\t%s\n' "$([ -e "$folder/adopted" ] && echo adopted)"
 done 2>/dev/null
 part guard
 @guard@
@@ -109,7 +110,7 @@ _EXPOSED = re.compile(
     r"(?P<mode>[0-7]{1,4})\t(?P<owner>[0-9]{1,10})\t(?P<kind>[a-zA-Z])\t(?P<path>/etc/swarmctl/[^\t]{1,400})"
 )
 _KEYS = "/etc/swarmctl/mesh"
-_NO_KEY = ("generation", "previous.pub", "rp_filter")
+_NO_KEY = ("generation", "previous.pub", "rp_filter", "adopted")
 """Files beside keys that are none."""
 MOST_EXPOSED = 1000
 NOT_FOUND = 127
@@ -184,8 +185,8 @@ def _exposed(part: str) -> tuple[Exposed, ...] | None:
     )
 
 
-def _trail(made: str, generation: str, next_key: str, previous_key: str) -> KeyTrail:
-    return KeyTrail(int(made), int(generation or 0), next_key, previous_key)
+def _trail(made: str, generation: str, next_key: str, previous_key: str, adopted: str = "") -> KeyTrail:
+    return KeyTrail(int(made), int(generation or 0), next_key, previous_key, adopted=adopted == "adopted")
 
 
 def _failover(part: str) -> dict[str, Failover]:

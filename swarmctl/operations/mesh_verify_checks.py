@@ -196,24 +196,37 @@ def _cipher(mesh: Mesh) -> Check:
 
 def _key_age(wanted: Wanted, facts: Facts) -> int | None:
     trail = facts.key_trails.get(wanted.key_path)
-    return None if trail is None else max(0, facts.now - trail.made)
+    return None if trail is None or not trail.aged else max(0, facts.now - trail.made)
 
 
 def _key_ages(mesh: Mesh) -> Check:
     every = mesh.wanted[mesh.members[0].node].rotate_every
     ages: dict[str, int] = {}
+    adopted = 0
     findings = []
     for member, wanted, facts in mesh.facts():
-        age = _key_age(wanted, facts)
-        if age is None:
+        age, trail = _key_age(wanted, facts), facts.key_trails.get(wanted.key_path)
+        if trail is None:
             findings.append(Finding(member.node, f"no key at {wanted.key_path}", Verdict.UNMEASURED))
             continue
-        ages[member.node] = age
-        if every and age > every:
-            findings.append(Finding(member.node, f"its key is {roughly(age)} old, and due after {roughly(every)}"))
+        if age is None:
+            adopted += 1
+        else:
+            ages[member.node] = age
+        since = max(0, facts.now - trail.made)
+        if every and since > every:
+            old = f"is {roughly(since)} old" if age is not None else f"was taken over {roughly(since)} ago"
+            findings.append(Finding(member.node, f"its key {old}, and due after {roughly(every)}"))
+    return Check(Name.KEY_AGE, len(ages) + adopted, _ages_words(ages, adopted, every), tuple(findings))
+
+
+def _ages_words(ages: Mapping[str, int], adopted: int, every: int) -> str:
     due = f"due after {roughly(every)}" if every else "never due by age"
-    oldest = f"the oldest key is {roughly(max(ages.values()))} old, {due}" if ages else "no key was found"
-    return Check(Name.KEY_AGE, len(ages), oldest, tuple(findings))
+    unknown = f"{adopted} taken over, how old they are nobody knows" if adopted else ""
+    if not ages:
+        return f"keys: {unknown}, {due}" if adopted else "no key was found"
+    oldest = f"the oldest key is {roughly(max(ages.values()))} old, {due}"
+    return f"{oldest}; {unknown}" if adopted else oldest
 
 
 def _preshared(mesh: Mesh) -> Check:

@@ -133,6 +133,8 @@ def test_a_running_mesh_is_taken_over_without_losing_a_packet(lab: labs.Lab, tmp
         assert [mesh[address]["action"] for address in adopted] == ["adopt"] * 6
         assert [mesh[address]["properties"] for address in adopted] == [[]] * 6
         assert not any(change["impact"] for change in mesh.values())
+        firewalls = [it["impact"] for it in plan["changes"] if it["address"].startswith("securitypolicy/")]
+        assert firewalls == [f"{node} begins to drop what no rule lets in, on all its networks" for node in NODES]
         handshakes = seen(underlay, "latest-handshakes")
         lab("apply", "--yes")
         # The same sessions: nobody had to shake hands anew, but for those that WireGuard renews every 120 s.
@@ -146,6 +148,8 @@ def test_a_running_mesh_is_taken_over_without_losing_a_packet(lab: labs.Lab, tmp
     ]
     assert modes == ["600\n"] * 3
     lab("plan", "--detailed-exitcode", code=0)
+    # How old these keys are nobody knows, and not that they are as young as their files.
+    assert lab("mesh", "verify", "--format", "json").json["meshes"][0]["keyAges"] == {}
 
     # No private key came along: not into the state, the plans, the logs.
     secrets = [

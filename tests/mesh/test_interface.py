@@ -223,6 +223,17 @@ def test_another_interface_name_makes_it_anew_and_says_why() -> None:
     assert [effect.text[:14] for effect in effects] == ["interface wg0,", "interface wg1,"]
 
 
+def test_an_interface_that_is_taken_over_in_place_of_another_keeps_its_key_in_words_too() -> None:
+    adopted = {**INPUTS, "interface": "wg1", "adopt": True}
+    said = INTERFACE.impact(INPUTS, adopted).text
+    assert "new key" in INTERFACE.impact(INPUTS, {**INPUTS, "interface": "wg1"}).text
+    assert "made anew" not in said
+    assert "over wg0 close; wg1 keeps its key and its tunnels where it runs" in said
+    assert "key of wg1 where that runs" in INTERFACE.effects(INPUTS, adopted)[1].text
+    # Another machine has nothing that could be kept.
+    assert "new key" in INTERFACE.impact({**INPUTS, "machine": "old", "adopt": True}, {**INPUTS, "adopt": True}).text
+
+
 def test_unknown_inputs_are_shown_as_such() -> None:
     unknown = {**INPUTS, "mtu": UNKNOWN, "addresses": UNKNOWN}
     assert "(known after apply)" in INTERFACE.effects(None, unknown)[0].text
@@ -252,6 +263,7 @@ def test_a_strangers_interface_is_adopted_as_it_runs_where_that_is_declared() ->
     assert INTERFACE.create(hosts, inputs) == {"publicKey": "PUBLIC"}
     copied, settings = hosts.host.scripts
     assert 'wg show "$interface" private-key >"$new"' in copied
+    assert ': >"$folder/adopted"' in copied
     # Neither key nor port nor address is set again: only the mark of who looks after it from now on.
     assert settings.strip().splitlines()[-1] == 'ip link set dev "$interface" alias swarmctl:backbone'
     assert "wg set" not in settings

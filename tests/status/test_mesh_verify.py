@@ -220,6 +220,16 @@ def test_keys_are_due_by_age() -> None:
     assert found.said == "the oldest key is 400d old, never due by age"
 
 
+def test_the_age_of_a_key_that_was_taken_over_is_unknown_until_it_is_rotated() -> None:
+    taken = see(world(trails={"workers-0": ("", "", "adopted")}))
+    assert "workers-0" not in taken.meshes[0].key_ages
+    assert taken.verified
+    found = check(taken, Name.KEY_AGE)
+    assert found.said.endswith("never due by age; 1 taken over, how old they are nobody knows")
+    rotated = see(world(trails={"workers-0": ("", "before", "adopted")}))
+    assert "workers-0" in rotated.meshes[0].key_ages
+
+
 def test_pairs_without_a_tunnel_name_who_passes_their_traffic_on() -> None:
     pairs = {(pair.sender, pair.target): pair for pair in see(world(hubs="control")).meshes[0].pairs}
     assert pairs["workers-0", "workers-1"].via == ("control-0",)

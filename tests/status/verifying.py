@@ -44,7 +44,7 @@ class Verified(World):
     """What `find` prints of a node besides, by node; `none`: it cannot print."""
     peered: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """(node, interface, key) and the allowed IPs of a peer there that is none of the mesh's."""
-    trails: dict[str, tuple[str, str]] = field(default_factory=dict)
+    trails: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Keys of a node: the one that is to follow, and the one before."""
     mtus: dict[str, int] = field(default_factory=dict)
     """MTUs of interfaces by node."""

@@ -55,7 +55,7 @@ folder=$(dirname "$key")
 mkdir -p "$folder"
 chmod 0700 "$folder"
 if ! wg pubkey <"$key" >/dev/null 2>&1; then
-  rm -f "$folder/.private.key.new"
+  rm -f "$folder/.private.key.new" "$folder/adopted"
   wg genkey >"$folder/.private.key.new"
   sync "$folder/.private.key.new"
   mv "$folder/.private.key.new" "$key"
@@ -196,7 +196,7 @@ class InterfaceType:
             return Impact(f"tunnels of {old['node']} close")
         changed = self.diff(old, new)
         if any(change.replace for change in changed):
-            return Impact(f"tunnels of {new['node']} close and are made anew, with a new key")
+            return Impact(adoption.replaced(old, new))
         if any(change.path[0] == "addresses" for change in changed):
             return Impact(f"connections of {new['node']} over the old addresses end, its tunnels re-handshake")
         harmless = ("key",) if due.rotation(old) else ()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts
+from swarmctl.kinds.base import words as words_of
 
 ADOPT = "adopt"
 """Input: whether it is done. It says how an interface is made and is no property of it: never compared."""
@@ -31,6 +32,7 @@ if ! wg pubkey <"$key" >/dev/null 2>&1; then
   fi
   if wg pubkey <"$new" >/dev/null 2>&1; then
     sync "$new"
+    : >"$folder/adopted"
     mv "$new" "$key"
     sync "$folder"
   else
@@ -56,8 +58,20 @@ def may(facts: Facts, inputs: Mapping[str, Json]) -> bool:
     return wanted(inputs) and inputs["interface"] in facts.wireguard
 
 
+def replaced(old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
+    """What becomes of tunnels and key when the mesh goes to another interface."""
+    node, name = words_of(new["node"]), words_of(new["interface"])
+    if old.get("interface") == new["interface"] or not wanted(new):
+        return f"tunnels of {node} close and are made anew, with a new key"
+    return (
+        f"tunnels of {node} over {words_of(old.get('interface'))} close; {name} keeps its key and its tunnels where it "
+        f"runs, else has the key of /etc/wireguard/{name}.conf or a new one"
+    )
+
+
 def words(inputs: Mapping[str, Json]) -> str:
     """Where the key of an interface comes from that is not running."""
     if wanted(inputs):
-        return f"key copied on the node from /etc/wireguard/{inputs['interface']}.conf, or made there"
+        name = inputs["interface"]
+        return f"key of {name} where that runs, else copied on the node from /etc/wireguard/{name}.conf, or made there"
     return "key made on the node"
