@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -227,3 +228,13 @@ def test_addresses_stay_while_machines_come_and_go() -> None:
         assert all(now[node] == known[node] for node in now.keys() & known.keys())
         assert len({address for addresses in now.values() for address in addresses}) == 2 * len(now)
         known = now
+
+
+def test_a_region_lies_around_the_addresses_that_are_declared_in_it() -> None:
+    """Others of its region get theirs beside it, so that gateways send them all by one prefix."""
+    fixed = {"addresses": [{"node": "us-0", "addresses": ["10.88.77.5"]}]}
+    graph = compiled(fleet({"topology": {"regions": {"gateways": GATEWAY}}, **fixed}))
+    addresses = {member.node: ip_address(member.addresses[0]) for member in graph.exported(MeshMember)}
+    assert str(addresses["us-0"]) == "10.88.77.5"
+    block = ip_network("10.88.77.0/24")
+    assert {node for node, address in addresses.items() if address in block} == {"us-0", "us-1", "gates-us-0"}
