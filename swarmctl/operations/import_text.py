@@ -63,7 +63,7 @@ def _topology(draft: Draft, hubs: dict[str, str]) -> list[str]:
 
 
 def stack(draft: Draft, name: str) -> str:
-    """Stack, Cluster, and a SecurityPolicy that denies nothing, as before the import."""
+    """Stack, Cluster, and a SecurityPolicy that lets TCP and UDP through on the mesh, as before the import."""
     return f"""# One folder is one stack. `swarmctl explain Stack` says what else can stand here.
 {_API}kind: Stack
 metadata:
@@ -78,7 +78,8 @@ spec:
   mesh: {word(draft.name)}
   securityPolicy: as-before
 ---
-# Nothing filtered this mesh before, as far as its configurations tell. Write down what is needed, then narrow it.
+# All TCP and UDP between nodes of the mesh, as before. Not let through: other protocols, and whatever comes in from
+# outside of the mesh, also to manage the machines. Write down what is needed, then narrow it.
 {_API}kind: SecurityPolicy
 metadata: {{name: as-before}}
 spec:
