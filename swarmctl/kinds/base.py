@@ -235,6 +235,15 @@ class Renewing(Protocol):
         ...
 
 
+@runtime_checkable
+class Requiring(Protocol):
+    """A resource type some of whose declared inputs, as nodes have told them, cannot be carried out."""
+
+    def require(self, inputs: Mapping[str, Json]) -> None:
+        """Raises `SwarmError` with the reason; asked by previews, too, so that nothing has been changed then."""
+        ...
+
+
 class Unknown:
     """A value that is known only after apply. One instance, `UNKNOWN`."""
 

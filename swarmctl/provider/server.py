@@ -15,7 +15,7 @@ from google.protobuf import message_factory
 from swarmctl import __version__, kinds
 from swarmctl.backends.base import HostGone
 from swarmctl.kinds.base import UNKNOWN as UNKNOWN_VALUE
-from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, Renewing, ResourceType, guarded
+from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, Renewing, Requiring, ResourceType, guarded
 from swarmctl.provider.adoption import Adoption
 from swarmctl.provider.errors import describe
 from swarmctl.provider.notes import Notes
@@ -112,8 +112,10 @@ class Provider:
         if request.old_inputs == request.news and known(request.news):
             return _SAME
         try:
-            changes = self._type(request.urn).diff(from_struct(request.old_inputs), from_struct(request.news))
-            return diff_response(changes)
+            kind, new = self._type(request.urn), from_struct(request.news)
+            if isinstance(kind, Requiring):
+                kind.require(new)
+            return diff_response(kind.diff(from_struct(request.old_inputs), new))
         except Exception as error:
             raise _refused(error) from error
 
@@ -123,6 +125,8 @@ class Provider:
         try:
             inputs = from_struct(request.properties)
             if request.preview:
+                if isinstance(kind, Requiring):
+                    kind.require(inputs)
                 outputs: Mapping[str, Json] | None = None
                 if urn not in self._recorded:
                     outputs = await self._adoption.look(self._steps, self._hosts, kind, urn, inputs)

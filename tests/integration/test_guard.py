@@ -134,3 +134,23 @@ def test_a_new_run_undoes_at_once_what_a_dead_one_left(lab: labs.Lab) -> None:
     assert "had not confirmed its changes: undone on" in run2.err
     assert "more" in table(Underlay.of(lab), NODES[0])
     assert [node for node in NODES if pending(lab, node)] == []
+
+
+def test_two_nodes_with_one_key_are_named_and_nothing_is_changed(lab: labs.Lab) -> None:
+    """As after cloning a machine, or when root of a node lies."""
+    under = Underlay.of(lab)
+    had = [peers(lab, node) for node in NODES]
+    file = "/etc/swarmctl/mesh/backbone/private.key"
+    keys = [lab.on(node, f"cat {file}").strip() for node in NODES]
+    try:
+        lab.on(NODES[1], f"echo '{keys[0]}' >{file}")
+        run = lab("apply", "--yes", code=None)
+        print(run.code, run.out, run.err)
+        assert run.code
+        assert f"{NODES[0]} and {NODES[1]} have the same WireGuard key" in run.err + run.out
+        assert [peers(lab, node) for node in NODES] == had
+        assert reached(under)
+    finally:
+        lab.on(NODES[1], f"echo '{keys[1]}' >{file}")
+    lab("apply", "--yes")
+    assert reached(under)

@@ -205,6 +205,20 @@ def test_an_error_is_a_sentence_with_its_hint(provider: Any, kind: Peers) -> Non
     assert caught.value.details() == "the port is taken\n51820\nhelp: Choose another."
 
 
+def test_what_cannot_be_carried_out_is_said_by_previews_already(provider: Any, kind: Peers) -> None:
+    def require(inputs: Mapping[str, Any]) -> None:
+        raise SwarmError(f"{inputs['n']} is no number")
+
+    kind.require = require  # type: ignore[attr-defined]
+    for ask in (
+        lambda: provider.Diff(provider_pb2.DiffRequest(urn=URN, news=to_struct({"n": "x"}))),
+        lambda: provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_struct({"n": "x"}))),
+    ):
+        with pytest.raises(grpc.RpcError, match="x is no number"):
+            ask()
+    assert kind.calls == []
+
+
 def test_a_bug_shows_its_type_and_no_values(provider: Any, kind: Peers) -> None:
     kind.error = ValueError("password hunter2 is too short")
 

@@ -27,6 +27,8 @@ SECOND_AFTER, SECOND_AT_MOST = 0.1, 100
 """Seconds after which the second end of a new tunnel begins its handshake, and with how many peers: see `script`."""
 UNRESOLVED = "unresolved: "
 HAS_PEERS = "has peers"
+OWN_KEY = "own key:"
+"""Words of the scripts, each at the beginning of a line."""
 _KEY = re.compile(r"[A-Za-z0-9+/]{1,64}=?")
 _ENDPOINT = re.compile(r"(?:\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9][A-Za-z0-9._-]*):[0-9]{1,5}")
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]+/[0-9]{1,3}")
@@ -98,6 +100,18 @@ def script(
 def unless_peers(interface: str) -> str:
     """Ends a script with the line `HAS_PEERS` where the interface has peers already."""
     return f'peers=$(wg show {quote(interface)} peers)\nif [ -n "$peers" ]; then echo {quote(HAS_PEERS)}; exit; fi\n'
+
+
+def unless_own(interface: str, keys: Iterable[str]) -> str:
+    """Ends a script with the line `OWN_KEY` and the key where the interface itself has one of these public keys."""
+    known = " ".join(key for key in keys if _KEY.fullmatch(key))
+    own = f"own=$(wg show {quote(interface)} public-key)\n"
+    return f'{own}case \' {known} \' in *" $own "*) echo {quote(OWN_KEY)} "$own"; exit ;; esac\n' if known else ""
+
+
+def own_key(printed: str) -> str:
+    """The key that `unless_own` has ended the script for; empty when it has not."""
+    return next((it[len(OWN_KEY) :].strip() for it in printed.splitlines() if it.startswith(OWN_KEY)), "")
 
 
 def removal(interface: str, keys: Iterable[str]) -> str:

@@ -35,7 +35,7 @@ from swarmctl.kinds.base import (
     PropertyChange,
     differences,
 )
-from swarmctl.kinds.mesh import failover_table, peer_commands, taken
+from swarmctl.kinds.mesh import failover_table, peer_commands, same_key, taken
 from swarmctl.kinds.mesh.interface import same_order
 from swarmctl.kinds.mesh.preshared import shared
 from swarmctl.mesh.failover import as_declared, in_place
@@ -65,16 +65,21 @@ class PeersType:
         return [change for change in differences(old, new, replace=REPLACE) if change.path[2:] != ("why",)]
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Set those that are missing or different, remove those that nobody declared. Raises EndpointUnresolved.
+        """Set those that are missing or different, remove those that nobody declared.
 
-        A new interface has none, so the host is not read first: only what is found to have peers is compared.
+        Raises `EndpointUnresolved`, `SameKey`. A new interface has none, so the host is not read first: only what is
+        found to have peers is compared.
         """
+        self.require(inputs)
         script = peer_commands.script(inputs["interface"], None, inputs["peers"].values(), second=_second(inputs))
         if not script or "presharedKeys" in inputs:
             return self._converge(hosts, inputs)
-        said = self._run(hosts, inputs, peer_commands.unless_peers(inputs["interface"]) + script)
+        keys = [peer["publicKey"] for peer in inputs["peers"].values()]
+        first = peer_commands.unless_peers(inputs["interface"]) + peer_commands.unless_own(inputs["interface"], keys)
+        said = self._run(hosts, inputs, first + script)
         if peer_commands.HAS_PEERS in said.splitlines():
             return self._converge(hosts, inputs)
+        same_key.require_others(inputs, peer_commands.own_key(said))
         if failed := peer_commands.unresolved(said):
             raise _unresolved(inputs, failed)
         return {}
@@ -96,6 +101,10 @@ class PeersType:
             hold = f"rm -f {failover_table.path(old['interface'])}\n"
         return self._converge(hosts, new, renamed, hold, guard=bool(self.guarded(old, new)))
 
+    def require(self, inputs: Mapping[str, Json]) -> None:
+        """Raises `SameKey`."""
+        same_key.require(inputs)
+
     def guarded(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> str:
         """Whom it may cut off."""
         return taken.by_peers(old, new)
@@ -109,8 +118,10 @@ class PeersType:
         *,
         guard: bool = False,
     ) -> Mapping[str, Json]:
+        self.require(inputs)
         facts = hosts.facts(inputs["host"])
         now = facts.wireguard.get(inputs["interface"])
+        same_key.require_others(inputs, now.public_key if now is not None else "")
         peers = inputs["peers"]
         filed = shared.filed(facts, inputs)
         placed = in_place(_allowed(now, peers), _declared(peers), inputs.get("failover", ()))
