@@ -1,12 +1,14 @@
-"""Latency and jitter on the link of a lab's node, where the kernel has no netem.
+"""Latency and jitter on the link of a lab's node, also where the kernel has no netem.
 
-A program takes the place of the cable's end at the lab, under its name: nodes, declarations and what is read of the
-underlay stay as they are. Both directions are held up, so that a round trip takes twice the delay.
+There a program takes the place of the cable's end at the lab, under its name: nodes, declarations and what is read of
+the underlay stay as they are. Both directions are held up, so that a round trip takes twice the delay.
 """
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from swarmctl.backends.lab import network
@@ -24,6 +26,23 @@ for command in (0x17, 0x1F, 0x24, 0x19):  # ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTO
     except OSError:
         continue
 """
+
+
+@contextmanager
+def held_up(underlay: Underlay, node: str, delay: float, jitter: float) -> Iterator[None]:
+    """Round trips to a node take twice `delay` ms longer, give or take twice `jitter`; by netem where there is.
+
+    That holds up only what goes to the node, so it does so for both directions.
+    """
+    if not underlay.has_netem():
+        with Delay(underlay, node, delay, jitter=jitter):
+            yield
+        return
+    underlay.netem(node, "delay", f"{2 * delay}ms", f"{2 * jitter}ms")
+    try:
+        yield
+    finally:
+        underlay.free(node)
 
 
 class Delay:
