@@ -118,6 +118,19 @@ def test_a_key_that_others_may_read(lab: labs.Lab) -> None:
         assert failed(lab) == {"keyFiles": [f"{ONE}: {KEY} has the mode 0644, not 0600"]}
 
 
+def test_a_key_that_others_may_read_beside_the_private_one_is_drift_and_apply_closes_it(lab: labs.Lab) -> None:
+    old = KEY.replace("private.key", ".old.key")
+    lab.on(ONE, f"cp {KEY} {old}; chmod 0644 {old}; chmod 0755 {old.rpartition('/')[0]}")
+    folder = f"{ONE}: {old.rpartition('/')[0]} has the mode 0755, not 0700"
+    wrong = failed(lab)
+    assert {*wrong.pop("keyFiles")} == {folder, f"{ONE}: {old} has the mode 0644, not 0600"}
+    assert wrong == {}
+    assert ".old.key 0644" in lab("drift", code=21).out
+    lab("apply", "--yes")
+    assert lab.on(ONE, f"stat -c %a {old} {old.rpartition('/')[0]}; shred -u {old}").split() == ["600", "700"]
+    assert failed(lab) == {}
+
+
 def test_an_underlay_that_carries_less_in_between(lab: labs.Lab, below: Underlay) -> None:
     cable = network.cable_name(ONE)
     below.on("", "ip", "link", "set", cable, "mtu", "1400")

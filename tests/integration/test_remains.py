@@ -103,7 +103,7 @@ def test_a_mark_that_leads_elsewhere_has_nothing_removed_there(lab: Lab) -> None
     assert [(it["node"], it["done"], it["reason"]) for it in found] == [
         ("workers-0", None, "swarmctl makes no such mark: it is left alone")
     ]
-    assert lab.on("workers-0", "cat /etc/victim/data/file") == "x"
+    assert lab.on("workers-0", "cat /etc/victim/data/file") == "x\n"
     lab.on("workers-0", "ip link set lo alias ''")
 
 

@@ -77,12 +77,13 @@ def test_what_is_broken_by_hand_is_told_and_apply_heals_it(lab: labs.Lab) -> Non
     lab.on("control-1", f"wg set wg0 peer $(wg show wg0 allowed-ips | grep -F {address}/32 | cut -f1) remove")
     seen = status(lab, 1)
     told = reasons(seen)
-    assert told.keys() == {"control-0", "control-1", "workers-0", "workers-1", "workers-2"}
-    assert told["control-0"] == ["no answer over the mesh from workers-2"]
-    assert told["workers-0"] == [*told["control-0"], "no firewall: nothing drops what is not declared"]
-    assert told["workers-1"] == ["no answer over the mesh from control-1, workers-2"]
-    assert told["workers-2"] == ["interface wg0 is down"]
-    assert told["control-1"] == ["no tunnel to workers-1", *told["control-0"]]
+    # That workers-2 does not answer is nobody else's fault.
+    assert told == {
+        "control-1": ["no tunnel to workers-1"],
+        "workers-0": ["no firewall: nothing drops what is not declared"],
+        "workers-1": ["no answer over the mesh from control-1"],
+        "workers-2": ["interface wg0 is down"],
+    }
     open_ = {flow["to"] for flow in seen["flows"] if flow["ok"] is False and flow["observed"] == "open"}
     assert open_ == {"workers-0"}
     cut = {(link["from"], link["to"]) for link in seen["links"] if not link["reachable"]}
