@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swarmctl.errors import ExitCode
 from swarmctl.hosts import mesh_probes
+from swarmctl.hosts.facts import Peer
 from swarmctl.operations import mesh_verify
+from swarmctl.operations.mesh_verify_keys import _as_declared
 from swarmctl.operations.mesh_verify_model import Name, Verdict, Verification
+from swarmctl.operations.mesh_verify_seen import Wanted
 from swarmctl.operations.mesh_verify_watch import changes, watch
 from swarmctl.reports.mesh_verify import render
 from swarmctl.reports.mesh_verify_lines import lines
@@ -197,6 +202,22 @@ def test_a_peer_whose_node_cannot_be_read_is_as_it_is_declared_or_a_stranger(all
     )
     found = check(see(seen), Name.PEERS)
     assert (found.verdict is Verdict.OK) is ok, found.findings
+
+
+def test_networks_that_a_failover_agent_may_move_are_declared_for_every_peer_of_their_group() -> None:
+    one = replace(world().stack.members[0], node="hub-0", addresses=("10.88.0.1",))
+    peers = {"hub-0": {"allowedIps": ["10.88.4.0/24", "10.88.0.1/32"], "persistentKeepalive": 25}}
+    groups = [{"networks": ["10.88.4.0/24"], "via": ["hub-0", "hub-1"]}]
+    wanted = Wanted(one, 1420, "", 0, False, peers, groups)
+
+    def fits(*allowed: str, keepalive: int = 25, first: bool = True) -> bool:
+        return _as_declared(wanted, one, Peer("key", "", allowed, keepalive, 0, 0, 0), first)
+
+    assert fits("10.88.0.1/32", "10.88.4.0/24")
+    assert fits("10.88.0.1/32"), "they were moved to the other one"
+    assert not fits("10.88.0.1/32", "10.88.5.0/24")
+    assert not fits("10.88.0.1/32", keepalive=0)
+    assert fits("10.88.0.1/32", keepalive=0, first=False), "on the second interface it is another while keys rotate"
 
 
 def test_losses_say_how_many_addresses_they_are_of_where_others_do_not_answer() -> None:
