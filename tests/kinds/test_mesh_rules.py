@@ -207,9 +207,10 @@ SIX = "  endpoints: [{node: workers-0, host: '2001:db8::7'}%s]\n"
     [
         ("", (WORKERS,), "error", "nobody can send to the endpoint of `workers-0`, `2001:db8::7`: it is IPv6"),
         (", {node: workers-1, host: '2001:db8::8'}", (WORKERS,), "warning",
-         "the endpoint of `workers-0` is IPv6, and `workers-2` can't send there"),
+         "the endpoints of `workers-0`, `workers-1` are IPv6, and `workers-2` can't send there"),
         (", {node: workers-1, host: '2001:db8::8'}, {node: workers-2, host: '2001:db8::9'}", (WORKERS,), "warning",
-         "the endpoint of `workers-0` is IPv6, which machines of `lab` don't have by themselves"),
+         "the endpoints of `workers-0`, `workers-1`, `workers-2` are IPv6, which machines of `lab` don't have by "
+         "themselves"),
         (", {node: workers-1, host: '2001:db8::8'}, {node: workers-2, host: none}", (WORKERS,), "error",
          "`workers-0` and `workers-2` can't have a tunnel: the endpoint `2001:db8::7` is IPv6"),
     ],
@@ -218,7 +219,7 @@ SIX = "  endpoints: [{node: workers-0, host: '2001:db8::7'}%s]\n"
 def test_an_endpoint_of_a_family_that_others_lack_is_never_silent(
     tmp_path: Path, more: str, pools: tuple[str, ...], severity: str, message: str
 ) -> None:
-    found = say(tmp_path, mesh(SIX % more), *pools)[0]
+    found = say(tmp_path, mesh(SIX % more), *pools)[0]  # an error is told of the other end, too
     assert (found.code.id, found.severity, found.message) == ("SW3137", severity, message)
     assert found.range is not None
     assert (found.range.start.line, found.range.start.column) == (6, 39)

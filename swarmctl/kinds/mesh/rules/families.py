@@ -63,28 +63,33 @@ def check(subject: Subject, nodes: Sequence[Node], groups: Sequence[Group]) -> I
         return
     near = _near(groups, asked)
     cut_off = _cut_off(subject, nodes, hosts)
+    without = {bit: {name for name, it in subject.nodes.items() if not bit & known[it.pool.variant]} for bit in lacked}
+    alike: dict[tuple[int, tuple[str, ...]], list[str]] = {}
     for name, bit in asked.items():
-        others = near.get(name, set()) - {name}
-        lacking = sorted(it for it in others if not bit & known[subject.nodes[it].pool.variant])
-        said = [it for it in lacking if it in hosts and family(hosts[it]) == bit]
-        if lacking:
-            without = cut_off.get(name, [])
-            yield _told(subject, name, bit, lacking, said, alone=len(lacking) - len(said) == len(others), lost=without)
+        others = set().union(*near.get(name, ())) - {name}
+        lacking = others & without[bit]
+        silent = tuple(sorted(it for it in lacking if asked.get(it) != bit))
+        if name in cut_off or (others and len(silent) == len(others)):
+            yield _error(subject, name, bit, sorted(lacking), cut_off.get(name, ""))
+        elif lacking:
+            alike.setdefault((bit, silent), []).append(name)
+    for (bit, silent), names in alike.items():
+        yield _warning(subject, names, bit, silent)
 
 
-def _near(groups: Iterable[Group], names: Iterable[str]) -> dict[str, set[str]]:
-    """Who should have tunnels to these nodes."""
-    found: dict[str, set[str]] = {}
+def _near(groups: Iterable[Group], names: Iterable[str]) -> dict[str, list[Sequence[str]]]:
+    """Who should have tunnels to these nodes. What is shared stays shared: in a full mesh all is near to all."""
+    found: dict[str, list[Sequence[str]]] = {}
     wanted = set(names)
     for group in groups:
         for ends, others in ((group.one, group.other), (group.other, group.one)):
             for name in wanted.intersection(ends):
-                found.setdefault(name, set()).update(others)
+                found.setdefault(name, []).append(others)
     return found
 
 
-def _cut_off(subject: Subject, nodes: Sequence[Node], hosts: dict[str, str]) -> dict[str, list[str]]:
-    """By node those that neither can begin a tunnel to nor be reached from, as the mesh compiler finds it."""
+def _cut_off(subject: Subject, nodes: Sequence[Node], hosts: dict[str, str]) -> dict[str, str]:
+    """By node one with which neither can begin a tunnel, as the mesh compiler finds it."""
     from swarmctl.kinds.mesh.members import topology
     from swarmctl.mesh.compiler import Member, Mesh
     from swarmctl.mesh.faults import NoCommonFamily
@@ -104,43 +109,52 @@ def _cut_off(subject: Subject, nodes: Sequence[Node], hosts: dict[str, str]) -> 
         for node in nodes
     )
     mesh = Mesh(members, cidrs=(), topology=topology(subject.spec.topology, nodes), keepalive=0)
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for fault in mesh.faults():
         if isinstance(fault, NoCommonFamily):
             for one, other in (fault.nodes, fault.nodes[::-1]):
-                found.setdefault(one, []).append(other)
+                found.setdefault(one, other)
     return found
 
 
-def _told(
-    subject: Subject, name: str, bit: int, lacking: Sequence[str], said: Sequence[str], *, alone: bool, lost: list[str]
-) -> Diagnostic:
-    index, endpoint = subject.endpoints[name]
-    pool = subject.nodes[lacking[0]].pool
-    what, other = _NAMES[bit], _NAMES[ANY_FAMILY - bit]
-    refused = alone or bool(lost)
+def _error(subject: Subject, name: str, bit: int, lacking: Sequence[str], lost: str) -> Diagnostic:
+    host, what = subject.endpoints[name][1].host, _NAMES[bit]
+    message = f"nobody can send to the endpoint of `{name}`, `{host}`: it is {what}"
     if lost:
-        message = f"`{name}` and `{lost[0]}` can't have a tunnel: the endpoint `{endpoint.host}` is {what}"
-    elif alone:
-        message = f"nobody can send to the endpoint of `{name}`, `{endpoint.host}`: it is {what}"
-    elif len(said) == len(lacking):
-        message = f"the endpoint of `{name}` is {what}, which machines of `{pool.variant}` don't have by themselves"
+        message = f"`{name}` and `{lost}` can't have a tunnel: the endpoint `{host}` is {what}"
+    return _told(subject, name, bit, message, _mend(bit), lacking[0] if lacking else name, Severity.ERROR)
+
+
+def _warning(subject: Subject, names: Sequence[str], bit: int, silent: Sequence[str]) -> Diagnostic:
+    """`silent`: those that can't send there; where there are none, all have an endpoint of the family themselves."""
+    what = _NAMES[bit]
+    without = next((it for it in (*silent, *names) if not bit & _of_backend(subject.nodes[it].pool.variant)), names[0])
+    whose = f"the endpoint{'' if len(names) == 1 else 's'} of {listing(names, limit=_SHOWN)}"
+    whose = f"{whose} {'is' if len(names) == 1 else 'are'} {what}"
+    if silent:
+        message = f"{whose}, and {listing(silent, limit=_SHOWN)} can't send there"
+        mend = f"{_mend(bit)}; else these tunnels are begun from the other end"
     else:
-        rest = [it for it in lacking if it not in said]
-        message = f"the endpoint of `{name}` is {what}, and {listing(rest, limit=_SHOWN)} can't send there"
-    mend = f"write an {other} address, or leave the endpoint out where the machine's own address is reached"
-    if not refused:
-        mend = (
-            f"see that {listing(said, limit=_SHOWN)} {'has' if len(said) == 1 else 'have'} {what}, or {mend}"
-            if len(said) == len(lacking)
-            else f"{mend}; else `{name}` begins these tunnels itself"
-        )
+        message = f"{whose}, which machines of `{subject.nodes[without].pool.variant}` don't have by themselves"
+        mend = f"see that these machines have {what}, or {_mend(bit)}"
+    return _told(subject, names[0], bit, message, mend, without, Severity.WARNING)
+
+
+def _mend(bit: int) -> str:
+    other = _NAMES[ANY_FAMILY - bit]
+    return f"write an {other} address, or leave the endpoint out where the machine's own address is reached"
+
+
+def _told(
+    subject: Subject, name: str, bit: int, message: str, mend: str, lacking: str, severity: Severity
+) -> Diagnostic:
+    pool, what = subject.nodes[lacking].pool, _NAMES[bit]
     return Diagnostic(
         NO_FAMILY,
         message,
-        subject.mesh.value("spec", "endpoints", index, "host"),
-        label=f"{what}; machines of `{pool.variant}` have {other} alone below the mesh",
+        subject.mesh.value("spec", "endpoints", subject.endpoints[name][0], "host"),
+        label=f"{what}; machines of `{pool.variant}` have {_NAMES[ANY_FAMILY - bit]} alone below the mesh",
         help=mend,
-        severity=Severity.ERROR if refused else Severity.WARNING,
+        severity=severity,
         related=(Related(pool.value("metadata", "name"), f"its machines have no {what}"),),
     )
