@@ -73,5 +73,7 @@ def words(inputs: Mapping[str, Json]) -> str:
     """Where the key of an interface comes from that is not running."""
     if wanted(inputs):
         name = inputs["interface"]
-        return f"key of {name} where that runs, else copied on the node from /etc/wireguard/{name}.conf, or made there"
+        return (
+            f"key taken over on the node, from {name} where it runs or /etc/wireguard/{name}.conf, or else made there"
+        )
     return "key made on the node"
