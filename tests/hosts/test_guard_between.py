@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import signal
 import subprocess
@@ -46,7 +47,7 @@ def begin(node: Node, script: str, *, token: int = 7) -> subprocess.Popen[str]:
     text = guard.change(
         Change("firewall", 10, f'echo half >"$W/table"\n{script}'), token, folder=str(node.folder), proc=str(node.root)
     )
-    run = subprocess.Popen([SHELL, "-eu", "-s"], stdin=subprocess.PIPE, env=node.env, text=True)
+    run = subprocess.Popen([SHELL, "-eu", "-s"], stdin=subprocess.PIPE, env=node.env, text=True, start_new_session=True)
     assert run.stdin is not None
     with run.stdin as stream:
         stream.write(text)
@@ -143,7 +144,7 @@ def test_an_end_that_is_over_is_neither_put_off_nor_confirmed(tmp_path: Path) ->
 
 def test_the_timer_looks_again_under_the_lock(node: Node) -> None:
     """Who puts it off has the lock when the timer sees the old deadline."""
-    node.firewall("new")
+    run = begin(node, 'until [ -e "$W/go" ]; do sleep 0.05; done\necho new >"$W/table"\n')
     deadline = node.folder / "deadline"
     words = deadline.read_text().split()
     with (node.folder / "lock").open("a") as lock:
@@ -152,8 +153,19 @@ def test_the_timer_looks_again_under_the_lock(node: Node) -> None:
         time.sleep(0.5)
         deadline.write_text(" ".join([*words[:3], "1018", words[4]]) + "\n")
     time.sleep(0.5)
+    (node.root / "go").touch()
+    assert run.wait(5) == 0, "the timer has ended it"
     assert node.table == "new\n"
     assert node.pending
+
+
+def test_what_was_killed_in_the_middle_is_undone_as_soon_as_its_run_puts_it_off(node: Node) -> None:
+    run = begin(node, "sleep 60\n")
+    assert node.rearm().word == "armed"
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait(5)
+    assert node.rearm() == guard.Answer("none", ("firewall",))
+    assert node.table == OLD
 
 
 def test_the_timer_looks_again_when_it_has_ended_the_change(node: Node) -> None:

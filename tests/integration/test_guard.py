@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from shlex import quote
 
 import pytest
 
@@ -28,7 +30,7 @@ from tests.integration.guarding import (
     until,
 )
 from tests.integration.underlay import Underlay
-from tests.integration.watching import again
+from tests.integration.watching import Watched, again
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("guard")]
 
@@ -154,3 +156,48 @@ def test_two_nodes_with_one_key_are_named_and_nothing_is_changed(lab: labs.Lab) 
         lab.on(NODES[1], f"echo '{keys[1]}' >{file}")
     lab("apply", "--yes")
     assert reached(under)
+
+
+SLOW = "/usr/local/sbin/nft"
+
+
+@contextmanager
+def slow(lab: labs.Lab, node: str, seconds: float) -> Iterator[None]:
+    """A node whose firewall takes long to change, but not to be brought back."""
+    real = lab.on(node, "command -v nft").strip()
+    assert real != SLOW
+    text = f"""#!/bin/sh\n[ "$1 $2" != '-f -' ] || sleep {seconds}\nexec {real} "$@"\n"""
+    lab.on(node, f"mkdir -p {SLOW.rpartition('/')[0]}; printf %s {quote(text)} >{SLOW}; chmod +x {SLOW}")
+    assert lab.on(node, "command -v nft").strip() == SLOW
+    try:
+        yield
+    finally:
+        lab.on(node, f"rm {SLOW}")
+
+
+def test_a_change_may_take_longer_than_the_time_to_confirm_it(lab: labs.Lab) -> None:
+    lab.edit("network.yaml", MORE, "")
+    with slow(lab, NODES[0], WITHIN + 4):
+        lab("apply", "--yes")
+    assert ["more" in it for it in seen(Underlay.of(lab))] == [False] * 3
+    assert [node for node in NODES if pending(lab, node)] == []
+
+
+def test_what_a_dead_run_left_going_on_is_ended_before_it_is_undone(lab: labs.Lab) -> None:
+    under = Underlay.of(lab)
+    before = table(under, NODES[0])
+    lab.edit("network.yaml", MORE, "")
+    with slow(lab, NODES[0], WITHIN + 3):
+        run = Watched(lab, "apply", "--yes")
+        try:
+            run.until(lambda run: pending(lab, NODES[0]))
+            run.kill("cli")
+        finally:
+            run.end()
+        died = time.monotonic()
+        until(lambda: not pending(lab, NODES[0]), WITHIN + SLACK)
+        time.sleep(max(0, died + WITHIN + 4 - time.monotonic()))
+        assert table(under, NODES[0]) == before
+        assert "sleep" not in lab.on(NODES[0], f"ps -e -o args | grep '[s]leep {WITHIN + 3}' || :")
+    again(lab, "apply", "--yes")
+    assert "more" not in table(under, NODES[0])
