@@ -380,7 +380,10 @@ def _forwarding_keys(inputs: Mapping[str, Json]) -> list[str]:
 
 
 def _set_forwarding(inputs: Mapping[str, Json], *, on: bool) -> list[str]:
-    return [f"echo {int(on)} >/proc/sys/{key.replace('.', '/')}\n" for key in _forwarding_keys(inputs)]
+    # Redirects would go nowhere, and use up the kernel's budget of ICMP for those who wait for other answers.
+    quiet = 'for at in all "$interface"; do echo 0 >"/proc/sys/net/ipv4/conf/$at/send_redirects"; done\n'
+    switches = [f"echo {int(on)} >/proc/sys/{key.replace('.', '/')}\n" for key in _forwarding_keys(inputs)]
+    return [*switches, quiet] if on else switches
 
 
 def _head(inputs: Mapping[str, Json]) -> str:
