@@ -82,3 +82,18 @@ def test_a_packet_too_large_for_the_way_is_told_to_its_sender(lab: labs.Lab, rem
         lab.on(SPOKE, "ip route flush cache; ip -6 route flush cache")
         lab("apply", "--yes")
     assert "mtu 1420" in lab.on(HUB, "ip link show wg0"), "apply heals it"
+
+
+def test_a_hub_that_is_down_is_the_only_node_that_is_not_ready_and_says_whom_it_cuts_off(lab: labs.Lab) -> None:
+    lab.on(HUB, "ip link set wg0 down")
+    try:
+        status = lab("status", "--format", "json", code=1).json
+    finally:
+        lab("apply", "--yes")
+    assert {node["name"]: node["reasons"] for node in status["nodes"] if not node["ready"]} == {
+        HUB: ["interface wg0 is down", f"cuts off {SPOKE} ⇄ {OTHER}"]
+    }
+    assert {node["name"]: node["handshakes"] for node in status["nodes"]}[HUB] == 0
+    (pair,) = [link for link in status["links"] if (link["from"], link["to"]) == (SPOKE, OTHER)]
+    assert (pair["reachable"], pair["via"], pair["cutBy"]) == (False, [HUB], [HUB])
+    assert lab("status", "--format", "json").json["healthy"] is True
