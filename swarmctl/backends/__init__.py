@@ -1,4 +1,7 @@
-"""Backends: one folder per hardware provider. The registry is the folder list; loading one imports that one only."""
+"""Backends: one folder per hardware provider. The registry is the folder list; loading one imports that one only.
+
+A folder is a backend once it has a `backend.py`: before that nothing can be placed on it, and no declaration names it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -14,7 +18,8 @@ if TYPE_CHECKING:
 
 def names() -> list[str]:
     """All backends, sorted, without importing any of them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    folders = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    return [name for name in folders if any((Path(path) / name / "backend.py").is_file() for path in __path__)]
 
 
 def specs() -> Mapping[str, type[Any]]:

@@ -1,0 +1,184 @@
+"""Connections to servers, kept and shared: one each, with many commands at once over it.
+
+They live in an event loop of its own thread, so that any thread can use them, also those of gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+import asyncssh
+
+from swarmctl.backends.base import HostUnreachable
+from swarmctl.backends.ssh import login, session
+from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.session import Outcome
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much at once. OpenSSH's defaults allow ten sessions a connection (MaxSessions)."""
+
+    commands: int = 64
+    commands_per_host: int = 8
+    logins: int = 16
+    """Connections that are being made; each costs some milliseconds of arithmetic."""
+    connections: int = 256
+    """Kept open while nothing uses them; the one that was used longest ago goes first."""
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    address: Address
+    room: asyncio.Semaphore
+    opening: asyncio.Task[asyncssh.SSHClientConnection] | None = None
+    """Also when it has ended: with the connection. One that failed is taken away, so that the next caller tries."""
+    users: int = 0
+    """Commands under way or waiting for it, and connections through it that are being made."""
+
+    @property
+    def connection(self) -> asyncssh.SSHClientConnection | None:
+        task = self.opening
+        if task is None or not task.done() or task.cancelled() or task.exception():
+            return None
+        return None if task.result().is_closed() else task.result()
+
+
+@dataclass(slots=True)
+class Transport:
+    """The connections of one process; safe for threads."""
+
+    limits: Limits = Limits()
+    patience: float = login.PATIENCE
+    """Seconds that a connection may take to come about."""
+    _links: dict[Address, _Link] = field(default_factory=dict)
+    _loop: asyncio.AbstractEventLoop | None = None
+    _thread: threading.Thread | None = None
+    _commands: asyncio.Semaphore = field(init=False)
+    _logins: asyncio.Semaphore = field(init=False)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._commands = asyncio.Semaphore(self.limits.commands)
+        self._logins = asyncio.Semaphore(self.limits.logins)
+
+    def run(self, name: str, address: Address, line: str, stdin: bytes, *, timeout: float, limit: int) -> Outcome:
+        """Have the login shell there run `line`; `name` is for errors, `limit` of bytes is for each stream.
+
+        `timeout` in seconds begins with the command, not while others are in its way. Raises `HostUnreachable` when no
+        connection comes about, TimeoutError when the command takes longer.
+        """
+        return self.submit(self._run(name, address, line, stdin, timeout, limit))
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the loop and wait for it; it is cancelled when the waiting is."""
+        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        try:
+            return future.result()
+        except CancelledError:
+            raise HostUnreachable("the connections have been closed") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._guard:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="swarmctl-ssh", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    async def _run(self, name: str, address: Address, line: str, stdin: bytes, seconds: float, limit: int) -> Outcome:
+        link = self._link(address)
+        link.users += 1
+        try:
+            async with link.room, self._commands:
+                for last in (False, True):
+                    connection = await self.connected(name, address)
+                    try:
+                        async with asyncio.timeout(seconds):
+                            return await session.converse(connection, line, stdin, limit)
+                    except asyncssh.Error as error:
+                        # Not begun: the connection was a dead one, and nobody had noticed.
+                        if last or not connection.is_closed():
+                            raise HostUnreachable(
+                                f"{name} ({address}) begins no command: {error.reason}",
+                                "see whether its sshd allows sessions (MaxSessions), and try again",
+                            ) from None
+            raise AssertionError
+        finally:
+            link.users -= 1
+
+    def _link(self, address: Address) -> _Link:
+        link = self._links.pop(address, None) or _Link(address, asyncio.Semaphore(self.limits.commands_per_host))
+        self._links[address] = link  # the last in the dictionary is the one used last
+        return link
+
+    async def connected(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
+        """The connection to a server, made if there is none; all who ask meanwhile get the same, or its error."""
+        link = self._link(address)
+        if link.connection is None and (link.opening is None or link.opening.done()):
+            self._make_room()
+            link.opening = asyncio.create_task(self._open(name, address))
+        assert link.opening is not None
+        return await asyncio.shield(link.opening)
+
+    async def _open(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
+        if address.jump is None:
+            async with self._logins:
+                return await login.connect(name, address, None, self.patience)
+        through = self._link(address.jump)
+        through.users += 1
+        try:
+            tunnel = await self.connected(f"{name}: its jump host {address.jump}", address.jump)
+            async with self._logins:
+                return await login.connect(name, address, tunnel, self.patience)
+        finally:
+            through.users -= 1
+
+    def _make_room(self) -> None:
+        """Close the idle ones that are too many, but none that others go through."""
+        kept = [link for link in self._links.values() if link.connection is not None]
+        ways = {jump for link in self._links.values() if link.connection or link.users for jump in link.address.jumps}
+        for link in kept[: max(0, len(kept) + 1 - self.limits.connections)]:
+            if not link.users and link.address not in ways and link.connection is not None:
+                link.connection.close()
+
+    def close(self) -> None:
+        """Close every connection; another call makes new ones. What still runs over them fails."""
+        with self._guard:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    async def _close(self) -> None:
+        links = list(self._links.values())
+        self._links.clear()
+        for connection in [link.connection for link in reversed(links)]:
+            if connection is not None:
+                connection.abort()
+                await connection.wait_closed()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+@cache
+def shared() -> Transport:
+    """The one of this process."""
+    return Transport()

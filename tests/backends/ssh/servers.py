@@ -1,0 +1,175 @@
+"""A real sshd on loopback, in namespaces of its own over a copy of this machine's tree that is gone with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
+USERS = {"root": "/bin/bash", "worker": "/bin/bash", "asking": "/bin/bash", "plain": "/bin/sh", "typed": "/bin/sh"}
+NOISE = (
+    "echo 'Willkommen, %n!'; echo grüße >&2; export LC_ALL=de_DE.UTF-8 LANG=de_DE.UTF-8 POSIXLY_CORRECT=1; umask 077\n"
+)
+
+_BOOT = r"""
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 t "$1/fs"
+mkdir "$1/fs/up" "$1/fs/work" "$1/fs/root"
+mount -t overlay -o "lowerdir=/,upperdir=$1/fs/up,workdir=$1/fs/work" o "$1/fs/root"
+cp -a "$1/seed/." "$1/fs/root/"
+cd "$1/fs/root"
+mount -t proc p proc
+mount --rbind /dev dev; mount -t tmpfs -o mode=755,size=4m t run; mount -t tmpfs -o mode=1777 t tmp
+mkdir -p run/sshd small srv var/lib/swarmctl var/log/swarmctl
+mount -t tmpfs -o size=64k t small
+exec chroot . "$2" -D -e -f /etc/ssh/test/config
+"""
+
+
+def keygen(path: Path, *more: str, kind: str = "ed25519", passphrase: str = "") -> str:
+    """Make a key pair; returns the public key."""
+    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "", "-f", str(path), *more]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return " ".join(Path(f"{path}.pub").read_text().split()[:2])
+
+
+@dataclass
+class Server:
+    """One sshd; the user key `key` may log in as any of `USERS`."""
+
+    folder: Path
+    port: int
+    host_key: str
+    key: Path
+    process: subprocess.Popen[bytes]
+
+    def host(self, user: str = "root", **more: Any) -> dict[str, Any]:
+        """A machine's `host` input."""
+        about = {"backend": "ssh", "node": "m1", "address": "127.0.0.1", "port": self.port, "user": user}
+        return {**about, "hostKeys": [self.host_key], "key": str(self.key), **more}
+
+    def children(self) -> list[int]:
+        """The server's own processes on this machine, below the one that listens."""
+        found, left = [], [self.process.pid]
+        while left:
+            parent = left.pop()
+            task = Path(f"/proc/{parent}/task/{parent}/children")
+            below = [int(word) for word in task.read_text().split()] if task.exists() else []
+            found += below
+            left += below
+        return found
+
+    def sessions(self) -> list[int]:
+        """The processes of connections."""
+        return [pid for pid in self.children() if b"sshd: " in _read(pid) and b"listener" not in _read(pid)]
+
+    def cut(self) -> None:
+        """End every connection at once, as a power cut does."""
+        for pid in self.sessions():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def _read(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """A server, gone afterwards."""
+    seed, port, key = folder / "seed", free_port(), folder / "key"
+    (folder / "fs").mkdir(parents=True)
+    test = seed / "etc/ssh/test"
+    test.mkdir(parents=True)
+    host_key, public = keygen(test / "host"), keygen(key)
+    keygen(folder / "authority")
+    (test / "keys").write_text(public + "\n")
+    (test / "authority.pub").write_text(Path(f"{folder}/authority.pub").read_text())
+    (test / "config").write_text(_config(port))
+    _users(seed)
+    command = ["unshare", "-mpf", "--kill-child", "sh", "-c", _BOOT, "boot", str(folder), SSHD]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        _await(port, folder)
+        yield Server(folder, port, host_key, key, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _config(port: int) -> str:
+    return f"""Port {port}
+ListenAddress 127.0.0.1
+HostKey /etc/ssh/test/host
+AuthorizedKeysFile /etc/ssh/test/keys
+TrustedUserCAKeys /etc/ssh/test/authority.pub
+StrictModes no
+UsePAM no
+PidFile none
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+LogLevel VERBOSE
+PermitOpen inner.test:{port}
+MaxStartups 100
+Match User typed
+  PubkeyAuthentication no
+  PasswordAuthentication yes
+"""
+
+
+def _users(seed: Path) -> None:
+    etc = seed / "etc"
+    (etc / "sudoers.d").mkdir(mode=0o750)
+    added = [(name, 5000 + index, shell) for index, (name, shell) in enumerate(USERS.items()) if name != "root"]
+    for file, line in (
+        ("passwd", "{0}:x:{1}:{1}::/home/{0}:{2}\n"),
+        ("group", "{0}:x:{1}:\n"),
+        ("shadow", "{0}:*:19000:0:99999:7:::\n"),
+    ):
+        before = Path("/etc", file).read_text()
+        (etc / file).write_text(before + "".join(line.format(*user) for user in added))
+    (etc / "shadow").chmod(0o640)
+    (etc / "hosts").write_text("127.0.0.1 localhost inner.test\n")
+    sudoers = etc / "sudoers.d/test"
+    sudoers.write_text("worker ALL=(root) NOPASSWD: ALL\nasking ALL=(root) ALL\n")
+    sudoers.chmod(0o440)
+    for name, number, _ in [("root", 0, ""), *added]:
+        home = seed / ("root" if name == "root" else f"home/{name}")
+        home.mkdir(parents=True)
+        (home / ".bashrc").write_text(NOISE)
+        for path in (home, home / ".bashrc"):
+            os.chown(path, number, number)
+
+
+def _await(port: int, folder: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError((folder / "log").read_text())
