@@ -32,8 +32,29 @@ mount -t proc p proc
 mount --rbind /dev dev; mount -t tmpfs -o mode=755,size=4m t run; mount -t tmpfs -o mode=1777 t tmp
 mkdir -p run/sshd small srv var/lib/swarmctl var/log/swarmctl
 mount -t tmpfs -o size=64k t small
+[ -z "$3" ] || exec sh -c "$3"
 exec chroot . "$2" -D -e -f /etc/ssh/test/config
 """
+
+# Its units are few: what the machine under the tree has enabled is not started.
+_SYSTEMD = r"""
+mount -t sysfs s sys
+mount -o remount,size=64m run
+mount -t cgroup2 c sys/fs/cgroup
+mkdir sys/fs/cgroup/$GROUP
+echo $$ >sys/fs/cgroup/$GROUP/cgroup.procs
+umount sys/fs/cgroup
+units=etc/systemd/system
+rm -rf $units run/sshd
+mkdir -p $units
+printf '[Unit]\nDefaultDependencies=no\nRequires=sshd-test.service\n' >$units/default.target
+printf '[Unit]\nDefaultDependencies=no\n[Service]\nRuntimeDirectory=sshd\n' >$units/sshd-test.service
+printf 'ExecStart=%s -D -e -f /etc/ssh/test/config\n' \
+  "$SSHD" >>$units/sshd-test.service
+exec unshare -C sh -c 'mount -t cgroup2 c sys/fs/cgroup
+exec env -i container=unshare PATH="$PATH" chroot . /lib/systemd/systemd --system --log-target=null'
+"""
+_REMOVE = 'mount -t cgroup2 c /mnt && find /mnt/"$1" -depth -type d -exec rmdir {} +'
 
 
 def keygen(path: Path, *more: str, kind: str = "ed25519", passphrase: str = "") -> str:
@@ -96,8 +117,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """A server, gone afterwards."""
+def serving(folder: Path, *, systemd: bool = False) -> Iterator[Server]:
+    """A server, gone afterwards; with `systemd` as one of its units."""
     seed, port, key = folder / "seed", free_port(), folder / "key"
     (folder / "fs").mkdir(parents=True)
     test = seed / "etc/ssh/test"
@@ -108,7 +129,10 @@ def serving(folder: Path) -> Iterator[Server]:
     (test / "authority.pub").write_text(Path(f"{folder}/authority.pub").read_text())
     (test / "config").write_text(_config(port))
     _users(seed)
-    command = ["unshare", "-mpf", "--kill-child", "sh", "-c", _BOOT, "boot", str(folder), SSHD]
+    group = f"swarmctl-test-{port}"
+    more = ["-ui"] if systemd else []
+    command = ["unshare", "-mpf", *more, "--kill-child", "sh", "-c", _BOOT, "boot", str(folder), SSHD]
+    command.append(f"SSHD={SSHD} GROUP={group}\n{_SYSTEMD}" if systemd else "")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -117,6 +141,17 @@ def serving(folder: Path) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+        if systemd:
+            _remove_group(group)
+
+
+def _remove_group(group: str) -> None:
+    """The control groups that systemd has made below its own; processes take a moment to be gone."""
+    for _ in range(100):
+        if not subprocess.run(["unshare", "-m", "sh", "-c", _REMOVE, "sh", group], check=False).returncode:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{group} is still there")
 
 
 def _config(port: int) -> str:
