@@ -187,7 +187,8 @@ def _users(seed: Path) -> None:
         before = Path("/etc", file).read_text()
         (etc / file).write_text(before + "".join(line.format(*user) for user in added))
     (etc / "shadow").chmod(0o640)
-    (etc / "hosts").write_text("127.0.0.1 localhost inner.test\n")
+    # With its own name: sudo looks that up, and would ask a name server.
+    (etc / "hosts").write_text(f"127.0.0.1 localhost inner.test {socket.gethostname()}\n")
     sudoers = etc / "sudoers.d/test"
     sudoers.write_text("worker ALL=(root) NOPASSWD: ALL\nasking ALL=(root) ALL\n")
     sudoers.chmod(0o440)
