@@ -61,7 +61,9 @@ class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="came
             "packet. swarmctl never runs by itself, so keys get as old as the time between two applies allows. "
             "`never`: only `swarmctl mesh rotate` does.",
             pattern="^([1-9][0-9]{0,5}[hd]|never)$",
-            extra_json_schema={"patternErrorMessage": "a whole number and `h` or `d`, such as `12h` or `30d`, or `never`"},
+            extra_json_schema={
+                "patternErrorMessage": "a whole number and `h` or `d`, such as `12h` or `30d`, or `never`"
+            },
             examples=["30d", "never"],
         ),
     ] = "90d"
