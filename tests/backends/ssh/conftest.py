@@ -13,16 +13,18 @@ from swarmctl.backends.base import Fence
 from swarmctl.backends.ssh.host import SshHost
 from swarmctl.backends.ssh.transport import Transport
 
-from . import servers
+from . import servers, unpacked
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    """Skips where there is no sshd, or no right to make namespaces."""
-    if not servers.SSHD:
-        pytest.skip("sshd is not installed (openssh-server)")
+    """Skips where no sshd can be had, or no right to make namespaces."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-mpf", "true"], check=False).returncode:
         pytest.skip("namespaces of root can't be made here")
+    try:
+        unpacked.tree()
+    except unpacked.Unavailable as error:
+        pytest.skip(str(error))
     with servers.serving(tmp_path_factory.mktemp("server")) as running:
         yield running
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
+from . import unpacked
+
+SSHD = "/usr/sbin/sshd"
 USERS = {"root": "/bin/bash", "worker": "/bin/bash", "asking": "/bin/bash", "plain": "/bin/sh", "typed": "/bin/sh"}
 NOISE = (
     "echo 'Willkommen, %n!'; echo grüße >&2; export LC_ALL=de_DE.UTF-8 LANG=de_DE.UTF-8 POSIXLY_CORRECT=1; umask 077\n"
@@ -26,6 +27,7 @@ mount --make-rprivate /
 mount -t tmpfs -o mode=755 t "$1/fs"
 mkdir "$1/fs/up" "$1/fs/work" "$1/fs/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/fs/up,workdir=$1/fs/work" o "$1/fs/root"
+[ -z "$4" ] || cp -a "$4/." "$1/fs/root/"
 cp -a "$1/seed/." "$1/fs/root/"
 cd "$1/fs/root"
 mount -t proc p proc
@@ -133,6 +135,7 @@ def serving(folder: Path, *, systemd: bool = False) -> Iterator[Server]:
     more = ["-ui"] if systemd else []
     command = ["unshare", "-mpf", *more, "--kill-child", "sh", "-c", _BOOT, "boot", str(folder), SSHD]
     command.append(f"SSHD={SSHD} GROUP={group}\n{_SYSTEMD}" if systemd else "")
+    command.append(str(unpacked.tree() or ""))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -178,6 +181,7 @@ Match User typed
 def _users(seed: Path) -> None:
     etc = seed / "etc"
     (etc / "sudoers.d").mkdir(mode=0o750)
+    known = {line.partition(":")[0] for line in Path("/etc/passwd").read_text().splitlines()}
     added = [(name, 5000 + index, shell) for index, (name, shell) in enumerate(USERS.items()) if name != "root"]
     for file, line in (
         ("passwd", "{0}:x:{1}:{1}::/home/{0}:{2}\n"),
@@ -185,7 +189,9 @@ def _users(seed: Path) -> None:
         ("shadow", "{0}:*:19000:0:99999:7:::\n"),
     ):
         before = Path("/etc", file).read_text()
-        (etc / file).write_text(before + "".join(line.format(*user) for user in added))
+        # The user that the server gives its rights up for is made by its installation.
+        own = [] if "sshd" in known else [line.format("sshd", 4999, "/usr/sbin/nologin")]
+        (etc / file).write_text(before + "".join([*own, *(line.format(*user) for user in added)]))
     (etc / "shadow").chmod(0o640)
     # With its own name: sudo looks that up, and would ask a name server.
     (etc / "hosts").write_text(f"127.0.0.1 localhost inner.test {socket.gethostname()}\n")
