@@ -6,10 +6,9 @@ import asyncio
 import socket
 from dataclasses import dataclass, field
 
-import asyncssh
-
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.errors import SwarmError
 from swarmctl.hosts.fence import one_line
 

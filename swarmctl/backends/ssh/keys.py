@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import asyncssh
-
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import HostRefused
+from swarmctl.backends.ssh.library import asyncssh
 
 
 async def pairs(address: Address, stack: AsyncExitStack) -> Sequence[asyncssh.SSHKeyPair]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-import asyncssh
-
 from swarmctl.backends.ssh import keys
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import Seen, connecting
+from swarmctl.backends.ssh.library import asyncssh
 
 PATIENCE = 20.0
 """Seconds that a connection may take to come about, login included."""

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from dataclasses import dataclass
 
-import asyncssh
+from swarmctl.backends.ssh.library import asyncssh
 
 _QUIET = 0.5
 """Seconds of silence after a command's end that end the wait for what its children still write."""

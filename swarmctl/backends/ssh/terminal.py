@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import asyncssh
-
 from swarmctl.backends.ssh import answers, shell
 from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.session import NUMBERS, Outcome
 from swarmctl.backends.ssh.transport import Transport
 

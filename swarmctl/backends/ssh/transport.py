@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
-import asyncssh
-
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.backends.ssh import login, session
 from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.session import Outcome
 
 T = TypeVar("T")

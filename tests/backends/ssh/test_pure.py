@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from swarmctl import backends
@@ -73,3 +76,13 @@ def test_jumps_in_order() -> None:
     loaded = Address.load({"address": "::1", "port": 2222, "jump": jump, **about})
     assert [it.host for it in loaded.jumps] == ["c", "b"]
     assert str(loaded) == "a@[::1]:2222"
+
+
+def test_the_library_is_imported_without_starting_anything() -> None:
+    """It looks for libraries by running a compiler, which would be given this process's environment."""
+    program = (
+        "import sys\nsys.addaudithook(lambda event, args: sys.exit(3) if event == 'subprocess.Popen' else None)\n"
+        "import swarmctl.backends.ssh.host\nassert 'asyncssh' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
