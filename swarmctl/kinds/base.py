@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence, Host
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from swarmctl.graph.model import Address, Graph, Json
     from swarmctl.hosts.facts import Facts
     from swarmctl.hosts.guard import Change
+    from swarmctl.hosts.readings import Reading
 
+T = TypeVar("T")
 PropertyPath = tuple[str, ...]
 
 
@@ -152,8 +154,12 @@ class Hosts(Protocol):
         """
         ...
 
+    def look(self, host: Mapping[str, Json], reading: Reading[T]) -> T:
+        """What another reading of the host tells, kept until something is changed on it. Raises as `facts` does."""
+        ...
+
     def changed(self, host: Mapping[str, Json]) -> None:
-        """Forget the host's facts: something was changed on it."""
+        """Forget what was read from the host: something was changed on it."""
         ...
 
     def guarded(self, host: Mapping[str, Json], change: Change) -> str:

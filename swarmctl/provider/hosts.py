@@ -7,28 +7,30 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from swarmctl import backends
 from swarmctl.backends.base import Fence, Host
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
+from swarmctl.hosts.readings import TIMEOUT, Reading
 
 if TYPE_CHECKING:
     from swarmctl.hosts.guard import Change
     from swarmctl.provider.guards import Guards
 
 Json = Any
+T = TypeVar("T")
 FORESEEING = 8
 """Hosts that are read at the same time before anyone asks for them."""
-READ_TIMEOUT = 30.0
-"""Seconds that one reading of a host may take; it is well below one on a machine that answers."""
+_FACTS = "facts"
+"""Under which name those are kept."""
 
 
 def read_facts(host: Host) -> Facts:
     """Read a host in one call. Raises `HostGone`, `HostUnreachable`, `WorldUnreadable`."""
-    return reading.parse(host.run(reading.ARGV, timeout=READ_TIMEOUT, check=False).stdout, host.name)
+    return reading.parse(host.run(reading.ARGV, timeout=TIMEOUT, check=False).stdout, host.name)
 
 
 @dataclass(slots=True)
@@ -36,7 +38,8 @@ class _Entry:
     host: Host
     reading: threading.Lock = field(default_factory=threading.Lock)
     """Held by the one thread that reads the host; the others wait for what it finds."""
-    facts: Facts | None = None
+    found: dict[str, Any] = field(default_factory=dict)
+    """What readings have found, by their names, since something was last changed there."""
     changes: int = 0
 
 
@@ -64,17 +67,29 @@ class Connections:
 
     def facts(self, host: Mapping[str, Json]) -> Facts:
         """The host's facts, read at the first call and again after every change. See `kinds.base.Hosts.facts`."""
+        return self._kept(host, _FACTS, self._read)
+
+    def look(self, host: Mapping[str, Json], reading: Reading[T]) -> T:
+        """The same for any other reading. See `kinds.base.Hosts.look`."""
+
+        def ask(opened: Host) -> T:
+            answer = opened.run(reading.argv, timeout=reading.timeout, check=False)
+            return reading.parse(answer.stdout, opened.name)
+
+        return self._kept(host, reading.name, ask)
+
+    def _kept(self, host: Mapping[str, Json], name: str, ask: Callable[[Host], T]) -> T:
         entry = self._entry(host)
         with entry.reading:
-            if entry.facts is not None:
-                return entry.facts
+            if name in entry.found:
+                return cast("T", entry.found[name])
             before = entry.changes
-            facts = self._read(entry.host)
+            found = ask(entry.host)
             with self._guard:
-                # What was changed during the reading may or may not be in it: such facts are good for once.
+                # What was changed during the reading may or may not be in it: such an answer is good for once.
                 if entry.changes == before:
-                    entry.facts = facts
-            return facts
+                    entry.found[name] = found
+            return found
 
     def foresee(self, hosts: Iterable[Mapping[str, Json]]) -> None:
         """Begin to read hosts that will be asked for, side by side and in the background; returns at once.
@@ -105,11 +120,11 @@ class Connections:
             self.changed(host)
 
     def changed(self, host: Mapping[str, Json]) -> None:
-        """Forget the host's facts."""
+        """Forget what was read from the host."""
         entry = self._entry(host)
         with self._guard:
             entry.changes += 1
-            entry.facts = None
+            entry.found.clear()
 
     def _entry(self, host: Mapping[str, Json]) -> _Entry:
         name = json.dumps(host, sort_keys=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from swarmctl.backends.base import CommandFailed, Completed, HostGone, ServiceStatus
 from swarmctl.hosts.facts import Facts, Interface, Peer, WireGuard
 from swarmctl.hosts.guard import Change
+from swarmctl.hosts.readings import Reading
+
+T = TypeVar("T")
 
 KEY_PATH = "/etc/swarmctl/mesh/backbone/private.key"
 
@@ -101,6 +104,9 @@ class FakeHosts:
         if self.known is None:
             raise HostGone("n is gone")
         return self.known
+
+    def look(self, host: Mapping[str, Any], reading: Reading[T]) -> T:
+        return reading.parse(self.open(host).run(reading.argv, check=False).stdout, host["node"])
 
     def changed(self, host: Mapping[str, Any]) -> None:
         self.forgotten += 1

@@ -9,12 +9,15 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from swarmctl.backends.base import CommandFailed, Completed, ServiceStatus
 from swarmctl.hosts import reading
 from swarmctl.hosts.facts import Facts
 from swarmctl.hosts.guard import Change
+from swarmctl.hosts.readings import Reading
+
+T = TypeVar("T")
 
 # Its own /run (sockets of wireguard-go) and a writable /etc on top of this computer's.
 ROOT = """
@@ -139,6 +142,9 @@ class Network:
             printed = self.nodes[name].run(reading.ARGV, check=False)
             self._facts[name] = reading.parse(printed.stdout, name)
         return self._facts[name]
+
+    def look(self, host: Mapping[str, Any], reading: Reading[T]) -> T:
+        return reading.parse(self.open(host).run(reading.argv, check=False).stdout, host["node"])
 
     def changed(self, host: Mapping[str, Any]) -> None:
         self._facts.pop(host["node"], None)

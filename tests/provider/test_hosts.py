@@ -11,7 +11,9 @@ import pytest
 
 from swarmctl.backends.base import Fence, Host, HostUnreachable
 from swarmctl.hosts.facts import Facts
+from swarmctl.hosts.readings import Reading
 from swarmctl.provider.hosts import Connections
+from tests.mesh.fakes import FakeHost
 
 ONE, TWO = {"node": "one"}, {"node": "two"}
 
@@ -58,6 +60,20 @@ def test_a_change_makes_them_read_again_on_that_host_only() -> None:
 
     assert hosts.facts(ONE).now == 3
     assert hosts.facts(TWO).now == 2
+
+
+def test_other_readings_are_kept_by_their_names_until_something_changes() -> None:
+    host = FakeHost(printed=b"a b")
+    hosts = Connections(open_host=lambda host_, fence: host)
+
+    def look(name: str) -> list[str]:
+        return hosts.look(ONE, Reading(name, ("lines",), lambda output, node: [node, *output.decode().split()]))
+
+    assert look("one") == look("one") == look("two") == ["n", "a", "b"]
+    assert len(host.log) == 2, "once by each name"
+    hosts.changed(ONE)
+    look("one")
+    assert len(host.log) == 3
 
 
 def test_many_threads_wait_for_one_reading() -> None:
