@@ -1,0 +1,77 @@
+"""What all parsers here share: untrusted text in small pieces. Pure; nothing here raises."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from swarmctl.gpu.pci import ADDRESS
+from swarmctl.hosts.fence import one_line
+
+MOST = 4096
+"""Things of one kind (disks, modules, groups) that are taken of one machine."""
+WORDS = 200
+"""Characters of a text for people."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,63}")
+_FLAGS = {"Y": True, "1": True, "N": False, "0": False}
+_NUMBER = re.compile(r"[0-9]{1,19}")
+
+
+def words(value: object) -> str:
+    """A text for people: one line, printable, bounded; empty for what is none."""
+    return " ".join(one_line(value, WORDS).split()) if isinstance(value, str) else ""
+
+
+def name(value: object) -> str:
+    """A name that needs no quoting; empty for anything else."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else ""
+
+
+def number(value: object) -> int | None:
+    """A whole number from 0 on of at most 19 digits, also written out; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if 0 <= value < 10**19 else None
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
+
+
+def flag(value: object) -> bool | None:
+    """Yes or no, as JSON, sysfs and util-linux before 2.33 write it."""
+    if isinstance(value, bool):
+        return value
+    return _FLAGS.get(value.strip()) if isinstance(value, str) else None
+
+
+def rows(part: str, columns: int) -> Iterator[list[str]]:
+    """Lines with that many columns between tabs, the first `MOST` of them."""
+    for line in part.splitlines()[:MOST]:
+        cells = line.split("\t")
+        if len(cells) == columns:
+            yield cells
+
+
+def pairs(part: str, separator: str) -> dict[str, str]:
+    """`name SEPARATOR value` by name; of a name that is there twice the first."""
+    found: dict[str, str] = {}
+    for line in part.splitlines()[:MOST]:
+        key, there, value = line.partition(separator)
+        if there:
+            found.setdefault(key.strip(), value.strip())
+    return found
+
+
+def items(part: str) -> list[Mapping[str, Any]] | None:
+    """The objects of a JSON list; None for what is no list."""
+    try:
+        found = json.loads(part)
+    except (ValueError, RecursionError):
+        return None
+    return [one for one in found[:MOST] if isinstance(one, dict)] if isinstance(found, list) else None
+
+
+def pci_address(value: str) -> str:
+    """A PCI address; empty for anything else."""
+    return value if ADDRESS.fullmatch(value) else ""

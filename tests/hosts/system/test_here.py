@@ -1,0 +1,36 @@
+"""The script, run on this very machine: it is one more kind of machine, whatever it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+
+from swarmctl.hosts.system import READING
+
+
+def test_the_script_reads_this_machine() -> None:
+    done = subprocess.run(READING.argv, capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
+    found = READING.parse(done.stdout, "here")
+    assert done.stderr == b""
+    assert found.hostname == platform.node()
+    assert found.kernel == platform.release()
+    assert found.cpu.architecture == platform.machine()
+    assert abs(found.now - time.time()) < 60
+    assert found.cpu.threads == os.sysconf("SC_NPROCESSORS_ONLN")
+    assert found.memory.total == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_machine_with_nothing_but_a_shell_and_coreutils_is_read(tmp_path: object) -> None:
+    """Without lspci, ip, lsblk and all else that asks more than the kernel."""
+    folder = str(tmp_path)
+    for program in "sh date cat head sed sort grep cut ls od readlink timeout uname".split():
+        os.symlink(
+            f"/bin/{program}" if os.path.exists(f"/bin/{program}") else f"/usr/bin/{program}", f"{folder}/{program}"
+        )
+    done = subprocess.run(["/bin/sh", *READING.argv[1:]], capture_output=True, check=True, env={"PATH": folder})
+    found = READING.parse(done.stdout, "here")
+    assert found.kernel == platform.release()
+    assert found.cpu.threads == os.sysconf("SC_NPROCESSORS_ONLN")
+    assert found.nics is not None
