@@ -7,7 +7,7 @@ are named as "module:attribute" and imported when first used, so that `validate`
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from swarmctl.declarations.declaration import Inventory
     from swarmctl.declarations.secrets import SecretRef
     from swarmctl.diagnostics import Range
-    from swarmctl.graph.model import Address, Graph, Json
+    from swarmctl.graph.model import Address, Graph, Json, Machine
     from swarmctl.hosts.facts import Facts
     from swarmctl.hosts.guard import Change
     from swarmctl.hosts.readings import Reading
+    from swarmctl.hosts.system import SystemFacts
 
 T = TypeVar("T")
 PropertyPath = tuple[str, ...]
@@ -51,6 +52,36 @@ class Kind:
     machines by node: what the kind finds of its own by marks alone. Raises what reading a host raises."""
 
 
+class Systems(Protocol):
+    """Facts of machines, as far as they can be had; see `Expansion.system`."""
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Why machines that were asked for and exist could not be read, by node name."""
+        ...
+
+    def __call__(self, machines: Iterable[Machine]) -> Mapping[str, SystemFacts]:
+        """By node name: kept from an earlier time, or else read now, many at once and with a deadline.
+
+        Who is missing is in `unread`, or does not exist yet, as a machine that a plan is about to make. Where hosts
+        are not to be read at all, everybody is missing: what is applied must then stay as it is.
+        """
+        ...
+
+
+class Nothing:
+    """`Systems` where no host is read."""
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Nobody was asked."""
+        return {}
+
+    def __call__(self, machines: Iterable[Machine]) -> Mapping[str, SystemFacts]:
+        """Nothing is known."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """What `expand` gets: the declarations, the graph to add to, and what was applied before."""
@@ -65,6 +96,13 @@ class Expansion:
     """What stands for a declared secret in inputs, see `kinds.secrets`; the secret itself must be in none."""
     rotate: frozenset[str] = frozenset()
     """Nodes whose keys this run is to rotate, whatever their age; `*` among them: all."""
+    system: Systems = field(default_factory=Nothing)
+    """Facts of the machines themselves. Whoever asks has machines read, so only ask for those that it matters for."""
+
+    @property
+    def unread(self) -> Mapping[str, str]:
+        """Why machines that were asked for and exist could not be read, by node name."""
+        return self.system.unread
 
 
 def load(reference: str) -> Any:

@@ -14,7 +14,7 @@ from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph import declared
 from swarmctl.graph.model import Address, Graph, Json, Machine
 from swarmctl.kinds import expansion_order
-from swarmctl.kinds.base import Expansion, load
+from swarmctl.kinds.base import Expansion, Nothing, Systems, load
 
 
 def compile_graph(
@@ -24,12 +24,14 @@ def compile_graph(
     on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None,
     secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()},
     rotate: Collection[str] = (),
+    system: Systems | None = None,
 ) -> Graph:
-    """The desired state of a valid stack. Pure: the same declarations and the same `previous` give the same graph.
+    """The desired state of a valid stack. Pure but for `system`: with the same facts and the same `previous` the same
+    declarations give the same graph.
 
     `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new, and
     `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret; `rotate` names
-    the nodes whose keys are to be rotated now.
+    the nodes whose keys are to be rotated now; `system` gives facts of machines, by default none, and no host is read.
     Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
     what is wrong with the declarations given what was applied.
     """
@@ -41,6 +43,7 @@ def compile_graph(
         on_node=on_node,
         secret=secret,
         rotate=frozenset(rotate),
+        system=system or Nothing(),
     )
     with collector.paused():
         for kind in expansion_order():

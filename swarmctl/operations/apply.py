@@ -13,6 +13,7 @@ from swarmctl.errors import Declined
 from swarmctl.operations import overdue, saved_plans, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.confirm import Judge
+from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.plan import preview
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Confirm, Emit, Options, Stack
@@ -74,7 +75,7 @@ def apply(
         judge = Judge(stack.graph, stack.snapshot, plan, lambda: stacks.fence_of(stack.identity, lease), emit)
         judge.look()
         session = stacks.open_session(store, engine, _counting(plan, emit), stack.secrets, judge.settle)
-        with stopper.watching(session):
+        with stopper.watching(session), Cache(stack.identity).changing(change.node for change in plan.changes):
             changing = {change.address for change in plan.changes}
             outcome = session.update(
                 stack.graph, lease, held=held, plan_id=plan_id, changing=changing, refresh=options.refresh

@@ -11,6 +11,7 @@ from swarmctl import backends
 from swarmctl.errors import Declined, PlanRefused
 from swarmctl.kinds import resource_type
 from swarmctl.operations import stack as stacks
+from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Emit, Options
 from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
@@ -64,6 +65,7 @@ def destroy(
             if outcome.failures or outcome.interrupted:
                 return Run.of(plan, outcome, (), time.monotonic() - started)
         removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
+        Cache(loaded.identity).forget()
         destroyed.note(store.folder)
         store.forget(lease)
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)

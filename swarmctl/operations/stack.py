@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swarmctl.plans.events import Event, Note, StepEnded, StepStarted
 from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
@@ -198,20 +198,22 @@ def _has_good(store: Store) -> bool:
 def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rotate: Collection[str] = ()) -> Stack:
     """Read the state and compile the graph; what is allocated already stays as it is.
 
-    Without `reveal` the declared secrets are not read; `rotate` is that of the options. Raises InvalidDeclaration with
-    those that can't be, and UsageError for nodes to rotate that are in no mesh.
+    Without `reveal` the declared secrets are not read, and no machine's facts; `rotate` is that of the options. Raises
+    InvalidDeclaration with secrets that can't be read, and UsageError for nodes to rotate that are in no mesh.
     """
     from swarmctl.errors import InvalidDeclaration
     from swarmctl.graph.canonical import digest
     from swarmctl.kinds.compile import compile_graph
     from swarmctl.kinds.secrets import Secrets
+    from swarmctl.operations.facts_cache import Cache
+    from swarmctl.operations.facts_reading import Systems
     from swarmctl.state.checkpoint import EMPTY, Snapshot
     from swarmctl.state.checkpoint import snapshot as read_snapshot
 
     published = store.current()
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     secrets = Secrets(loaded.folder, store.hmac)
-    read = {"secret": secrets.secret} if reveal else {}
+    read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity))} if reveal else {}
     graph = compile_graph(
         loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), rotate=rotate, **read
     )
