@@ -5,6 +5,8 @@ Nothing of a driver needs to be there: a card is known by its PCI id, so all of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from swarmctl.gpu import packages as names
 from swarmctl.gpu.branch import Choice, choose, choose_flavour, drives
 from swarmctl.gpu.cards import Found, find
@@ -61,81 +63,79 @@ def decide(host: Host, wanted: Wanted, known: Tables | None = None) -> Decision 
         or refusals
     ):
         return tuple(refusals)
-    if wanted.vendor == "amd":
-        return _amd(host, wanted, found, on, choice, flavour, known)
-    return _nvidia(host, wanted, found, on, choice, flavour, partitions, known)
+    case = _Case(host, wanted, found, on, choice, flavour, partitions, known)
+    return _amd(case) if wanted.vendor == "amd" else _nvidia(case)
 
 
-def _nvidia(
-    host: Host,
-    wanted: Wanted,
-    found: Found,
-    on: System,
-    choice: Choice,
-    flavour: tuple[Flavour, Reason, tuple[Reason, ...]],
-    partitions: Partitions | None,
-    known: Tables,
-) -> Decision | Refusals:
-    mode, switched, doubts = fabric(host, found)
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that was found out before the vendors' ways part."""
+
+    host: Host
+    wanted: Wanted
+    found: Found
+    on: System
+    choice: Choice
+    flavour: tuple[Flavour, Reason, tuple[Reason, ...]]
+    partitions: Partitions | None
+    known: Tables
+
+
+def _nvidia(case: _Case) -> Decision | Refusals:
+    wanted, found, choice, known = case.wanted, case.found, case.choice, case.known
+    mode, switched, doubts = fabric(case.host, found)
     rack = any(card.form == "superchip" and card.nvlink >= 5 for card in found.kinds)
-    beside = names.around(on, wanted.source, int(choice.branch), choice.version, mode, rack)
+    beside = names.around(case.on, wanted.source, int(choice.branch), choice.version, mode, rack)
     if isinstance(beside, Refusal):
         return (beside,)
     with_tools = wanted.source is Source.VENDOR
     packages = (
-        *names.driver(on, wanted.source, int(choice.branch), choice.version, flavour[0]),
+        *names.driver(case.on, wanted.source, int(choice.branch), choice.version, case.flavour[0]),
         *beside,
         *(names.tools(known, choice.branch, found.kinds) if with_tools else ()),
     )
     refusals = held_back(
-        choice.version, packages, host.held, lambda version: drives(version, wanted.vendor, found.kinds, known)
+        choice.version, packages, case.host.held, lambda version: drives(version, wanted.vendor, found.kinds, known)
     )
     if refusals:
         return tuple(refusals)
     persistence = wanted.persistence is not False
-    manual, unsure = _secure_boot(host)
+    manual, unsure = _secure_boot(case.host)
     counters, counted = _counters(found, known) if with_tools else ((), ())
     reasons = (
         choice.reason,
-        flavour[1],
+        case.flavour[1],
         switched,
         names.why(packages, choice.version, with_tools),
         Reason("persistence", _persistence(wanted), "NVIDIA driver README, nvidia-persistenced"),
         *counted,
-        *_divided(partitions, known),
+        *_divided(case.partitions, known),
     )
     return Decision(
         vendor=wanted.vendor,
         models=tuple((device.address, card.name) for device, card in found.cards),
         branch=choice.branch,
         version=choice.version,
-        flavour=flavour[0],
+        flavour=case.flavour[0],
         fabric_manager=mode,
-        repository=repository(on, wanted.vendor, wanted.source, choice.version, ""),
-        pin=pin(on, wanted.vendor, wanted.source, choice.branch, flavour[0]),
+        repository=repository(case.on, wanted.vendor, wanted.source, choice.version, ""),
+        pin=pin(case.on, wanted.vendor, wanted.source, choice.branch, case.flavour[0]),
         packages=packages,
         services=names.services(mode, rack, persistence, with_tools),
         modules=("mlx5_core", "ib_umad") if mode is FabricManager.NVLINK5 else (),
-        partitions=partitions,
+        partitions=case.partitions,
         counters=counters,
         manual=manual,
-        warnings=(*found.warnings, *choice.warnings, *flavour[2], *doubts, *unsure),
+        warnings=(*found.warnings, *choice.warnings, *case.flavour[2], *doubts, *unsure),
         reasons=reasons,
     )
 
 
-def _amd(
-    host: Host,
-    wanted: Wanted,
-    found: Found,
-    on: System,
-    choice: Choice,
-    flavour: tuple[Flavour, Reason, tuple[Reason, ...]],
-    known: Tables,
-) -> Decision:
+def _amd(case: _Case) -> Decision:
+    wanted, found, choice, known = case.wanted, case.found, case.choice, case.known
     rocm = known.drivers.branches[choice.branch].rocm
-    manual, unsure = _secure_boot(host)
-    where = repository(on, wanted.vendor, wanted.source, choice.version, rocm)
+    manual, unsure = _secure_boot(case.host)
+    where = repository(case.on, wanted.vendor, wanted.source, choice.version, rocm)
     packages: tuple[Package, ...] = names.amd()
     clause = f"each release has a repository of its own, {where}, so that none needs a version; all are held"
     idle = (
@@ -152,7 +152,7 @@ def _amd(
         models=tuple((device.address, card.name) for device, card in found.cards),
         branch=choice.branch,
         version=choice.version,
-        flavour=flavour[0],
+        flavour=case.flavour[0],
         fabric_manager=FabricManager.NONE,
         repository=where,
         pin=None,
@@ -163,7 +163,7 @@ def _amd(
         counters=(),
         manual=manual,
         warnings=(*found.warnings, *choice.warnings, *unsure, *idle),
-        reasons=(choice.reason, flavour[1], Reason("packages", clause, known.drivers.sources["version"])),
+        reasons=(choice.reason, case.flavour[1], Reason("packages", clause, known.drivers.sources["version"])),
     )
 
 
