@@ -35,3 +35,8 @@ def lab_dir(stack: str) -> Path:
 def log_dir() -> Path:
     """Logs of `--debug` runs."""
     return data_home() / "logs"
+
+
+def ssh_dir(stack: str) -> Path:
+    """The folder with what is noted of one stack's machines over SSH."""
+    return data_home() / "ssh" / stack

@@ -45,6 +45,11 @@ def least_memory(name: str) -> int:
     return int(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "LEAST_MEMORY", 1))
 
 
+def by_declaration(name: str) -> bool:
+    """Whether the way to machines stands in the declarations: `BY_DECLARATION` of the backend's `spec` module."""
+    return bool(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "BY_DECLARATION", False))
+
+
 @cache
 def load(name: str) -> Backend:
     """The backend called `name`. Raises KeyError when there is none."""

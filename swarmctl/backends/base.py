@@ -8,7 +8,7 @@ size, decoded with replacement, never interpreted by a shell of ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,6 +33,7 @@ __all__ = [
     "PoolRequest",
     "ServiceStatus",
     "StillChanging",
+    "Untouched",
 ]
 
 Json = Any
@@ -48,6 +49,17 @@ class HostUnreachable(WorldUnreadable):
     """The machine exists and does not answer."""
 
     transient = True
+
+
+class Untouched(HostUnreachable):
+    """The machine could not be taken over, and nothing was changed on it."""
+
+    @classmethod
+    def of(cls, error: SwarmError) -> Untouched:
+        """The same error, with the word that nothing was changed."""
+        made = cls(error.message, error.hint, details=error.details)
+        made.transient = error.transient
+        return made
 
 
 class CommandFailed(SwarmError):
@@ -157,12 +169,17 @@ class Placement:
     """Inputs of the machine's resource (`swarm:nodepool:Machine`), `backend` and `host` among them."""
     underlay: tuple[str, ...]
     host: Mapping[str, Json]
-    """What `open_host` needs; always has `backend` and `node`."""
+    """What `open_host` needs; always has `backend`, `stack` and `node`. Where there is more, inputs have only these
+    three: see `backends.ways`."""
     endpoint: str | None = ""
     """Where other machines reach it: empty at its underlay addresses, None nowhere (it stands behind a router that
     translates addresses and lets no new connection in), or else the address or host name to use."""
     mtu: int = 1500
     """Of its interface on the underlay, in bytes."""
+    managed_port: int = 0
+    """TCP port on the machine that it is managed through, which no firewall may close; 0 when there is none."""
+    managed_from: tuple[str, ...] = ()
+    """Networks that it is managed from; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +253,11 @@ class Backend(Protocol):
         WireGuard interface of a mesh."""
         ...
 
+    def require_access(self, stack: str) -> None:
+        """Raises `SwarmError` when it is certain, before any machine is asked, that declared machines of the stack
+        can't be reached from this computer: a key file that is not there."""
+        ...
+
     def replaces(self) -> Mapping[str, str]:
         """Inputs whose change needs a new machine, with the reason as a clause."""
         ...
@@ -244,8 +266,11 @@ class Backend(Protocol):
         """The host for `host` (see `Placement.host`); doesn't connect yet."""
         ...
 
-    def machines(self, stack: str) -> list[str]:
-        """Names of all nodes that exist for this stack, found by marks left with the things themselves."""
+    def machines(self, stack: str, besides: Collection[str] = ()) -> list[str]:
+        """Names of all nodes that exist for this stack, found by marks left with the things themselves.
+
+        Those `besides` are left out, and nobody asks for them.
+        """
         ...
 
     def owner(self, stack: str, node: str) -> Owner:

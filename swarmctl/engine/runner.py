@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swarmctl.backends import ways
 from swarmctl.engine.events import Gathered, Gatherer, Step
 from swarmctl.engine.host import Program, serving
 from swarmctl.engine.outcome import EngineFailed
@@ -26,7 +27,8 @@ Json = Any
 PARALLEL = 16
 """Resources that the engine reads or changes at the same time; what takes long there is waiting for hosts."""
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
-"""Tells the provider which hosts the run will ask for; provider/__main__.py imports nothing before it has read it."""
+"""Tells the provider which hosts the run will ask for, and how they are reached; provider/__main__.py imports nothing
+before it has read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +176,6 @@ def _arguments(space: Workspace, order: Order, address: str) -> list[str]:
 def _write_hosts(space: Workspace, hosts: Iterable[Mapping[str, Json]]) -> Path:
     unique = {json.dumps(host, sort_keys=True) for host in hosts}
     file = space.project / "hosts.json"
-    file.write_text(f"[{','.join(sorted(unique))}]", "utf-8")
+    known = json.dumps(ways.dump(), sort_keys=True)
+    file.write_text(f'{{"hosts":[{",".join(sorted(unique))}],"ways":{known}}}', "utf-8")
     return file

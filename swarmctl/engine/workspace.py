@@ -31,7 +31,7 @@ from swarmctl.state.unlocking import opened
 
 Json = Any
 _PASSED = re.compile(
-    r"HOME|PATH|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|SSL_CERT_(FILE|DIR)|SWARMCTL_\w+"
+    r"HOME|PATH|SSH_AUTH_SOCK|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|SSL_CERT_(FILE|DIR)|SWARMCTL_\w+"
     r"|(https?|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
 )
 """Variables that are handed on to the engine, and by it to the provider."""

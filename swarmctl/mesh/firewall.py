@@ -40,6 +40,7 @@ PEERS = "peers"
 
 _ORDER = (
     "loopback",
+    "management",
     "too-many",
     "redirect",
     "path-mtu",
@@ -94,6 +95,10 @@ class Door:
     flows: tuple[Flow, ...]
     anywhere: bool = False
     """Whether WireGuard's packets may come from other addresses than these."""
+    managed_port: int = 0
+    """TCP port that the node is managed through: let in whatever else is not; 0 when there is none."""
+    managed_from: tuple[str, ...] = ()
+    """Networks that it is managed from; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,18 @@ def compile_rules(door: Door) -> Mapping[str, str]:
     """The node's rules: stable name → canonical text. One object for all nodes whose rules are the same."""
     families = tuple(_peers(door.endpoints))
     grants = tuple(map(_grant, door.flows))
-    return _rules(door.interfaces, door.ports, families, door.anywhere, door.cidrs, door.forwards, grants)
+    rules = _rules(door.interfaces, door.ports, families, door.anywhere, door.cidrs, door.forwards, grants)
+    return _managed(door.interfaces, door.managed_port, door.managed_from, rules) if door.managed_port else rules
+
+
+def _managed(
+    interfaces: tuple[str, ...], port: int, sources: Sequence[str], rules: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The rules with those that keep the node manageable, which never depend on the mesh."""
+    outside, into = f"iifname != {_named(interfaces)}", f"tcp dport {port} accept"
+    own = {f"management:{family}": f"{outside} {family} saddr {text} {into}" for family, text in _networks(sources)}
+    found = {**rules, **(own or {"management": f"{outside} {into}"})}
+    return dict(sorted(found.items(), key=lambda item: order(item[0])))
 
 
 def compile_sets(door: Door) -> dict[str, dict[str, list[str]]]:

@@ -43,6 +43,8 @@ def destroy(
     require_unprotected(loaded)
     with stacks.lease_of(store, options.lock_timeout, emit) as lease:
         snapshot, damage = _recorded(store, lease, emit)
+        if snapshot:
+            stacks.record_ways(loaded.identity, snapshot)
         unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
         if damage:
             if not unknown:

@@ -51,6 +51,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
 
 def preview(stack: Stack, session: Session, stopper: Stopper, options: Options, held: frozenset[str]) -> Plan:
     """The engine's preview, and the removal of machines that no declaration and no state knows."""
+    _require_access(stack)
     with stopper.looking(session, "planning"):
         found = session.preview(stack.graph, refresh=options.refresh, held=held)
     found = replace(
@@ -66,6 +67,15 @@ def preview(stack: Stack, session: Session, stopper: Stopper, options: Options, 
     known = stack.nodes | {change.node for change in found.changes if change.type == stacks.MACHINE}
     unknown = tuple(stacks.stray_change(*stray) for stray in stacks.strays(stack.identity, known))
     return replace(found, changes=(*found.changes, *unknown))
+
+
+def _require_access(stack: Stack) -> None:
+    """Raises what keeps this computer from reaching declared machines at all, before any of them is asked."""
+    from swarmctl import backends
+    from swarmctl.graph.model import Machine
+
+    for name in sorted({machine.host["backend"] for machine in stack.graph.exported(Machine)}):
+        backends.load(name).require_access(stack.identity)
 
 
 def _unfenced(stack: Stack, plan: Plan) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
 
     Raises InvalidDeclaration, NoDocuments, identity.Renamed.
     """
+    from swarmctl.kinds.node_pool import expand
     from swarmctl.operations import identity
     from swarmctl.operations.load import load_stack
     from swarmctl.state.store import Store
@@ -105,6 +106,7 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
         _tell(loaded.diagnostics, emit)
     store = Store(loaded.identity, loaded.state_url)
     identity.check(loaded, store.folder)
+    expand.declare_ways(loaded.inventory, loaded.identity)
     return loaded, store
 
 
@@ -212,6 +214,7 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rot
 
     published = store.current()
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
+    record_ways(loaded.identity, snapshot)
     secrets = Secrets(loaded.folder, store.hmac)
     read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity))} if reveal else {}
     graph = compile_graph(
@@ -221,6 +224,13 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rot
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
     return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, tuple(secrets.warnings))
+
+
+def record_ways(identity: str, snapshot: Snapshot) -> None:
+    """From now on machines that have left the declarations are found by what the state recorded of them."""
+    from swarmctl.backends import ways
+
+    ways.record(identity, (it.inputs for it in snapshot.resources.values() if it.type == MACHINE))
 
 
 def _require_members(graph: Graph, snapshot: Snapshot, nodes: Collection[str]) -> None:
@@ -348,12 +358,7 @@ def strays(identity: str, known: set[str]) -> list[tuple[str, str]]:
     """Machines that carry the stack's mark and are not among the `known` nodes, left by a crash: (backend, node)."""
     from swarmctl import backends
 
-    return [
-        (name, node)
-        for name in backends.names()
-        for node in sorted(backends.load(name).machines(identity))
-        if node not in known
-    ]
+    return [(name, node) for name in backends.names() for node in sorted(backends.load(name).machines(identity, known))]
 
 
 def fence_of(identity: str, lease: Lease) -> Fence:

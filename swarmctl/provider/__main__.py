@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from swarmctl.backends import ways
 from swarmctl.kinds import secrets
 from swarmctl.provider import run as runs
 from swarmctl.provider.guards import Guards
@@ -11,7 +12,7 @@ from swarmctl.provider.hosts import Connections
 from swarmctl.provider.orphans import parent_of
 
 HOSTS_VARIABLE = "SWARMCTL_HOSTS"
-"""Path of a JSON file with the hosts that the run will ask for; see engine/runner.py."""
+"""Path of a JSON file with the hosts that the run will ask for, and the ways to them; see engine/runner.py."""
 
 STARTER_VARIABLE = "SWARMCTL_STARTER"
 """See provider/process.py, which is imported later: it takes its time."""
@@ -26,7 +27,9 @@ def main() -> None:
     guards = Guards(alive=lambda: parent_of(engine) == starter)
     connections = Connections(fence=run.fence if run else None, guards=guards)
     if path := os.environ.pop(HOSTS_VARIABLE, ""):
-        connections.foresee(json.loads(Path(path).read_text("utf-8")))
+        told = json.loads(Path(path).read_text("utf-8"))
+        ways.load(told["ways"])
+        connections.foresee(told["hosts"])
 
     from swarmctl.provider.process import serve
     from swarmctl.provider.server import Provider

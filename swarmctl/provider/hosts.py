@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from swarmctl import backends
+from swarmctl.backends import ways
 from swarmctl.backends.base import Fence, Host
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import reading
@@ -58,7 +58,7 @@ class Connections:
         self._guards = guards
         self._open = open_host
         self._read = read
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[ways.Key, _Entry] = {}
         self._guard = threading.Lock()
 
     def open(self, host: Mapping[str, Json]) -> Host:
@@ -127,7 +127,7 @@ class Connections:
             entry.found.clear()
 
     def _entry(self, host: Mapping[str, Json]) -> _Entry:
-        name = json.dumps(host, sort_keys=True)
+        name = ways.key(host)
         with self._guard:
             entry = self._entries.get(name)
             if entry is None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from swarmctl.backends.base import ForeignStack, HostGone
+from swarmctl.backends.base import ForeignStack, HostGone, Untouched
 from swarmctl.errors import SwarmError
 from swarmctl.provider.errors import describe
 from swarmctl.state.checkpoint import address_of
@@ -32,7 +32,7 @@ TRIES = {CREATE: 5, UPDATE: 5, DELETE: 5, READ: 3}
 """How often a step is tried in all when what stops it may pass."""
 PATIENCE = 30.0
 """Seconds from its beginning after which no try begins: what takes so long to fail has waited for the host already."""
-NOTHING_LEFT = (HostGone, ForeignStack, JournalFailed)
+NOTHING_LEFT = (HostGone, ForeignStack, Untouched, JournalFailed)
 """Errors of a creation that has made nothing."""
 
 NOT_BEGUN = "not begun: the run was interrupted"

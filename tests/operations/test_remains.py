@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -94,7 +94,7 @@ class _Backend:
         self.name, self.owner, self.host_of, self.remains = fake.name, fake.owner, fake.host_of, fake.remains
         self.clear, self.delete_machine = fake.clear, fake.delete_machine
 
-    def machines(self, stack: str) -> list[str]:
+    def machines(self, stack: str, besides: Collection[str] = ()) -> list[str]:
         assert stack == STACK
         return self._machines
 

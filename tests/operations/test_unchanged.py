@@ -83,10 +83,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world.thing(A)
     world.thing(B)
 
-    def marked(identity: str) -> list[str]:
+    def marked(identity: str, besides: Collection[str] = ()) -> list[str]:
         assert identity == STACK
         world.read.append("machines")
-        return world.machines
+        return [node for node in world.machines if node not in besides]
 
     monkeypatch.setattr(backends, "names", lambda: ["fake"])
     monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(machines=marked))

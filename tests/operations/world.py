@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,8 +214,11 @@ class Backend:
         self.fences = True
         self.sweep = world.sweep
 
-    def machines(self, identity: str) -> list[str]:
-        return list(self._world.machines)
+    def machines(self, identity: str, besides: Collection[str] = ()) -> list[str]:
+        return [node for node in self._world.machines if node not in besides]
+
+    def require_access(self, identity: str) -> None:
+        assert identity == IDENTITY
 
     def require_mesh(self) -> None:
         if self._world.no_mesh:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from swarmctl.backends.base import Check, Fence, Host, Owner, Placement, PoolRequest
@@ -47,6 +47,9 @@ class LabBackend:
         """See `modes.require_wireguard`."""
         modes.require_wireguard()
 
+    def require_access(self, stack: str) -> None:
+        """A lab is on this computer."""
+
     def replaces(self) -> Mapping[str, str]:
         """Where a node stands and what it is called can't be changed while it runs."""
         return {
@@ -60,9 +63,9 @@ class LabBackend:
         """The node that `host` names."""
         return LabHost(host, fence)
 
-    def machines(self, stack: str) -> list[str]:
+    def machines(self, stack: str, besides: Collection[str] = ()) -> list[str]:
         """See `machine.names`."""
-        return machine.names(stack)
+        return [name for name in machine.names(stack) if name not in besides]
 
     def owner(self, stack: str, node: str) -> Owner:
         """See `fencing.owner`."""

@@ -24,7 +24,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "LOGNAME": "root",
     "SHELL": "/bin/sh",
 }
-"""Of every command, whatever the profile sets."""
+"""Of every command, whatever the profile sets; only `SSH_CONNECTION` is as sshd has set it."""
 MARK = "@swarmctl-ssh"
 NO_SUDO, NO_ROOM, SHORT = "no-sudo", "no-room", "short"
 """What a machine says instead of beginning: no sudo there; no room for the input; the input ended too early."""
@@ -63,24 +63,16 @@ def script(
     if any("\0" in word for word in argv):
         raise ValueError("an argument holds a NUL byte")
     environment = [f"{name}={value}" for name, value in {**ENVIRONMENT, **(extra or {})}.items()]
-    words = [
-        "env",
-        "-i",
-        *environment,
-        "sh",
-        "-c",
-        _BEGIN,
-        "swarmctl",
-        nonce,
-        "-" if size is None else str(size),
-        *argv,
-    ]
+    first = ["env", "-i", *environment]
+    then = ["sh", "-c", _BEGIN, "swarmctl", nonce, "-" if size is None else str(size), *argv]
     lines = [f"{{ PATH={PATH} LC_ALL=C", "export PATH LC_ALL"]
     if sudo:
         said = f"{MARK} {nonce} {NO_SUDO}"
         lines.append(f"command -v sudo >/dev/null || {{ echo {shlex.quote(said)} >&2; exit {_REFUSED}; }}")
-        words = ["sudo", "-n", "--", *words]
-    return "\n".join([*lines, f"exec {shlex.join(words)}", "}"]).encode("utf-8", "surrogateescape")
+        first = ["sudo", "-n", "--", *first]
+    # sshd's own word about the connection is the one thing that is taken along.
+    run = f'exec {shlex.join(first)} "SSH_CONNECTION=${{SSH_CONNECTION-}}" {shlex.join(then)}'
+    return "\n".join([*lines, run, "}"]).encode("utf-8", "surrogateescape")
 
 
 def by_stdin(script: bytes) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from swarmctl import backends
+from swarmctl.backends import ways
 from swarmctl.backends.base import Placement, PoolRequest
-from swarmctl.declarations.declaration import Declaration
+from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.declarations.duration import seconds
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph.model import Address, Json, Machine, Resource, Rollout, Timeouts
@@ -40,14 +41,32 @@ def expand(context: Expansion) -> None:
     for address, name in names.items():
         by_pool.setdefault(address.name, {})[address.key] = name
     previous = {name: inputs for address, name in names.items() if (inputs := _before(context, address, name))}
+    found: list[Mapping[str, Json]] = []
     for backend, asked in sorted(by_backend.items()):
         named = [replace(request, names=by_pool.get(request.pool, {})) for request in asked]
-        for placement in _place(context, backend, named, previous):
+        placed = _place(context, backend, named, previous)
+        found += [placement.host for placement in placed]
+        for placement in placed:
             _add(context, requests[placement.pool], placement, pools[placement.pool])
+    ways.declare(context.graph.stack, found)
     for pool in pools.values():
         if pool.spec.rollout:
             size = len(by_pool.get(pool.name, {}))
             context.graph.rollouts[pool.name] = _rollout(pool.spec.rollout, size)
+
+
+def declare_ways(inventory: Inventory, stack: str) -> None:
+    """From now on the machines whose way stands in the declarations are found by it, also before the stack is compiled.
+
+    By their declared names: what kept an older name is found once it is.
+    """
+    stacks = inventory.of("Stack")
+    found: list[Mapping[str, Json]] = []
+    for pool in inventory.of("NodePool"):
+        if backends.by_declaration(pool.variant):
+            request = _request(pool, stacks[0].spec.defaults if stacks else None)
+            found += [it.host for it in backends.load(pool.variant).place(stack, [request], {})]
+    ways.declare(stack, found)
 
 
 def _request(pool: Declaration, defaults: Any) -> PoolRequest:
@@ -136,9 +155,11 @@ def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: D
             region=request.region,
             labels=placement.labels,
             underlay=placement.underlay,
-            host=placement.host,
+            host=ways.name(placement.host),
             timeouts=_timeouts(pool.spec.timeouts),
             endpoint=placement.endpoint,
             underlay_mtu=placement.mtu,
+            managed_port=placement.managed_port,
+            managed_from=placement.managed_from,
         )
     )

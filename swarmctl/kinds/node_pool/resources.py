@@ -84,6 +84,8 @@ class MachineType:
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """Whether it takes the machine away."""
         if old is not None and (new is None or any(change.replace for change in self.diff(old, new))):
+            if backends.by_declaration(old["backend"]):
+                return Impact(f"{old['node']} is given back: all that was made on it goes, the machine stays")
             return Impact(f"{old['node']} goes away with everything on it")
         return Impact()
 

@@ -10,6 +10,7 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.declarations.duration import seconds
 from swarmctl.declarations.words import listing, sentences
 from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
+from swarmctl.kinds.node_pool import reached
 
 HOSTNAME_LIMIT = 63
 """Characters in one DNS label (RFC 1035, 2.3.4); Linux takes 64 for a whole host name."""
@@ -133,6 +134,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         yield from _timeouts(pool)
         yield from _rollout(pool)
     yield from _names(inventory)
+    yield from reached.check(inventory)
 
 
 def name_is_kept(pool: Declaration, name: str, holder: str) -> Diagnostic:

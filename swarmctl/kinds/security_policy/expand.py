@@ -74,6 +74,8 @@ def _firewall(
         forwards=member.forwards,
         flows=flows,
         anywhere=member.anywhere,
+        managed_port=machine.managed_port,
+        managed_from=machine.managed_from,
     )
     return Resource(
         address=Address("securitypolicy", policy.name, machine.name),

@@ -31,6 +31,7 @@ mount -t overlay -o "lowerdir=/,upperdir=$1/fs/up,workdir=$1/fs/work" o "$1/fs/r
 cp -a "$1/seed/." "$1/fs/root/"
 cd "$1/fs/root"
 mount -t proc p proc
+[ -z "$5" ] || { mount -t sysfs s sys; ip link set lo up; hostname "$5"; }
 mount --rbind /dev dev; mount -t tmpfs -o mode=755,size=4m t run; mount -t tmpfs -o mode=1777 t tmp
 mkdir -p run/sshd small srv var/lib/swarmctl var/log/swarmctl
 mount -t tmpfs -o size=64k t small
@@ -75,10 +76,12 @@ class Server:
     host_key: str
     key: Path
     process: subprocess.Popen[bytes]
+    address: str = "127.0.0.1"
+    name: str = "m1"
 
     def host(self, user: str = "root", **more: Any) -> dict[str, Any]:
         """A machine's `host` input."""
-        about = {"backend": "ssh", "node": "m1", "address": "127.0.0.1", "port": self.port, "user": user}
+        about = {"backend": "ssh", "node": self.name, "address": self.address, "port": self.port, "user": user}
         return {**about, "hostKeys": [self.host_key], "key": str(self.key), **more}
 
     def children(self) -> list[int]:
@@ -118,29 +121,81 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Plug:
+    """Where a server with a network of its own is plugged in."""
+
+    switch: int
+    """A process in the namespace of the switch `br0`."""
+    name: str
+    """Host name, and that of the cable."""
+    address: str
+
+    def inside(self, *command: str) -> list[str]:
+        """The command, run beside the switch."""
+        return ["nsenter", "-t", str(self.switch), "-n", "--", *command]
+
+    def connect(self, process: int) -> None:
+        """Lay the cable to the namespace of a process."""
+        cable = f"v-{self.name}"
+        there = ["nsenter", "-t", str(process), "-n", "--", "ip"]
+        ours = self.inside("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", str(process))
+        for command in (
+            ours,
+            self.inside("ip", "link", "set", cable, "master", "br0", "up"),
+            [*there, "addr", "add", f"{self.address}/24", "dev", "eth0"],
+            [*there, "link", "set", "eth0", "up"],
+        ):
+            subprocess.run(command, check=True)
+
+
 @contextmanager
-def serving(folder: Path, *, systemd: bool = False) -> Iterator[Server]:
-    """A server, gone afterwards; with `systemd` as one of its units."""
-    seed, port, key = folder / "seed", free_port(), folder / "key"
+def switched(address: str) -> Iterator[int]:
+    """A namespace with a switch, `br0`, that has an address itself; yields a process in it."""
+    script = f"ip link set lo up; ip link add br0 type bridge; ip addr add {address}/24 dev br0; ip link set br0 up"
+    command = ["unshare", "-n", "sh", "-c", f"{script}; echo up; exec sleep infinity"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving(
+    folder: Path, *, systemd: bool = False, plug: Plug | None = None, key: Path | None = None
+) -> Iterator[Server]:
+    """A server, gone afterwards; with `systemd` as one of its units; with `plug` on a switch and not on loopback.
+
+    `key` logs in; one is made when there is none.
+    """
+    seed, port = folder / "seed", 22 if plug else free_port()
+    address = plug.address if plug else "127.0.0.1"
     (folder / "fs").mkdir(parents=True)
     test = seed / "etc/ssh/test"
     test.mkdir(parents=True)
-    host_key, public = keygen(test / "host"), keygen(key)
+    host_key = keygen(test / "host")
+    key = key or folder / "key"
+    public = " ".join(Path(f"{key}.pub").read_text().split()[:2]) if key.exists() else keygen(key)
     keygen(folder / "authority")
     (test / "keys").write_text(public + "\n")
     (test / "authority.pub").write_text(Path(f"{folder}/authority.pub").read_text())
-    (test / "config").write_text(_config(port))
+    (test / "config").write_text(_config(port, address))
     _users(seed)
     group = f"swarmctl-test-{port}"
-    more = ["-ui"] if systemd else []
+    more = [*(["-ui"] if systemd else []), *(["-nu"] if plug else [])]
     command = ["unshare", "-mpf", *more, "--kill-child", "sh", "-c", _BOOT, "boot", str(folder), SSHD]
     command.append(f"SSHD={SSHD} GROUP={group}\n{_SYSTEMD}" if systemd else "")
-    command.append(str(unpacked.tree() or ""))
+    command += [str(unpacked.tree() or ""), plug.name if plug else ""]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        _await(port, folder)
-        yield Server(folder, port, host_key, key, process)
+        if plug:
+            _plug_in(plug, process.pid)
+        _await(plug, port, folder)
+        yield Server(folder, port, host_key, key, process, address, plug.name if plug else "m1")
     finally:
         process.kill()
         process.wait()
@@ -157,9 +212,9 @@ def _remove_group(group: str) -> None:
     raise AssertionError(f"{group} is still there")
 
 
-def _config(port: int) -> str:
+def _config(port: int, address: str) -> str:
     return f"""Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address if address == "127.0.0.1" else "0.0.0.0"}
 HostKey /etc/ssh/test/host
 AuthorizedKeysFile /etc/ssh/test/keys
 TrustedUserCAKeys /etc/ssh/test/authority.pub
@@ -170,7 +225,7 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel VERBOSE
-PermitOpen inner.test:{port}
+PermitOpen {f"inner.test:{port}" if address == "127.0.0.1" else "any"}
 MaxStartups 100
 Match User typed
   PubkeyAuthentication no
@@ -206,12 +261,27 @@ def _users(seed: Path) -> None:
             os.chown(path, number, number)
 
 
-def _await(port: int, folder: Path) -> None:
+def _plug_in(plug: Plug, process: int) -> None:
+    """Once the process has a namespace of its own."""
+    deadline = time.monotonic() + 20
+    while os.readlink(f"/proc/{process}/ns/net") == os.readlink("/proc/self/ns/net"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    plug.connect(process)
+
+
+def _await(plug: Plug | None, port: int, folder: Path) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
+        if plug:
+            reach = plug.inside("bash", "-c", f"exec 3<>/dev/tcp/{plug.address}/{port}")
+            if not subprocess.run(reach, check=False, stderr=subprocess.DEVNULL).returncode:
+                return
+        else:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                pass
+        time.sleep(0.05)
     raise AssertionError((folder / "log").read_text())

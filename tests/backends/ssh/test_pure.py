@@ -7,18 +7,12 @@ import sys
 
 import pytest
 
-from swarmctl import backends
 from swarmctl.backends.base import ServiceStatus
 from swarmctl.backends.ssh import answers, files, services, shell
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.session import Outcome
 
 ADDRESS = Address("192.0.2.1", "ann", ())
-
-
-def test_no_declaration_can_name_what_is_no_backend_yet() -> None:
-    assert "ssh" not in backends.names()
-    assert "lab" in backends.names()
 
 
 def test_the_line_for_the_login_shell_has_nothing_that_shells_disagree_on() -> None:

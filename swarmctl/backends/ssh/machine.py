@@ -1,0 +1,216 @@
+"""A machine taken over, looked at, and given back. It was there before, and it stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from swarmctl.backends import ways
+from swarmctl.backends.base import CommandFailed, Fence, ForeignStack, HostUnreachable, Owner, Untouched
+from swarmctl.backends.ssh import access, index, marks, place
+from swarmctl.backends.ssh.address import PORT
+from swarmctl.backends.ssh.errors import HostRefused
+from swarmctl.backends.ssh.host import SshHost
+from swarmctl.backends.ssh.marks import Seen
+from swarmctl.errors import SwarmError
+from swarmctl.hosts import fence as fences
+
+CLOCK = 3600.0
+"""Seconds that a machine's clock may be off. Grants end and keys age by it, and signatures of packages are judged."""
+
+
+def create(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
+    """Log in, look whether it can be a node, and mark it as this stack's. There are no outputs.
+
+    Raises `Untouched` when nothing was changed, `ForeignStack`, `Fenced`, `StillChanging`, `CommandFailed`.
+    """
+    way = _way(inputs)
+    try:
+        seen = access.look(way)
+        _require_ours(seen, way, fence)
+        _require_fit(seen, way, inputs)
+    except (ForeignStack, Untouched):
+        raise
+    except SwarmError as error:
+        raise Untouched.of(error) from None
+    index.note(way)
+    mark = marks.content(way["stack"], way["node"], str(inputs.get("knownBy", "")))
+    SshHost(way, fence).put(marks.MACHINE, mark, mode=0o600)
+    return {}
+
+
+def update(new: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
+    """The same machine by another way, or for others to manage: looked at again, since that may lead elsewhere."""
+    return create(new, fence)
+
+
+def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any] | None:
+    """The inputs, when it is marked so; None when it bears no mark.
+
+    Raises `ForeignStack` for another stack's mark, `HostUnreachable`.
+    """
+    way = _way(inputs)
+    instead = _declared_instead(inputs)
+    try:
+        seen = access.look(way, fence)
+    except HostUnreachable:
+        if instead is None:
+            raise
+        return None  # another machine is declared in its place, and this one is silent
+    _require_ours(seen, way, fence)
+    return dict(inputs) if seen.node else None
+
+
+def delete(inputs: Mapping[str, Any], fence: Fence | None = None) -> None:
+    """Take away all that was made there, and look that nothing is left; the machine itself stays as it is.
+
+    Raises `ForeignStack`, `Fenced`, `StillChanging`, `CommandFailed` with what is left, `HostUnreachable`.
+    """
+    stack, node = inputs["host"]["stack"], inputs["node"]
+    instead = _declared_instead(inputs)
+    if instead is not None and place.same_place(instead, ways.recorded(inputs)):
+        return  # where it stood stands another one, with another host key
+    way = _way(inputs)
+    seen = access.look(way)
+    _require_ours(seen, way, fence)
+    host = SshHost(way, fence)
+    if seen.stack:
+        for service in host.services():
+            host.stop_service(service.name)
+        host.run(marks.WIPE, timeout=120)
+        left = marks.left(SshHost(way).run(marks.LEFT).stdout)
+        if left:
+            raise CommandFailed(
+                f"{node}: not everything could be taken away: {', '.join(left[:5])}", "see there what keeps it"
+            )
+    if instead is None:
+        index.drop(stack, node)
+
+
+def names(stack: str, besides: Collection[str] = ()) -> list[str]:
+    """Nodes whose machines bear the stack's mark, `besides` left out. Of those that are silent, the noted ones."""
+    noted = set(index.names(stack))
+    nodes = ({*ways.known("ssh", stack)} | noted) - set(besides)
+    found = access.ask([_host(stack, node) for node in sorted(nodes)])
+    return sorted(node for node, seen in found.items() if _there(stack, node, seen, noted))
+
+
+def _there(stack: str, node: str, seen: Seen | SwarmError, noted: Collection[str]) -> bool:
+    if isinstance(seen, SwarmError):
+        return node in noted
+    return seen.stack == stack and seen.node == node
+
+
+def owner(stack: str, node: str) -> Owner:
+    """What the machine's record says; of a silent one only what is noted here."""
+    try:
+        seen = access.look(access.way(_host(stack, node)))
+    except SwarmError:
+        return Owner(stack)
+    return Owner(seen.stack or stack, seen.owner, seen.token)
+
+
+def greatest_token(stack: str) -> int:
+    """The greatest token on any machine of the stack that answers; 0 for none."""
+    nodes = {*ways.known("ssh", stack), *index.names(stack)}
+    found = access.ask([_host(stack, node) for node in sorted(nodes)])
+    return max((it.token for it in found.values() if isinstance(it, Seen) and it.stack == stack), default=0)
+
+
+def sweep(stack: str, fence: Fence | None = None) -> list[str]:
+    """Give back every machine that bears the stack's mark; returns their names.
+
+    Raises `HostUnreachable` naming those that are silent and noted here: the others are given back all the same.
+    """
+    removed, failed = [], []
+    for node in names(stack):
+        try:
+            delete({"backend": "ssh", "node": node, "host": _host(stack, node)}, fence)
+        except HostUnreachable as error:
+            failed.append(error.message)
+        else:
+            removed.append(node)
+    if failed:
+        raise HostUnreachable(
+            f"{len(failed)} of the stack's machines could not be given back",
+            f"when they answer again, repeat this; of machines that are gone for good, remove the notes in "
+            f"{index.folder(stack)}",
+            details=failed,
+        )
+    return removed
+
+
+def _host(stack: str, node: str) -> dict[str, str]:
+    return {"backend": "ssh", "stack": stack, "node": node}
+
+
+def _way(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The way to the machine that the inputs are of, which need not be the one that is declared by now."""
+    if _declared_instead(inputs) is not None:
+        host = inputs["host"]
+        return access.with_own_keys(ways.recorded(inputs), index.read(host["stack"], host["node"]))
+    return access.way(inputs["host"])
+
+
+def _declared_instead(inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The declared way where that leads to another machine than the inputs tell of: no host key in common."""
+    declared = ways.declared_for(inputs["host"])
+    if declared is None or "hostKeys" not in inputs or place.same_machine(declared, ways.recorded(inputs)):
+        return None
+    return declared
+
+
+def _require_ours(seen: Seen, way: Mapping[str, Any], fence: Fence | None) -> None:
+    stack, node = way["stack"], way["node"]
+    if seen.stack not in ("", fences.one_line(stack)):
+        wanted = fence or Fence(stack, 0, "")
+        error = fences.refused(wanted, node, fences.FOREIGN, seen.stack, seen.token, seen.owner)
+        assert isinstance(error, ForeignStack)
+        raise error
+    if seen.node not in ("", node):
+        raise HostRefused(
+            f"{node} is the machine that the stack has as {seen.node} already",
+            "declare each machine once; to give it another name, use `moved:` of the Stack",
+        )
+
+
+def _require_fit(seen: Seen, way: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Raises `HostRefused` for what keeps it from being a node: all that is missing in one sentence."""
+    node = way["node"]
+    if seen.missing:
+        lacks = ", ".join(seen.missing)
+        raise HostRefused(f"{node} lacks what a node needs: {lacks}", marks.install(seen))
+    off = 0.0 if seen.clock is None else seen.clock - time.time()
+    if seen.clock is None or abs(off) > CLOCK:
+        raise HostRefused(
+            f"{node}: its clock is {_span(off)}" if off else f"{node} does not tell the time",
+            "set it, and have it kept: `timedatectl set-ntp true` where systemd keeps the time",
+        )
+    listens = inputs.get("listens") or way.get("port", PORT)
+    if seen.port and seen.port != listens:
+        raise HostRefused(
+            f"{node}: its SSH server listens on port {seen.port}, and the firewall would keep port {listens} open",
+            f"declare `listens: {seen.port}` for it: a router passes connections on to that port",
+        )
+    _require_managed(seen, node, inputs.get("managedFrom") or ())
+
+
+def _require_managed(seen: Seen, node: str, networks: Collection[str]) -> None:
+    try:
+        client = ip_address(seen.client.partition("%")[0])
+    except ValueError:
+        return
+    if networks and not any(client in ip_network(network) for network in networks):
+        raise HostRefused(
+            f"{node} sees swarmctl come from {client}, which `managedFrom` does not let in",
+            f"add a network with {client} to `managedFrom`: the firewall would cut the machine off",
+        )
+
+
+def _span(seconds: float) -> str:
+    amount, where = abs(seconds), "ahead" if seconds > 0 else "behind"
+    if amount >= 2 * 86400:
+        return f"{amount / 86400:,.0f} days {where}"
+    return f"{amount / 3600:.1f} hours {where}"

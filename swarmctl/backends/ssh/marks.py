@@ -1,0 +1,168 @@
+"""What a machine says of itself before anything is made on it, whose it is, and how all of it is taken away. Pure.
+
+`/var/lib/swarmctl/machine` holds stack, node and the host key it is known by, a line each; beside it lies the record
+that fences compare (`hosts/fence.py`). What a machine prints is taken line by line, and no further than it makes sense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from swarmctl.hosts.fence import FOLDER, one_line
+
+MACHINE = f"{FOLDER}/machine"
+FOLDERS = ("/etc/swarmctl", "/run/swarmctl", "/var/log/swarmctl", FOLDER)
+"""All that is ever written below these is swarmctl's."""
+PACKAGES: Mapping[str, str] = {
+    "flock": "util-linux",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "wg": "wireguard-tools",
+    "wireguard-go": "wireguard-go",
+}
+"""Debian's package of each program that a node needs; others call them much the same."""
+_INSTALL: Mapping[str, str] = {
+    "apt-get": "apt-get install",
+    "dnf": "dnf install",
+    "zypper": "zypper install",
+    "apk": "apk add",
+    "pacman": "pacman -S",
+}
+_ELSEWHERE: Mapping[str, Mapping[str, str]] = {"dnf": {"iproute2": "iproute"}}
+
+# Programs are looked for on the path that all commands get. Of WireGuard, what `ip link add type wireguard` finds.
+_LOOK = r"""
+echo "arch $(uname -m)"
+echo "clock $(date +%s)"
+echo "connection ${SSH_CONNECTION-}"
+for tool in flock ip nft wg; do command -v "$tool" >/dev/null || echo "missing $tool"; done
+[ -d /sys/module/wireguard ] || modprobe -nq wireguard 2>/dev/null || command -v wireguard-go >/dev/null ||
+  echo "missing wireguard-go"
+for manager in apt-get dnf zypper apk pacman; do
+  if command -v "$manager" >/dev/null; then echo "manager $manager"; break; fi
+done
+lines() { [ -f "$2" ] && head -c 2048 -- "$2" | sed "s/^/$1 /"; }
+lines owner /var/lib/swarmctl/owner
+lines machine /var/lib/swarmctl/machine
+exit 0
+"""
+_LEFT = r"""
+for folder in /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl; do
+  [ ! -e "$folder" ] || echo "left $folder"
+done
+for unit in /etc/systemd/system/swarmctl-*; do
+  [ ! -f "$unit" ] || ! grep -q '^X-Swarmctl=' "$unit" || echo "left $unit"
+done
+for link in /sys/class/net/*; do
+  case $(cat "$link/ifalias" 2>/dev/null) in
+    swarmctl:* | swarmctl-rotation:*) echo "left the interface ${link##*/}" ;;
+  esac
+done
+if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
+  echo "left the nftables table inet swarmctl"
+fi
+"""
+# What was found there, each thing by its own mark, in an order in which nothing is made again by something that runs.
+_WIPE = r"""
+for unit in /etc/systemd/system/swarmctl-*; do
+  [ -f "$unit" ] && grep -q '^X-Swarmctl=' "$unit" || continue
+  systemctl disable -q --now "${unit##*/}"
+  rm -f -- "$unit"
+  again=1
+done
+[ -z "${again-}" ] || systemctl daemon-reload
+for link in /sys/class/net/*; do
+  case $(cat "$link/ifalias" 2>/dev/null) in
+    swarmctl:* | swarmctl-rotation:*) ip link del "${link##*/}" ;;
+  esac
+done
+if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
+  nft delete table inet swarmctl
+fi
+rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl
+"""
+LOOK: Sequence[str] = ("sh", "-c", _LOOK, "swarmctl-look")
+WIPE: Sequence[str] = ("sh", "-c", _WIPE, "swarmctl-wipe")
+LEFT: Sequence[str] = ("sh", "-c", _LEFT, "swarmctl-left")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A machine as it says it is."""
+
+    architecture: str = ""
+    """As `uname -m`."""
+    clock: int | None = None
+    """Unix time in seconds."""
+    client: str = ""
+    """The address that we come from, as the machine sees it."""
+    port: int = 0
+    """TCP port that its SSH server took our connection on; 0 when it doesn't say."""
+    missing: tuple[str, ...] = ()
+    """Programs that a node needs and it lacks, in the order of `PACKAGES`."""
+    manager: str = ""
+    """Its package manager's program."""
+    stack: str = ""
+    """Whose it is by its record or its mark; empty for nobody's."""
+    token: int = 0
+    owner: str = ""
+    node: str = ""
+    """Which node it was made; empty when it has no mark."""
+    known_by: str = ""
+
+
+@dataclass(slots=True)
+class _Lines:
+    single: dict[str, str] = field(default_factory=dict)
+    many: dict[str, list[str]] = field(default_factory=lambda: {"missing": [], "owner": [], "machine": []})
+
+
+def parse(output: bytes) -> Seen:
+    """What `LOOK` printed; what makes no sense counts as not said."""
+    lines = _Lines()
+    for line in output.decode("utf-8", "replace").splitlines():
+        word, _, rest = line.partition(" ")
+        if word in lines.many:
+            lines.many[word].append(one_line(rest))
+        else:
+            lines.single.setdefault(word, one_line(rest))
+    owner, machine = ([*lines.many[name], "", "", ""] for name in ("owner", "machine"))
+    connection = [*lines.single.get("connection", "").split(), "", "", "", ""]
+    clock = lines.single.get("clock", "")
+    return Seen(
+        architecture=lines.single.get("arch", ""),
+        clock=int(clock) if re.fullmatch("[0-9]{1,12}", clock) else None,
+        client=connection[0],
+        port=_number(connection[3], 5),
+        missing=tuple(tool for tool in PACKAGES if tool in lines.many["missing"]),
+        manager=lines.single.get("manager", "") if lines.single.get("manager") in _INSTALL else "",
+        stack=owner[0] or machine[0],
+        token=_number(owner[1], 18),
+        owner=owner[2],
+        node=machine[1],
+        known_by=machine[2],
+    )
+
+
+def content(stack: str, node: str, known_by: str) -> bytes:
+    """What the mark says."""
+    return "".join(f"{one_line(word)}\n" for word in (stack, node, known_by)).encode()
+
+
+def left(output: bytes) -> list[str]:
+    """What `LEFT` found: things of swarmctl's, as clauses."""
+    lines = output.decode("utf-8", "replace").splitlines()
+    return [one_line(line.removeprefix("left ")) for line in lines if line.startswith("left ")]
+
+
+def install(seen: Seen) -> str:
+    """How to install what is missing."""
+    names = _ELSEWHERE.get(seen.manager, {})
+    packages = " ".join(sorted({names.get(PACKAGES[tool], PACKAGES[tool]) for tool in seen.missing}))
+    return f"`{_INSTALL[seen.manager]} {packages}` there" if seen.manager else f"install there: {packages}"
+
+
+def _number(text: str, digits: int) -> int:
+    return int(text) if re.fullmatch(f"[0-9]{{1,{digits}}}", text) else 0

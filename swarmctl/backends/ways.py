@@ -1,0 +1,81 @@
+"""How this process reaches machines that were there before they were declared, by backend, stack and node name.
+
+Resources name such a machine by these three alone, and a state records how to reach it only once, with the machine
+itself: an address that changes is a change of the machine and not of everything on it. Whoever opens a host finds the
+way here. What is declared now comes before what was recorded: of two ports the declared one is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Json = Any
+Key = tuple[str, str, str]
+
+RECORDED = ("address", "port", "user", "hostKeys", "jump")
+"""Inputs of a recorded machine that are part of the way to it. Its keys are not: they are of whoever logs in."""
+
+_declared: dict[Key, Mapping[str, Json]] = {}
+_recorded: dict[Key, Mapping[str, Json]] = {}
+
+
+def key(host: Mapping[str, Json]) -> Key:
+    """What a `host` input names."""
+    return str(host.get("backend", "")), str(host.get("stack", "")), str(host.get("node", ""))
+
+
+def name(host: Mapping[str, Json]) -> dict[str, Json]:
+    """The host without the way to it: what goes into inputs."""
+    return dict(zip(("backend", "stack", "node"), key(host), strict=True))
+
+
+def declare(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
+    """From now on these are the ways to the declared machines of the stack (see `Placement.host`), and no others."""
+    _replace(_declared, stack, hosts)
+
+
+def record(stack: str, machines: Iterable[Mapping[str, Json]]) -> None:
+    """The same for the inputs of machines in a state; those that a way needs no more than the name for are left out."""
+    known = (it for it in machines if "hostKeys" in it)
+    _replace(_recorded, stack, (recorded(it) for it in known))
+
+
+def recorded(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """The way that a machine's inputs tell of."""
+    return {**name(inputs["host"]), **{part: inputs[part] for part in RECORDED if part in inputs}}
+
+
+def declared_for(host: Mapping[str, Json]) -> Mapping[str, Json] | None:
+    """What is declared for the machine that `host` names."""
+    return _declared.get(key(host))
+
+
+def recorded_for(host: Mapping[str, Json]) -> Mapping[str, Json] | None:
+    """What a state recorded of it."""
+    return _recorded.get(key(host))
+
+
+def known(backend: str, stack: str) -> dict[str, Mapping[str, Json]]:
+    """The machines of a stack by node name, the declared way first."""
+    found: dict[str, Mapping[str, Json]] = {}
+    for book in (_recorded, _declared):
+        found |= {node: way for (of, whose, node), way in book.items() if (of, whose) == (backend, stack)}
+    return found
+
+
+def dump() -> dict[str, list[Mapping[str, Json]]]:
+    """All that is known, for `load` in another process. Holds names of key files, and no keys."""
+    return {"declared": list(_declared.values()), "recorded": list(_recorded.values())}
+
+
+def load(dumped: Mapping[str, Iterable[Mapping[str, Json]]]) -> None:
+    """Take over what `dump` gave."""
+    for book, part in ((_declared, "declared"), (_recorded, "recorded")):
+        book.update({key(way): way for way in dumped.get(part, ())})
+
+
+def _replace(book: dict[Key, Mapping[str, Json]], stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
+    for old in [it for it in book if it[1] == stack]:
+        del book[old]
+    book.update({key(host): host for host in hosts if len(host) > 3})
