@@ -149,7 +149,7 @@ def test_no_descriptor_of_the_lock_reaches_a_command(placement: Placement) -> No
     host.start_service("one", ["sleep", "78"])
     started = time.monotonic()
     fenced(placement, 2).run(["true"])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30, "nobody who would hold it waits that long"
 
 
 def test_a_command_of_a_run_that_is_gone_ends_by_itself(placement: Placement) -> None:

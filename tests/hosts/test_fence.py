@@ -212,8 +212,8 @@ def test_a_lost_connection_does_not_open_the_machine_before_the_command_ends(tmp
 def test_what_a_run_that_is_gone_left_ends_by_itself(tmp_path: Path) -> None:
     with subprocess.Popen(command(tmp_path, OLD, "sleep", "60", limit=0.3), start_new_session=True) as old:
         started = time.monotonic()
-        assert old.wait(5) == 128 + 9
-        assert time.monotonic() - started < 3
+        assert old.wait(30) == 128 + 9
+        assert time.monotonic() - started < 30, "not after its 60 s"
     run(tmp_path, NEW, "true", wait=0)
 
 

@@ -108,7 +108,7 @@ def test_at_its_limit_a_step_fails_whatever_its_thread_does(journal: Journal) ->
 
     async def both() -> None:
         steps = Steps(journal)
-        stuck = asyncio.create_task(steps.run(Step("create", URN, limit=0.1), lambda: go_on.wait(5) or {}))
+        stuck = asyncio.create_task(steps.run(Step("create", URN, limit=0.1), lambda: go_on.wait(60) or {}))
         assert await steps.run(Step("update", URN), dict) == {}, "others go on"
         with pytest.raises(TimedOut, match=r"^test/a: create took longer than its time limit of 0.1 s") as caught:
             await stuck
@@ -118,7 +118,7 @@ def test_at_its_limit_a_step_fails_whatever_its_thread_does(journal: Journal) ->
 
     asyncio.run(both())
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30, "not until its thread has ended"
     results = [record for record in read(journal.path) if isinstance(record, Result)]
     assert len(results) == 2, "what the thread came to later counts no more"
     late = next(it for it in results if it.error)
