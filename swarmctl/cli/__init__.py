@@ -41,6 +41,7 @@ COMMANDS = {
     "destroy": "Take everything of the stack away",
     "mesh": "Verify the mesh by real traffic, rotate its keys",
     "status": "Measure the nodes and the mesh",
+    "facts": "Show what the machines are",
     "graph": "Draw the mesh",
     "exec": "Run a command on a node",
     "logs": "Print a node's logs",
@@ -55,7 +56,7 @@ COMMANDS = {
 GROUPS = {
     "Declare": ("init", "import", "validate", "fmt", "explain", "schema"),
     "Change": ("plan", "apply", "drift", "destroy", "mesh"),
-    "Look": ("status", "graph", "exec", "logs", "state", "lock"),
+    "Look": ("status", "facts", "graph", "exec", "logs", "state", "lock"),
     "This machine": ("doctor", "engine", "version"),
 }
 

@@ -20,6 +20,8 @@ THREADS = 64
 DEADLINE = 90.0
 """Seconds for all of them together, and `EACH` more for every machine."""
 EACH = 0.25
+Progress = Callable[[int, int], None]
+"""Told how many machines have answered, and how many are asked."""
 
 
 @dataclass(slots=True)
@@ -40,13 +42,11 @@ def gather(
     max_age: float = MAX_AGE,
     open_: Callable[[Machine], Host] = lambda machine: open_host(machine.host),
     deadline: float = DEADLINE,
-    told: Callable[[], None] = lambda: None,
-    waiting: Callable[[int], None] = lambda count: None,
+    progress: Progress = lambda done, total: None,
 ) -> Answers:
     """Facts of these machines that are at most `max_age` seconds old; with 0 all are read anew.
 
-    `waiting` is told how many are asked, if any are, and `told` is called after each answer. Every machine is in one
-    of the three groups of the result; what is read is kept.
+    Every machine is in one of the three groups of the result; what is read is kept.
     """
     answers = Answers()
     asked = []
@@ -56,8 +56,7 @@ def gather(
         else:
             asked.append(machine)
     if asked:
-        waiting(len(asked))
-        _ask(asked, cache, open_, answers, deadline + EACH * len(asked), told)
+        _ask(asked, cache, open_, answers, deadline + EACH * len(asked), progress)
     return answers
 
 
@@ -67,7 +66,7 @@ def _ask(
     open_: Callable[[Machine], Host],
     answers: Answers,
     seconds: float,
-    told: Callable[[], None],
+    progress: Progress,
 ) -> None:
     pending: queue.SimpleQueue[Machine] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[Machine, SystemFacts | SwarmError | BaseException]] = queue.SimpleQueue()
@@ -91,13 +90,15 @@ def _ask(
         threading.Thread(target=work, daemon=True).start()
     left = {machine.name: machine for machine in machines}
     while left:
+        progress(len(machines) - len(left), len(machines))
         try:
             machine, answer = done.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             break
         del left[machine.name]
         _sort(machine, answer, cache, answers)
-        told()
+    else:
+        progress(len(machines), len(machines))
     for name in left:
         answers.unread[name] = SwarmError(
             f"{name} was not read within {seconds:.0f} s, the time that there is for all machines together",

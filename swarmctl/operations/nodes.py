@@ -26,13 +26,15 @@ class Declared:
     """Addresses in the state: what was applied and not destroyed."""
     resources: Mapping[Address, Resource] = field(default_factory=dict)
     """What it is made of, by address."""
+    identity: str = ""
+    """The stack's."""
 
     @classmethod
     def of(cls, name: str, inventory: Inventory, graph: Graph, recorded: frozenset[str] = frozenset()) -> Declared:
         """Take from a compiled graph what one needs to look at nodes, in the natural order of their names."""
         machines = sorted(graph.exported(Machine), key=lambda machine: natural(machine.name))
         members = sorted(graph.exported(MeshMember), key=lambda member: (member.mesh, natural(member.node)))
-        return cls(name, inventory, tuple(machines), tuple(members), recorded, graph.resources)
+        return cls(name, inventory, tuple(machines), tuple(members), recorded, graph.resources, graph.stack)
 
 
 def declared(folder: Path, emit: Emit) -> Declared:

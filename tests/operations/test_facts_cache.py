@@ -164,14 +164,13 @@ def test_every_machine_is_known_or_unread_or_absent(cache: Cache, stuck: threadi
         "liar": FakeHost("liar", b"@@ hostname\nx"),
         "stuck": FakeHost("stuck", stuck),
     }
-    told: list[int] = []
+    told: list[tuple[int, int]] = []
     found = gather(
         map(machine, hosts),
         cache,
         open_=lambda it: hosts[it.name],  # type: ignore[arg-type,return-value]
         deadline=-facts_reading.EACH * len(hosts) + 0.5,
-        told=lambda: told.append(1),
-        waiting=told.append,
+        progress=lambda done, total: told.append((done, total)),
     )
     assert set(found.known) == {"well"}
     assert found.absent == {"gone"}
@@ -180,7 +179,7 @@ def test_every_machine_is_known_or_unread_or_absent(cache: Cache, stuck: threadi
         "liar": "the system of liar cannot be read",
         "stuck": "stuck was not read within 0 s, the time that there is for all machines together",
     }
-    assert told == [5, 1, 1, 1, 1]
+    assert told == [(done, 5) for done in range(5)]
 
 
 def test_more_machines_than_threads_are_all_read(cache: Cache) -> None:

@@ -16,10 +16,12 @@ import pytest
 from swarmctl import cli, kinds
 from swarmctl.backends.base import Check
 from swarmctl.engine.outcome import Skipped
+from swarmctl.errors import WorldUnreadable
 from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.operations import state as state_operations
 from swarmctl.operations.doctor import Area
 from swarmctl.operations.doctor_stack import Examination
+from swarmctl.operations.facts import NodeFacts, Report
 from swarmctl.operations.graph import focused
 from swarmctl.operations.plan_show import Shown
 from swarmctl.operations.remains import Finding, Standing
@@ -28,13 +30,14 @@ from swarmctl.operations.validate import validate
 from swarmctl.plans import file as plan_file
 from swarmctl.plans.model import Preconditions
 from swarmctl.plans.signing import with_local_key
-from swarmctl.reports import diagnostics, doctor, graph, json_v1, lock, remains, state
+from swarmctl.reports import diagnostics, doctor, facts_json, graph, json_v1, lock, remains, state
 from swarmctl.reports.mesh_verify_json import to_json as verify_json
 from swarmctl.reports.status_json import to_json as status_json
 from swarmctl.state.lease_admin import LeaseStatus, Queued, Released
 from swarmctl.state.lease_rules import Life
 from swarmctl.state.model import Holder, Published
 from tests.graph import topologies as pictures
+from tests.hosts.system.machines import BARE, MACHINES, NOW, cards, read
 from tests.reports.plans import EVERYTHING, NOTHING
 from tests.reports.test_snapshots import Failure
 from tests.status import verifying
@@ -43,6 +46,7 @@ from tests.status.verifying import see as see_mesh
 from tests.status.world import FLOWS, World, declared
 
 ROOT = Path(__file__).parents[2]
+BLANK = set(BARE) - {"hostname", "now", "kernel", "architecture", "cpu", "virtualisation"}
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", type(None): "null"}
 
 OUR_OWN = {"swarmctl/state/v1", "swarmctl/run/v1", "swarmctl/lease/v1"}
@@ -233,3 +237,17 @@ def test_engine_and_version(
     compare("swarmctl/engine/v1", capsys.readouterr().out)
     assert cli.run(["version", "--format", "json"]) == 0
     compare("swarmctl/version/v1", capsys.readouterr().out)
+
+
+def test_facts() -> None:
+    nodes = [
+        *(NodeFacts(name, "p", "ssh", read(**parts), NOW - 5.0) for name, parts in MACHINES.items()),
+        NodeFacts("unknown", "p", "ssh", read(**dict.fromkeys(BLANK, ""), cpu="", virtualisation=""), NOW + 5.0),
+        NodeFacts("card", "p", "ssh", read(lspci=cards(1, "10de:ffff")), NOW, kept=True),
+        NodeFacts("dead", "p", "ssh", error=WorldUnreadable("dead does not answer", "see why")),
+        NodeFacts("new", "p", "lab"),
+    ]
+    found = facts_json.to_json(Report("demo", tuple(nodes), NOW + 60.0))
+    compare("swarmctl/facts/v1", found)
+    assert [node["state"] for node in found["nodes"]][-4:] == ["read", "kept", "unreadable", "missing"]
+    assert {node["age"] for node in found["nodes"]} == {65, 55, 60, None}
