@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from swarmctl.backends import ways
 from swarmctl.graph.model import Json
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.paths import cache_home
@@ -31,7 +32,7 @@ LARGEST = 16 << 20
 MAX_AGE = 24 * 3600.0
 """Seconds for which facts count unless told otherwise."""
 _WHO = ("backend", "stack", "address", "port", "hostKeys", "jump")
-"""What of the `host` input says which machine it is; how one logs in there does not."""
+"""What of the way to a machine says which it is; how one logs in there does not."""
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9.-]{0,200}")
 
 
@@ -52,8 +53,10 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def identity(host: Mapping[str, Json]) -> str:
-    """A digest of what a machine is known by: when it has another host key or address, it is another machine."""
-    known = {key: sorted(value) if key == "hostKeys" else value for key in _WHO if (value := host.get(key)) is not None}
+    """A digest of what the machine that a `host` input names is known by: with another host key or address it is
+    another machine."""
+    way = ways.declared_for(host) or ways.recorded_for(host) or host
+    known = {key: sorted(value) if key == "hostKeys" else value for key in _WHO if (value := way.get(key)) is not None}
     return sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
 

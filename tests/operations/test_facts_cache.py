@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from swarmctl.backends import ways
 from swarmctl.backends.base import Completed, HostGone, HostUnreachable
 from swarmctl.graph.model import Address, Machine
 from swarmctl.hosts.system import READING, SystemFacts
@@ -73,6 +74,18 @@ def test_another_machine_under_the_same_name_is_not_known(cache: Cache, changed:
     assert cache.get("n1", {**HOST, **changed}) is None
     # The first one has not come back unnoticed.
     assert cache.get("n1", HOST) is None
+
+
+def test_what_says_which_machine_it_is_stands_in_the_declarations(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "_declared", {})
+    name = {"backend": "ssh", "stack": "s", "node": "n1"}
+    ways.declare("s", [HOST])
+    cache.put("n1", name, FACTS)
+    assert cache.get("n1", name) is not None
+    ways.declare("s", [{**HOST, "hostKeys": ["k3"]}])
+    assert cache.get("n1", name) is None
 
 
 def test_the_same_machine_may_be_entered_in_another_way(cache: Cache) -> None:
