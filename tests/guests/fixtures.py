@@ -43,3 +43,13 @@ def guest(guest_image: Path, tmp_path: Path) -> Iterator[machine.Guest]:
             yield running
     except image.Unavailable as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    """Connections, closed afterwards."""
+    made = Transport(patience=20)
+    try:
+        yield made
+    finally:
+        made.close()

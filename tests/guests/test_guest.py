@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,15 +12,6 @@ from swarmctl.backends.ssh.transport import Transport
 from .machine import Guest
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("guest")]
-
-
-@pytest.fixture
-def transport() -> Iterator[Transport]:
-    made = Transport(patience=60)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_a_guest_has_a_kernel_and_a_systemd_of_its_own(guest: Guest, transport: Transport) -> None:
