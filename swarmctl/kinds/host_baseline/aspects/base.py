@@ -1,0 +1,215 @@
+"""What all aspects have in common: read in one call with the others, compared, and set by one script per machine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from shlex import quote
+from typing import ClassVar
+
+from swarmctl.backends.base import CommandFailed, Host, HostGone
+from swarmctl.errors import SwarmError
+from swarmctl.graph.model import Json
+from swarmctl.kinds.base import (
+    UNKNOWN,
+    ChangeKind,
+    Effect,
+    Hosts,
+    Impact,
+    Observed,
+    PropertyChange,
+    differences,
+    words,
+)
+from swarmctl.kinds.host_baseline.reading import READING, RECORDS, Seen
+
+Inputs = Mapping[str, Json]
+REPLACE = {"machine": "it goes away with its machine", "baseline": "its records are kept under the baseline's name"}
+TIMEOUT = 150.0
+"""Seconds that setting one aspect may take; making a boot loader's configuration takes the longest."""
+REFUSED = "@refused"
+"""Begins the line by which a script tells in words why it can't go on."""
+LONGEST = 400
+"""Characters told of what a machine says."""
+
+PRELUDE = r"""
+export LC_ALL=C
+umask 022
+refuse() {
+  printf '@refused\t%s\t%s\n' "$1" "${2-}" >&2
+  exit 3
+}
+systemd() { [ -d /run/systemd/system ]; }
+begin() {
+  mkdir -p "$record"
+  chmod 0700 "$records" "${record%/*}" "$record"
+}
+forget() {
+  rm -rf -- "$record"
+  rmdir -- "${record%/*}" "$records" "${records%/*}" 2>/dev/null || :
+}
+# put PATH MODE TEXT: a file of ours, written only where it differs; says whether it did by its status.
+put() {
+  if [ -f "$1" ] && [ ! -L "$1" ] && [ "$(cat "$1" && echo x)" = "$3
+x" ]; then return 1; fi
+  mkdir -p "${1%/*}"
+  printf '%s\n' "$3" >"${1%/*}/.swarmctl.new"
+  settle "$1" "$2"
+}
+settle() {
+  chmod "$2" "${1%/*}/.swarmctl.new"
+  sync "${1%/*}/.swarmctl.new"
+  mv -fT "${1%/*}/.swarmctl.new" "$1"
+}
+# rewritten PATH: what is on standard input in place of a file that is not only ours, where it differs.
+rewritten() {
+  cat >"${1%/*}/.swarmctl.new"
+  if cmp -s "${1%/*}/.swarmctl.new" "$1"; then
+    rm -f "${1%/*}/.swarmctl.new"
+    return 1
+  fi
+  if [ -e "$1" ]; then
+    chown --reference="$1" "${1%/*}/.swarmctl.new"
+    settle "$1" "$(stat -c %a "$1")"
+  else
+    settle "$1" 0644
+  fi
+}
+"""
+
+
+class Aspect(ABC):
+    """One aspect of one machine as a resource; see `kinds.base.ResourceType`."""
+
+    name: ClassVar[str]
+    """As in addresses and records, such as `sysctl`."""
+    library: ClassVar[str] = ""
+    """Shell functions of its own."""
+
+    @abstractmethod
+    def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
+        """What the machine has in place of the aspect's own inputs."""
+
+    @abstractmethod
+    def setting(self, inputs: Inputs) -> str:
+        """Shell that makes it so; run with -eu, again and again without harm."""
+
+    @abstractmethod
+    def taking_away(self, inputs: Inputs) -> str:
+        """Shell that takes away what was made, by the record alone."""
+
+    @abstractmethod
+    def items(self, inputs: Inputs) -> dict[str, str]:
+        """What it sets, for people: what it is → to what."""
+
+    def impact_of(self, old: Inputs | None, new: Inputs | None) -> str:
+        """What a change disrupts; empty when nothing is."""
+        return ""
+
+    def settled(self, host: Host, inputs: Inputs, said: str) -> None:
+        """What is left to be done by the host protocol after the script, by what that printed."""
+        return
+
+    def removed(self, host: Host) -> None:
+        """The same before it is taken away."""
+        return
+
+    def outputs(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def diff(self, old: Inputs, new: Inputs) -> Sequence[PropertyChange]:
+        """Property by property."""
+        return differences(old, new, replace=REPLACE)
+
+    def create(self, hosts: Hosts, inputs: Inputs) -> Mapping[str, Json]:
+        """Make it so, where it isn't; what was there before is kept in the record."""
+        if self.read(hosts, inputs) != Observed(inputs, {}):
+            self._carry_out(hosts, inputs, self.setting(inputs), settle=True)
+        return {}
+
+    def update(self, hosts: Hosts, old: Inputs, new: Inputs) -> Mapping[str, Json]:
+        """The same; the script changes only what differs, and gives back what is not declared any more."""
+        return self.create(hosts, new)
+
+    def read(self, hosts: Hosts, inputs: Inputs) -> Observed | None:
+        """As the machine has it; None when there is no record of it."""
+        try:
+            seen = hosts.look(inputs["host"], READING)
+        except HostGone:
+            return None
+        if (inputs["baseline"], self.name) not in seen.records:
+            return None
+        return Observed({**inputs, **self.observe(seen, inputs)}, {})
+
+    def delete(self, hosts: Hosts, inputs: Inputs) -> None:
+        """Take away what it made, and give back what was there before."""
+        try:
+            seen = hosts.look(inputs["host"], READING)
+            if (inputs["baseline"], self.name) in seen.records:
+                self.removed(hosts.open(inputs["host"]))
+                self._carry_out(hosts, inputs, self.taking_away(inputs))
+        except HostGone:
+            return
+
+    def effects(self, old: Inputs | None, new: Inputs | None) -> Sequence[Effect]:
+        """One line per thing that comes, changes or goes."""
+        if old is not None and new is not None and any(change.replace for change in self.diff(old, new)):
+            old = None
+        before = self.items(old) if old is not None else {}
+        after = self.items(new) if new is not None else {}
+        found = []
+        for name in sorted({*before, *after}):
+            if name not in after:
+                found.append(Effect(ChangeKind.DELETE, _told(name, before[name])))
+            elif name not in before:
+                found.append(Effect(ChangeKind.ADD, _told(name, after[name])))
+            elif before[name] != after[name]:
+                found.append(Effect(ChangeKind.UPDATE, f"{name}: {before[name]} → {after[name]}"))
+        return found
+
+    def impact(self, old: Inputs | None, new: Inputs | None) -> Impact:
+        """What the aspect says."""
+        return Impact(self.impact_of(old, new))
+
+    def _carry_out(self, hosts: Hosts, inputs: Inputs, body: str, *, settle: bool = False) -> None:
+        host = hosts.open(inputs["host"])
+        script = self.script(inputs, body)
+        try:
+            done = host.run(("sh", "-eu", "-s"), stdin=script.encode(), timeout=TIMEOUT, check=False)
+            if done.returncode:
+                raise failure(host.name, self.name, done.returncode, done.stderr)
+            if settle:
+                self.settled(host, inputs, done.text)
+        finally:
+            hosts.changed(inputs["host"])
+
+    def script(self, inputs: Inputs, body: str) -> str:
+        """All that is run: read whole before any of it begins, and what it runs can't read the rest of it."""
+        baseline = inputs["baseline"]
+        head = f"baseline={quote(baseline)} records={RECORDS} record={RECORDS}/{quote(baseline)}/{self.name}\n"
+        return f"{{\n{head}{PRELUDE}{self.library}{body}\n}} </dev/null\n"
+
+
+def _told(name: str, what: str) -> str:
+    return f"{name}: {what}" if what else name
+
+
+def failure(host: str, aspect: str, status: int, stderr: bytes) -> SwarmError:
+    """Why a script ended, in its own words where it found some."""
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    for line in lines:
+        word, *rest = line.split("\t")
+        if word == REFUSED and len(rest) == 2:
+            return CommandFailed(f"{host}: {_plain(rest[0])}", _plain(rest[1]))
+    said = f": {_plain(lines[-1])}" if lines else ""
+    return CommandFailed(f"{host}: setting {aspect} of the baseline ended with status {status}{said}")
+
+
+def _plain(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)[:LONGEST]
+
+
+def known(value: Json) -> str:
+    """A value for people."""
+    return "(known after apply)" if value is UNKNOWN else words(value)

@@ -1,0 +1,177 @@
+"""`swarm:hostbaseline:Mounts`: file systems in their places, by lines of `/etc/fstab` with an option of our own.
+
+Options that begin with `x-` are for others than mount(8) and the kernel. A line of somebody else's for the same place
+becomes a comment, and is one no more when the place is given back. Nothing is formatted; folders that were made go when
+they are empty.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from swarmctl.graph.model import Json
+from swarmctl.kinds.host_baseline.aspects.base import Aspect, Inputs, known
+from swarmctl.kinds.host_baseline.reading import Seen
+
+LIVE = frozenset({"ro", "nosuid", "nodev", "noexec", "noatime"})
+"""Options that the kernel tells of what is mounted, by the same words."""
+
+
+class MountsType(Aspect):
+    """Place by place."""
+
+    name = "mounts"
+    library = r"""
+mark=x-swarmctl.$baseline
+real() { case $1 in *=*) findfs "$1" 2>/dev/null || : ;; *) printf '%s' "$1" ;; esac; }
+source_of() { findmnt -rnfo SOURCE --mountpoint "$1" 2>/dev/null || :; }
+type_of() { findmnt -rnfo FSTYPE --mountpoint "$1" 2>/dev/null || :; }
+ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
+possible() {
+  [ -n "$(real "$2")" ] || refuse "there is no $2 to mount at $1" "see what \`lsblk -f\` prints there"
+  if [ -n "$(source_of "$1")" ]; then
+    [ "$(source_of "$1")" = "$(real "$2")" ] || [ -n "$(ours "$1")" ] ||
+      refuse "something else is mounted at $1" "unmount it, or choose another path"
+  elif [ -d "$1" ] && [ -n "$(ls -A "$1")" ]; then
+    refuse "$1 is not empty, and what is in it could not be seen any more" "move it away, or choose another path"
+  fi
+}
+release() {
+  [ -z "$(source_of "$1")" ] || umount "$1" 2>/dev/null || refuse "$1 is in use, so it is not unmounted" \
+    "see by \`fuser -vm $1\` who uses it"
+}
+# With nofail mount(8) says nothing of what fails.
+at_once() { printf '%s' "$1" | tr , '\n' | awk '$0 != "nofail"' | paste -sd, - | sed 's/^$/defaults/'; }
+in_force() {
+  live=,$(findmnt -rnfo OPTIONS --mountpoint "$1"),
+  for option in $(printf '%s' "$2" | tr , ' '); do
+    case $option in ro | nosuid | nodev | noexec | noatime) ;; *) continue ;; esac
+    case $live in *",$option,"*) ;; *) return 1 ;; esac
+  done
+}
+in_place() {
+  if [ -n "$(source_of "$1")" ] && { [ "$(source_of "$1")" != "$(real "$2")" ] || [ "$(type_of "$1")" != "$3" ]; }; then
+    release "$1"
+  fi
+  if [ -n "$(source_of "$1")" ]; then
+    if [ "$(ours "$1" | awk '{ print $4 }')" != "$4,$mark" ] || ! in_force "$1" "$4"; then
+      mount -o "remount,$(at_once "$4")" "$1" 2>/dev/null ||
+        refuse "$1 cannot be mounted anew with $4" "see what \`dmesg\` says there"
+    fi
+    return 0
+  fi
+  if [ ! -d "$1" ]; then
+    mkdir -p "$1"
+    printf '%s\n' "$1" >>"$record/made"
+  fi
+  mount -t "$3" -o "$(at_once "$4")" "$2" "$1" 2>"$record/log" ||
+    refuse "$2 cannot be mounted at $1: $(tail -n 1 "$record/log" | cut -c 1-200)" "see what \`dmesg\` says there"
+}
+# Lines of ours go, those that were made comments are what they were, and those for the wanted places become comments.
+table() {
+  [ -e /etc/fstab ] || : >/etc/fstab
+  { prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk '
+    {
+      line = $0
+      if (index(line, ENVIRON["prefix"]) == 1) line = substr(line, length(ENVIRON["prefix"]) + 1)
+      count = split(line, field)
+      comment = line ~ /^[ \t]*#/
+      if (!comment && count >= 4 && index("," field[4] ",", ENVIRON["mark"])) next
+      if (!comment && count >= 2 && index(ENVIRON["wanted"], " " field[2] " ")) line = ENVIRON["prefix"] line
+      print line
+    }' /etc/fstab; printf '%s' "$2"; } | rewritten /etc/fstab || return 0
+  ! systemd || systemctl daemon-reload
+}
+others() {
+  awk -v mark=",$mark," 'index("," $4 ",", mark) { print $2 }' /etc/fstab 2>/dev/null >"$record/.paths" || :
+  while read -r path; do
+    case $1 in *" $path "*) ;; *) release "$path" ;; esac
+  done <"$record/.paths"
+}
+folders() {
+  [ -e "$record/made" ] || return 0
+  : >"$record/.made"
+  while read -r path; do
+    case $1 in *" $path "*) printf '%s\n' "$path" >>"$record/.made" ;; *) rmdir "$path" 2>/dev/null || : ;; esac
+  done <"$record/made"
+  mv "$record/.made" "$record/made"
+}
+"""
+
+    def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
+        """What is mounted and will be after a restart; a place where nothing is, is not there."""
+        found = {}
+        for path, device, _, options, real, live in seen.of("mount", inputs["baseline"]):
+            mark = f"x-swarmctl.{inputs['baseline']}"
+            source, fstype, flags, *_ = [*live.split(), "", "", ""]
+            if not source:
+                continue
+            in_force = flags.split(",")
+            kept = [one for one in options.split(",") if one != mark and (one not in LIVE or one in in_force)]
+            same = source == real
+            found[path] = {
+                "device": device if same else source,
+                "type": fstype,
+                "options": kept,
+            }
+        return {"mounts": found}
+
+    def setting(self, inputs: Inputs) -> str:
+        """Mounted first: a line that can't be mounted never gets into the table."""
+        mounts = sorted(inputs["mounts"].items())
+        wanted = quote(" ".join(["", *(path for path, _ in mounts), ""]))
+        rows = "".join(
+            f"{it['device']} {path} {it['type']} {_options(inputs, it)} 0 {_pass(it)}\n" for path, it in mounts
+        )
+        lines = [f"possible {quote(path)} {quote(it['device'])}" for path, it in mounts]
+        lines += ["begin", f"others {wanted}"]
+        lines += [
+            f"in_place {quote(path)} {quote(it['device'])} {it['type']} {quote(','.join(it['options']))}"
+            for path, it in mounts
+        ]
+        return "\n".join([*lines, f"table {wanted} {quote(rows)}", f"folders {wanted}"])
+
+    def taking_away(self, inputs: Inputs) -> str:
+        """Lines of others are what they were, and what they mount is mounted again."""
+        return """
+others ' '
+awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(substr($0, length(prefix) + 1), field); \
+print field[2] }' /etc/fstab >"$record/.back" 2>/dev/null || :
+table ' ' ''
+while read -r path; do mount "$path" 2>/dev/null || :; done <"$record/.back"
+folders ' '
+forget
+"""
+
+    def items(self, inputs: Inputs) -> dict[str, str]:
+        """By place."""
+        return {
+            f"mount {path}": f"{known(it['device'])}, {known(it['type'])}, {','.join(it['options'])}"
+            for path, it in inputs.get("mounts", {}).items()
+        }
+
+    def impact_of(self, old: Inputs | None, new: Inputs | None) -> str:
+        """What is not there any more, or for a moment."""
+        before = old.get("mounts", {}) if old is not None else {}
+        after = new.get("mounts", {}) if new is not None else {}
+        gone = [path for path in sorted(before) if path not in after]
+        anew = [
+            path
+            for path in sorted(before)
+            if path in after and any(before[path][name] != after[path][name] for name in ("device", "type"))
+        ]
+        told = [f"unmounts {', '.join(gone)}"] if gone else []
+        told += [f"unmounts {', '.join(anew)} and mounts what is declared"] if anew else []
+        return ", ".join(told)
+
+
+def _options(inputs: Inputs, mount: Inputs) -> str:
+    return ",".join([*mount["options"], f"x-swarmctl.{inputs['baseline']}"])
+
+
+def _pass(mount: Inputs) -> int:
+    """Whether the file system is checked at the start, after the root's (fstab(5))."""
+    return 2 if mount["type"] in ("ext4", "vfat") else 0
+
+
+MOUNTS = MountsType()

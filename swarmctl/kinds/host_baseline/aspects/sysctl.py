@@ -1,0 +1,90 @@
+"""`swarm:hostbaseline:Sysctl`: settings of the running kernel, and a file that sets them at every start.
+
+The file is read after `/etc/sysctl.d/99-sysctl.conf`, so that it has the last word. What a setting was before is in the
+record, and is put back when it is not declared any more, unless somebody has changed it since.
+"""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from swarmctl.graph.model import Json
+from swarmctl.kinds.host_baseline.aspects.base import Aspect, Inputs, known
+from swarmctl.kinds.host_baseline.reading import Seen
+
+
+class SysctlType(Aspect):
+    """Setting by setting."""
+
+    name = "sysctl"
+    library = r"""
+file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf
+squeezed() { tr -s '\t\n ' '   ' <"$1" | sed 's/^ //; s/ $//'; }
+at() { printf '/proc/sys/%s' "$(printf '%s' "$1" | tr ./ /.)"; }
+possible() {
+  [ -e "$(at "$1")" ] || refuse "the kernel has no setting $1" "see what \`sysctl -a\` prints on the machine"
+  [ -w "$(at "$1")" ] && [ "$(stat -c %a "$(at "$1")" | tr -d 0145)" != "" ] ||
+    refuse "the setting $1 cannot be changed there" "it is the kernel's of a machine around it, or read-only"
+  head -c 4096 "$(at "$1")" >/dev/null 2>&1 || refuse "the setting $1 cannot be read" "leave it out"
+}
+ours() { awk -v key="$1" 'index($0, key " = ") == 1 { print substr($0, length(key) + 4) }' "$file" 2>/dev/null || :; }
+set_to() {
+  was=$(squeezed "$(at "$1")")
+  awk -F '\t' -v key="$1" '$1 == key { found = 1 } END { exit !found }' "$record/before" ||
+    printf '%s\t%s\n' "$1" "$was" >>"$record/before"
+  [ "$was" != "$2" ] || return 0
+  printf '%s\n' "$2" 2>/dev/null >"$(at "$1")" ||
+    refuse "the kernel does not take '$2' for $1" "see what values it takes"
+  is=$(squeezed "$(at "$1")")
+  if [ "$is" != "$2" ]; then
+    printf '%s\n' "$was" >"$(at "$1")" || :
+    refuse "the kernel makes '$is' of '$2' for $1" "declare a value that it takes as it is"
+  fi
+}
+# What is not declared any more is what it was, unless it is not what it was set to.
+give_back() {
+  cp "$record/before" "$record/.before"
+  while IFS='	' read -r key was; do
+    case $wanted in *" $key "*) continue ;; esac
+    if [ -e "$(at "$key")" ] && [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
+      printf '%s\n' "$was" >"$(at "$key")" || refuse "the setting $key cannot be put back to '$was'"
+    fi
+    awk -F '\t' -v key="$key" '$1 != key' "$record/before" >"$record/.less"
+    mv -f "$record/.less" "$record/before"
+  done <"$record/.before"
+  rm -f "$record/.before"
+}
+"""
+
+    def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
+        """What is in force; where that is what is declared, what the next start makes of it."""
+        found = {}
+        for key, filed, live in seen.of("sysctl", inputs["baseline"]):
+            declared, is_, will = inputs["values"].get(key), _squeezed(live), _squeezed(filed)
+            found[key] = will if is_ == declared else is_
+        return {"values": found}
+
+    def setting(self, inputs: Inputs) -> str:
+        """Nothing is set before all is known to be possible."""
+        values = sorted(inputs["values"].items())
+        lines = [f"possible {quote(key)}" for key, _ in values]
+        lines += ["begin", '[ -e "$record/before" ] || : >"$record/before"']
+        lines += [f"set_to {quote(key)} {quote(value)}" for key, value in values]
+        lines += [f"wanted={quote(' '.join(['', *(key for key, _ in values), '']))}", "give_back"]
+        text = "\n".join(f"{key} = {value}" for key, value in values)
+        return "\n".join([*lines, f'put "$file" 0644 {quote(text)} || :'])
+
+    def taking_away(self, inputs: Inputs) -> str:
+        """Settings are what they were."""
+        return 'wanted=\' \'\n[ ! -e "$record/before" ] || give_back\nrm -f -- "$file"\nforget'
+
+    def items(self, inputs: Inputs) -> dict[str, str]:
+        """By key."""
+        return {f"sysctl {key}": known(value) for key, value in inputs.get("values", {}).items()}
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+SYSCTL = SysctlType()

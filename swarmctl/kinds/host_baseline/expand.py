@@ -1,0 +1,71 @@
+"""HostBaselines → for each of their machines one resource per declared aspect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swarmctl.declarations.declaration import Declaration
+from swarmctl.graph.model import Address, Json, Machine, Ref, Resource
+from swarmctl.kinds.base import Expansion
+from swarmctl.kinds.host_baseline.aspects.upgrades import EXCLUDED
+from swarmctl.kinds.host_baseline.spec import HostBaselineSpec
+from swarmctl.mesh.selectors import select
+
+
+def expand(context: Expansion) -> None:
+    """Add `swarm:hostbaseline:*` resources, such as `hostbaseline/gpu-hosts[workers-0/sysctl]`."""
+    machines = context.graph.exported(Machine)
+    for baseline in context.inventory.of("HostBaseline"):
+        for machine in select(baseline.spec.nodes, machines):
+            for aspect, inputs in _aspects(baseline.spec):
+                context.graph.add(_resource(baseline, machine, aspect, inputs))
+
+
+def _aspects(spec: HostBaselineSpec) -> Iterator[tuple[str, dict[str, Json]]]:
+    """The declared ones: name, and what of the inputs is theirs."""
+    if spec.kernel is not None:
+        yield "kernel", {"parameters": list(spec.kernel.parameters)}
+    if spec.sysctl:
+        yield "sysctl", {"values": {key: " ".join(str(value).split()) for key, value in spec.sysctl.items()}}
+    if spec.users:
+        yield (
+            "users",
+            {
+                "users": {
+                    user.name: {
+                        "sudo": user.sudo,
+                        "shell": user.shell,
+                        "authorizedKeys": sorted({*user.authorized_keys}),
+                    }
+                    for user in spec.users
+                }
+            },
+        )
+    if spec.time_sync is not None:
+        yield "time", {"servers": list(spec.time_sync.servers), "running": True}
+    if spec.security_upgrades is not None:
+        upgrades = spec.security_upgrades
+        yield "upgrades", {"automatic": upgrades.automatic, "reboot": upgrades.reboot, "excluded": list(EXCLUDED)}
+    if spec.mounts:
+        mounts = {it.path: {"device": it.device, "type": it.type, "options": list(it.options)} for it in spec.mounts}
+        yield "mounts", {"mounts": mounts}
+    if spec.swap is not None:
+        yield "swap", {"swap": spec.swap}
+
+
+def _resource(baseline: Declaration, machine: Machine, aspect: str, inputs: dict[str, Json]) -> Resource:
+    return Resource(
+        address=Address("hostbaseline", baseline.name, f"{machine.name}/{aspect}"),
+        type=f"swarm:hostbaseline:{aspect.capitalize()}",
+        inputs={
+            "machine": Ref(machine.address, "identity"),
+            "host": machine.host,
+            "node": machine.name,
+            "baseline": baseline.name,
+            **inputs,
+        },
+        node=machine.name,
+        cluster=machine.cluster,
+        pool=machine.pool,
+        origin=baseline.value("metadata", "name"),
+    )

@@ -1,0 +1,174 @@
+"""Sysctl keys and kernel parameters that are none, that are others' to set, or that weaken a machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from swarmctl.declarations.declaration import Declaration, Unknown
+from swarmctl.declarations.words import did_you_mean, listing, sentences
+from swarmctl.diagnostics import Code, Diagnostic, Severity
+
+OWNED = Code(
+    "SW3705",
+    "sysctl key that mesh and security policy set",
+    """Which machine passes traffic on, and from where packets are taken, follows from the Mesh and the SecurityPolicy,
+which set these keys themselves: forwarding, reverse-path filters, IPv6 switched off. Set here, too, the two would take
+turns, and tunnels would fail or let in what no flow allows.
+
+Wrong: `sysctl: {net.ipv4.ip_forward: 1}`
+
+Right: no such key; hubs, gateways and relays of a Mesh forward by themselves
+""",
+)
+NO_SETTING = Code(
+    "SW3706",
+    "sysctl key that is no setting",
+    """A key begins with the name of a part of the kernel (sysctl(8)). Some keys are no settings: writing them makes
+something happen once, they are about one process, or they hold a secret, which no declaration may.
+
+Wrong: `sysctl: {vn.swappiness: 10}`, `sysctl: {vm.drop_caches: 3}`, `sysctl: {net.ipv4.tcp_fastopen_key: …}`
+
+Right: `sysctl: {vm.swappiness: 10}`
+""",
+)
+WEAKER = Code(
+    "SW3707",
+    "setting that weakens a machine",
+    """The kernel's own protection is less with this setting than Debian's default. A warning: there may be a reason,
+such as a debugger.
+
+Wrong: `sysctl: {kernel.kptr_restrict: 0}`, `kernel: {parameters: [mitigations=off]}`
+
+Right: the setting left out
+""",
+)
+STARTS = Code(
+    "SW3708",
+    "kernel parameter that decides what is started",
+    """Where the root file system is and which program is started first is the boot loader's to know. With a wrong value
+the machine does not start any more, and no one can reach it to mend that.
+
+Wrong: `kernel: {parameters: [root=/dev/sda1]}`
+
+Right: `kernel: {parameters: [iommu=pt]}`
+""",
+)
+ROOTS = ("abi", "crypto", "debug", "dev", "fs", "kernel", "net", "sunrpc", "user", "vm")
+_OWNED = re.compile(
+    r"net\.ipv4\.ip_forward|net\.ipv[46]\.conf\.[^.]+\.(forwarding|mc_forwarding)"
+    r"|net\.ipv4\.conf\.[^.]+\.(rp_filter|src_valid_mark|route_localnet)"
+    r"|net\.ipv6\.conf\.[^.]+\.(disable_ipv6|accept_ra|force_forwarding)"
+)
+_ONCE = re.compile(
+    r"vm\.(drop_caches|compact_memory|stat_refresh)|net\.ipv[46]\.route\.flush|kernel\.(ns_last_pid|sysrq_trigger)"
+    r"|kernel\.random\..*|kernel\.(hostname|domainname)|fs\.binfmt_misc\..*"
+)
+_SECRET = re.compile(r"net\.ipv4\.tcp_fastopen_key|net\.ipv6\.conf\.[^.]+\.stable_secret")
+_LEAST = {
+    "kernel.kptr_restrict": 1,
+    "kernel.randomize_va_space": 2,
+    "kernel.dmesg_restrict": 1,
+    "kernel.unprivileged_bpf_disabled": 1,
+    "kernel.perf_event_paranoid": 2,
+    "fs.protected_hardlinks": 1,
+    "fs.protected_symlinks": 1,
+    "fs.protected_fifos": 1,
+    "fs.protected_regular": 1,
+    "net.ipv4.tcp_syncookies": 1,
+    "vm.mmap_min_addr": 65536,
+}
+"""The least value that is no weaker than Debian 12's default."""
+_DECISIVE = frozenset(
+    "root rootfstype rootflags rootdelay rootwait ro rw init rdinit initrd noinitrd resume BOOT_IMAGE single emergency "
+    "rescue systemd.unit".split()
+)
+_WEAK = re.compile(
+    r"mitigations=off|nokaslr|nosmap|nosmep|nopti|pti=off|no_?spectre_v[12]|spectre_v2=off|selinux=0|enforcing=0"
+    r"|apparmor=0|audit=0|module\.sig_enforce=0|lockdown=none|nospec_store_bypass_disable|tsx=on|kpti=0|noexec=off"
+)
+
+
+def check(baseline: Declaration) -> Iterator[Diagnostic]:
+    """Key by key, parameter by parameter."""
+    for key, value in baseline.spec.sysctl.items():
+        if not isinstance(key, Unknown):
+            yield from _sysctl(baseline, key, value)
+    if baseline.spec.kernel is not None:
+        for index, parameter in enumerate(baseline.spec.kernel.parameters):
+            yield from _parameter(baseline, index, parameter)
+
+
+def _sysctl(baseline: Declaration, key: str, value: int | str) -> Iterator[Diagnostic]:
+    where, root = baseline.key("spec", "sysctl", key), key.partition(".")[0]
+    if root not in ROOTS:
+        yield Diagnostic(
+            NO_SETTING,
+            f"there is no part `{root}` of the kernel",
+            where,
+            label="no setting",
+            help=sentences(did_you_mean(root, ROOTS), f"keys begin with {listing(ROOTS)}"),
+        )
+    elif _OWNED.fullmatch(key):
+        yield Diagnostic(
+            OWNED,
+            f"`{key}` is set by the Mesh and the SecurityPolicy of the machine",
+            where,
+            label="not for a baseline",
+            help="leave it out; what a machine forwards follows from the Mesh's topology",
+        )
+    elif _ONCE.fullmatch(key):
+        yield Diagnostic(
+            NO_SETTING,
+            f"`{key}` is no setting that stays",
+            where,
+            label="nothing that a machine could be compared with",
+            help="leave it out; what is to be done once is done with `swarmctl exec`",
+        )
+    elif _SECRET.fullmatch(key):
+        yield Diagnostic(
+            NO_SETTING,
+            f"`{key}` holds a secret, which no declaration may",
+            where,
+            label="a secret",
+            help="leave it out: the kernel makes one by itself",
+        )
+    elif key in _LEAST and (number := _number(value)) is not None and number < _LEAST[key]:
+        yield Diagnostic(
+            WEAKER,
+            f"`{key}: {value}` is weaker than the default",
+            baseline.value("spec", "sysctl", key),
+            label=f"at least {_LEAST[key]} is Debian's default",
+            help="leave it out, unless there is a reason",
+            severity=Severity.WARNING,
+        )
+
+
+def _number(value: int | str) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _parameter(baseline: Declaration, index: int, parameter: str) -> Iterator[Diagnostic]:
+    if isinstance(parameter, Unknown):
+        return
+    where, name = baseline.value("spec", "kernel", "parameters", index), parameter.partition("=")[0]
+    if name in _DECISIVE:
+        yield Diagnostic(
+            STARTS,
+            f"the kernel parameter `{name}` decides what the machine starts",
+            where,
+            label="the boot loader's to know",
+            help="leave it out",
+        )
+    elif _WEAK.fullmatch(parameter):
+        yield Diagnostic(
+            WEAKER,
+            f"`{parameter}` switches a protection of the kernel off",
+            where,
+            label="weaker than the default",
+            help="leave it out, unless there is a reason",
+            severity=Severity.WARNING,
+        )

@@ -1,0 +1,115 @@
+"""What the examples don't show: keys of every type, places of the system, and the user that swarmctl logs in with."""
+
+from __future__ import annotations
+
+import base64
+import string
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmctl.declarations import fleet
+from swarmctl.kinds.host_baseline.rules import mounts, users
+from tests.declarations.stacks import diagnose, spec, told
+
+KEYS = {
+    "ssh-ed25519": [b"x" * 32],
+    "ssh-rsa": [b"\1\0\1", b"\0" + b"\xff" * 256],
+    "ecdsa-sha2-nistp256": [b"nistp256", b"\4" + b"x" * 64],
+    "sk-ssh-ed25519@openssh.com": [b"x" * 32, b"ssh:"],
+    "sk-ecdsa-sha2-nistp256@openssh.com": [b"nistp256", b"\4" + b"x" * 64, b"ssh:"],
+}
+
+
+def line(kind: str, fields: list[bytes], inside: str = "") -> str:
+    blob = b"".join(struct.pack(">I", len(field)) + field for field in [(inside or kind).encode(), *fields])
+    return f"{kind} {base64.b64encode(blob).decode()} anna"
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_of_every_type_are_keys_and_cut_ones_are_none(kind: str) -> None:
+    whole = line(kind, KEYS[kind])
+    assert users.slip(whole) == ""
+    assert users.slip(line(kind, KEYS[kind], inside="ssh-dss")) == f"is not of the type {kind}"
+    assert users.slip(line(kind, KEYS[kind][:-1]))
+    name, blob, _ = whole.split()
+    assert all(users.slip(f"{name} {blob[:length]}") for length in range(4, len(blob) - 4))
+
+
+def test_short_rsa_keys_are_told() -> None:
+    assert users.slip(line("ssh-rsa", [b"\1\0\1", b"\0" + b"\xff" * 128])) == "has fewer than 2048 bits"
+
+
+@given(st.text(alphabet=string.ascii_letters + string.digits + "+/=", max_size=400))
+def test_any_text_is_a_key_or_none(blob: str) -> None:
+    assert isinstance(users.slip(f"ssh-ed25519 {blob}x"), str)
+
+
+@pytest.mark.parametrize("path", ["/usr", "/usr/local", "/var", "/etc/x", "/var/lib/dpkg", "/var/lib/swarmctl/x"])
+def test_nothing_is_mounted_over_the_system(path: str) -> None:
+    assert mounts.of_system(path)
+
+
+@pytest.mark.parametrize("path", ["/scratch", "/var/lib/docker", "/srv/data", "/home", "/users", "/optical"])
+def test_other_places_can_be_mounted_at(path: str) -> None:
+    assert not mounts.of_system(path)
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "code"),
+    [
+        ("net.ipv6.conf.all.forwarding: 1", "SW3705"),
+        ("net.ipv4.conf.eth0.rp_filter: 1", "SW3705"),
+        ("net.ipv4.conf.eth0/100.rp_filter: 1", "SW3705"),
+        ("net.ipv6.conf.all.disable_ipv6: 1", "SW3705"),
+        ("net.ipv6.conf.default.stable_secret: '::1'", "SW3706"),
+        ("net.ipv4.route.flush: 1", "SW3706"),
+        ("net.//.x: 1", "SW2105"),
+        ("net..x: 1", "SW2105"),
+        ("/proc/sys/vm: 1", "SW2105"),
+        ("net.core.x: ''", "SW2105"),
+        ("net.core.x: \"a\\nb\"", "SW2105"),
+        ("net.ipv4.tcp_syncookies: 0", "SW3707"),
+    ],
+)  # fmt: skip
+def test_sysctl_keys_that_are_not_for_a_baseline(tmp_path: Path, sysctl: str, code: str) -> None:
+    found = diagnose(tmp_path, spec("HostBaseline", "b", f"  nodes: {{}}\n  sysctl:\n    {sysctl}\n"))
+    assert [one.code.id for one in found] == [code]
+
+
+def test_swap_that_yaml_takes_for_false_is_told(tmp_path: Path) -> None:
+    found = diagnose(tmp_path, spec("HostBaseline", "b", "  nodes: {}\n  swap: off\n"))
+    assert told(found)[0][1:] == (6, 3)
+
+
+def test_baselines_without_a_machine_in_common_may_say_the_same(tmp_path: Path) -> None:
+    pool = spec("NodePool", "more", "  lab: {count: 1}\n").replace(
+        "{name: more}", "{name: more, labels: {role: other}}"
+    )
+    one = spec("HostBaseline", "one", "  nodes: {role: worker}\n  sysctl: {net.core.somaxconn: 1}\n")
+    two = spec("HostBaseline", "two", "  nodes: {role: other}\n  sysctl: {net.core.somaxconn: 2}\n")
+    assert diagnose(tmp_path, one, two, pool) == []
+    assert [it.code.id for it in diagnose(tmp_path, one, two.replace("{role: other}", "{}"), pool)] == ["SW3703"]
+
+
+@pytest.mark.parametrize(("user", "told_of"), [("ops", ["n1"]), ("other", ["n2"]), ("third", [])])
+def test_whom_swarmctl_logs_in_as_keeps_sudo(user: str, told_of: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """SW3712. The pool is put together here: what counts is what its backend's part says of users."""
+    hosts = [SimpleNamespace(name="n1", user=None), SimpleNamespace(name="n2", user="other")]
+    pool = SimpleNamespace(
+        variant="ssh", variant_spec=SimpleNamespace(user="ops", hosts=hosts), value=lambda *path: path
+    )
+    nodes = [fleet.Node(host.name, pool, "core", {}, index) for index, host in enumerate(hosts)]  # type: ignore[arg-type]
+    monkeypatch.setattr(users, "selected", lambda inventory, baseline: nodes)
+    declared = SimpleNamespace(users=[SimpleNamespace(name=user, sudo=False)])
+    document = SimpleNamespace(data={"spec": {"users": [{"name": user}]}})
+    baseline = SimpleNamespace(spec=declared, document=document, value=lambda *path: path)
+    found = list(users.of_login(None, baseline))  # type: ignore[arg-type]
+    assert [one.message.split()[4] for one in found] == told_of
+    assert [one.code.id for one in found] == ["SW3712"] * len(told_of)
+    declared.users[0].sudo = True
+    assert list(users.of_login(None, baseline)) == []  # type: ignore[arg-type]
