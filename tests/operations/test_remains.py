@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 from swarmctl.backends.base import Backend, Fence, HostGone, HostUnreachable, Owner
 from swarmctl.graph.model import Address, Graph, Ref, Resource
 from swarmctl.hosts.facts import Facts, Interface
+from swarmctl.hosts.readings import Reading
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Observed
 from swarmctl.kinds.mesh import marks as mesh_marks
 from swarmctl.operations import remains
@@ -59,6 +61,12 @@ class Fake:
         if host["node"] in self.silent:
             raise HostUnreachable(f"{host['node']} does not answer")
         return self.facts_of.get(host["node"], Facts(host["node"], 0, {}, {}, {"nftables": []}, {}))
+
+    def look(self, host: Mapping[str, Any], reading: Reading[Any]) -> Any:
+        """No baseline has been here."""
+        if host["node"] in self.silent:
+            raise HostUnreachable(f"{host['node']} does not answer")
+        return SimpleNamespace(records=())
 
     # both resource types
     def read(self, hosts: Hosts, inputs: Mapping[str, Any]) -> Observed | None:
