@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -56,6 +56,15 @@ def load(name: str) -> Backend:
     if name not in names():
         raise KeyError(name)
     return cast("Backend", importlib.import_module(f"{__name__}.{name}.backend").BACKEND)
+
+
+def disconnect(used: Iterable[str]) -> None:
+    """Have these backends close the connections that they keep: who answers from now on answers a new one.
+
+    What was let in before a firewall was changed may stay so when nothing new is let in any more.
+    """
+    for name in set(used) & set(names()):
+        load(name).disconnect()
 
 
 def open_host(host: Mapping[str, Any], fence: Fence | None = None) -> Host:

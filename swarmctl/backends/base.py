@@ -176,8 +176,8 @@ class Placement:
     translates addresses and lets no new connection in), or else the address or host name to use."""
     mtu: int = 1500
     """Of its interface on the underlay, in bytes."""
-    managed_port: int = 0
-    """TCP port on the machine that it is managed through, which no firewall may close; 0 when there is none."""
+    managed_ports: tuple[int, ...] = ()
+    """TCP ports on the machine that it is managed through, which no firewall may close."""
     managed_from: tuple[str, ...] = ()
     """Networks that it is managed from; empty for all."""
 
@@ -264,6 +264,10 @@ class Backend(Protocol):
 
     def open_host(self, host: Mapping[str, Json], fence: Fence | None = None) -> Host:
         """The host for `host` (see `Placement.host`); doesn't connect yet."""
+        ...
+
+    def disconnect(self) -> None:
+        """Close the connections to machines that are kept open in this process; the next call makes new ones."""
         ...
 
     def machines(self, stack: str, besides: Collection[str] = ()) -> list[str]:

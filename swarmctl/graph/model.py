@@ -147,8 +147,8 @@ class Machine:
     translates addresses), or else an address or host name."""
     underlay_mtu: int = 1500
     """Of its interface on the underlay, in bytes."""
-    managed_port: int = 0
-    """TCP port on the machine that it is managed through, which no firewall may close; 0 when there is none."""
+    managed_ports: tuple[int, ...] = ()
+    """TCP ports on the machine that it is managed through, which no firewall may close."""
     managed_from: tuple[str, ...] = ()
     """Networks that it is managed from; empty for all."""
 

@@ -95,8 +95,8 @@ class Door:
     flows: tuple[Flow, ...]
     anywhere: bool = False
     """Whether WireGuard's packets may come from other addresses than these."""
-    managed_port: int = 0
-    """TCP port that the node is managed through: let in whatever else is not; 0 when there is none."""
+    managed_ports: tuple[int, ...] = ()
+    """TCP ports that the node is managed through: let in whatever else is not."""
     managed_from: tuple[str, ...] = ()
     """Networks that it is managed from; empty for all."""
 
@@ -135,14 +135,14 @@ def compile_rules(door: Door) -> Mapping[str, str]:
     families = tuple(_peers(door.endpoints))
     grants = tuple(map(_grant, door.flows))
     rules = _rules(door.interfaces, door.ports, families, door.anywhere, door.cidrs, door.forwards, grants)
-    return _managed(door.interfaces, door.managed_port, door.managed_from, rules) if door.managed_port else rules
+    return _managed(door.interfaces, door.managed_ports, door.managed_from, rules) if door.managed_ports else rules
 
 
 def _managed(
-    interfaces: tuple[str, ...], port: int, sources: Sequence[str], rules: Mapping[str, str]
+    interfaces: tuple[str, ...], ports: Sequence[int], sources: Sequence[str], rules: Mapping[str, str]
 ) -> Mapping[str, str]:
     """The rules with those that keep the node manageable, which never depend on the mesh."""
-    outside, into = f"iifname != {_named(interfaces)}", f"tcp dport {port} accept"
+    outside, into = f"iifname != {_named(interfaces)}", f"tcp dport {canonical(map(str, ports))} accept"
     own = {f"management:{family}": f"{outside} {family} saddr {text} {into}" for family, text in _networks(sources)}
     found = {**rules, **(own or {"management": f"{outside} {into}"})}
     return dict(sorted(found.items(), key=lambda item: order(item[0])))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from swarmctl import backends
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts import guard
 from swarmctl.operations import reach
@@ -74,6 +75,7 @@ class Judge:
         self.emit(PhaseStarted(title, len(nodes)))
         fence = self.fence()
         token = fence.token
+        backends.disconnect({str(it.host.get("backend")) for it in made})
         asked = self.nodes({it.node: it.host for it in made}, fence)
         reasons = self._cut_off(made, asked, token) if orderly else dict.fromkeys(nodes, "the run broke off")
         going = self._together(nodes, reasons)

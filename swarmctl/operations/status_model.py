@@ -69,6 +69,10 @@ class Node:
     handshakes: int
     received: int
     sent: int
+    managed_ports: tuple[int, ...] = ()
+    """TCP ports that its firewall lets in whatever else is declared, for whoever manages it."""
+    managed_from: tuple[str, ...] = ()
+    """Networks that they are let in from; empty for all."""
 
     @property
     def ready(self) -> bool:
@@ -265,6 +269,8 @@ def judge_node(
         handshakes=sum(link.fresh and link.up for link in tunnels),
         received=sum(link.received for link in tunnels),
         sent=sum(link.sent for link in tunnels),
+        managed_ports=machine.managed_ports,
+        managed_from=machine.managed_from,
     )
 
 

@@ -87,6 +87,8 @@ def _nodes(status: Status, color: bool, width: int) -> Iterator[str]:
             Column("RECEIVED", [size(node.received) for node in shown], right=True, drop=3),
             Column("SENT", [size(node.sent) for node in shown], right=True, drop=3),
         ]
+        if any(node.managed_ports for node in shown):
+            columns.append(Column("MANAGED BY", [_managed(node) for node in shown], drop=5))
         head, *rows = table(columns, width=width, indent=2)
         yield paint(head, "dim", color=color)
         for node, row in zip(shown, rows, strict=True):
@@ -95,6 +97,15 @@ def _nodes(status: Status, color: bool, width: int) -> Iterator[str]:
     if not few:
         ready = sum(node.ready for node in status.nodes)
         yield f"  {_mark(GOOD if ready else BAD, color)} {ready:,} of {len(status.nodes):,} nodes are ready"
+
+
+def _managed(node: Node) -> str:
+    """The ports that stay open for whoever manages it."""
+    if not node.managed_ports:
+        return ""
+    ports = f"tcp/{','.join(map(str, node.managed_ports))}"
+    more = f" and {len(node.managed_from) - 1} more" if len(node.managed_from) > 1 else ""
+    return f"{ports} from {node.managed_from[0]}{more}" if node.managed_from else ports
 
 
 def _state(node: Node) -> str:

@@ -44,6 +44,7 @@ def _node(node: Node) -> dict[str, Any]:
         "handshakes": node.handshakes,
         "received": node.received,
         "sent": node.sent,
+        "managed": {"ports": list(node.managed_ports), "from": list(node.managed_from)} if node.managed_ports else None,
     }
 
 

@@ -160,7 +160,9 @@ def test_status() -> None:
     ray, *others = FLOWS
     ending = World(declared(flows=[{**ray, "until": moment(int(time.time()) + 30)}, *others]))
     told = (see(troubled()), see(counting(), probe=False), see(ending))
-    compare("swarmctl/status/v1", *map(status_json, told))
+    node, *more = told[0].nodes
+    managed = replace(told[0], nodes=(replace(node, managed_ports=(22,), managed_from=("192.0.2.0/24",)), *more))
+    compare("swarmctl/status/v1", *map(status_json, (*told, managed)))
 
 
 def test_mesh_verify() -> None:

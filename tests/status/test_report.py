@@ -245,6 +245,7 @@ def test_json_is_the_published_shape() -> None:
         "handshakes": 0,
         "received": 0,
         "sent": 0,
+        "managed": None,
     }
     assert document["links"][0] == {
         "from": "control-0",

@@ -63,6 +63,9 @@ class LabBackend:
         """The node that `host` names."""
         return LabHost(host, fence)
 
+    def disconnect(self) -> None:
+        """There are none."""
+
     def machines(self, stack: str, besides: Collection[str] = ()) -> list[str]:
         """See `machine.names`."""
         return [name for name in machine.names(stack) if name not in besides]

@@ -75,6 +75,12 @@ class SshBackend:
 
         return SshHost(access.way(host), fence)
 
+    def disconnect(self) -> None:
+        """See `transport.Transport.close`."""
+        from swarmctl.backends.ssh import transport
+
+        transport.shared().close()
+
     def machines(self, stack: str, besides: Collection[str] = ()) -> list[str]:
         """See `machine.names`."""
         if not self._any(stack):

@@ -19,6 +19,10 @@ class HostRefused(HostUnreachable):
     transient = False
 
 
+class HostSilent(HostUnreachable):
+    """Nothing came back for as long as anybody waits."""
+
+
 @dataclass(slots=True)
 class Seen:
     """What was noticed while logging in, for the error that may come of it."""
@@ -50,7 +54,7 @@ def connecting(name: str, address: Address, error: BaseException, seen: Seen, pa
             "(AllowTcpForwarding, PermitOpen in its sshd_config)",
         )
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
-        return HostUnreachable(
+        return HostSilent(
             f"{at} did not answer within {patience:g} s", "see whether it is up, and whether a firewall is in between"
         )
     if isinstance(error, ConnectionRefusedError):

@@ -31,8 +31,9 @@ def names(stack: str) -> list[str]:
 
 def read(stack: str, node: str) -> dict[str, Any] | None:
     """The way to a node as it was last; None when there is no note that makes sense."""
+    path = _file(stack, node)
     try:
-        data = json.loads(_file(stack, node).read_bytes())
+        data = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
     whole = isinstance(data, dict) and isinstance(data.get("hostKeys"), list) and {"address", "user"} <= data.keys()

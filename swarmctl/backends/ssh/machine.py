@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Mapping
 from ipaddress import ip_address, ip_network
@@ -14,7 +15,7 @@ from swarmctl.backends.ssh.address import PORT
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.host import SshHost
 from swarmctl.backends.ssh.marks import Seen
-from swarmctl.errors import SwarmError
+from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.hosts import fence as fences
 
 CLOCK = 3600.0
@@ -36,9 +37,22 @@ def create(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, A
     except SwarmError as error:
         raise Untouched.of(error) from None
     index.note(way)
-    mark = marks.content(way["stack"], way["node"], str(inputs.get("knownBy", "")))
-    SshHost(way, fence).put(marks.MACHINE, mark, mode=0o600)
+    try:
+        mark = marks.content(way["stack"], way["node"], str(inputs.get("knownBy", "")))
+        SshHost(way, fence).put(marks.MACHINE, mark, mode=0o600)
+    except (CommandFailed, WorldUnreadable) as error:
+        if seen.stack:
+            raise
+        _unmark(way)
+        raise Untouched.of(error) from None
     return {}
+
+
+def _unmark(way: Mapping[str, Any]) -> None:
+    """Take back the record of one that was nobody's before and could not be marked, as far as that can be done."""
+    with contextlib.suppress(SwarmError):
+        SshHost(way).remove(fences.FOLDER)
+        index.drop(way["stack"], way["node"])
 
 
 def update(new: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
@@ -188,11 +202,12 @@ def _require_fit(seen: Seen, way: Mapping[str, Any], inputs: Mapping[str, Any]) 
             f"{node}: its clock is {_span(off)}" if off else f"{node} does not tell the time",
             "set it, and have it kept: `timedatectl set-ntp true` where systemd keeps the time",
         )
-    listens = inputs.get("listens") or way.get("port", PORT)
-    if seen.port and seen.port != listens:
+    listens = inputs.get("listens") or [way.get("port", PORT)]
+    if seen.port and seen.port not in listens:
+        kept = " and ".join(map(str, listens))
         raise HostRefused(
-            f"{node}: its SSH server listens on port {seen.port}, and the firewall would keep port {listens} open",
-            f"declare `listens: {seen.port}` for it: a router passes connections on to that port",
+            f"{node}: its SSH server listens on port {seen.port}, and the firewall would keep port {kept} open",
+            f"declare `listens: [{seen.port}]` for it: a router passes connections on to that port",
         )
     _require_managed(seen, node, inputs.get("managedFrom") or ())
 

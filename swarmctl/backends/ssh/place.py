@@ -28,17 +28,18 @@ def _placed(stack: str, pools: Iterable[PoolRequest], previous: Mapping[str, Map
             name = pool.names.get(host.name, host.name)
             way = {"backend": "ssh", "stack": stack, "node": name, **_way(spec, host)}
             underlay, endpoint = _reached(host.address, nat=spec.nat)
+            listens = sorted({*(host.listens or spec.listens or ())})
             yield Placement(
                 pool=pool.pool,
                 key=host.name,
                 name=name,
                 labels={**pool.labels, **host.labels},
-                inputs=_inputs(pool.region, way, previous.get(name, {}), host.listens, spec.managed_from),
+                inputs=_inputs(pool.region, way, previous.get(name, {}), listens, spec.managed_from),
                 underlay=underlay,
                 host=way,
                 endpoint=endpoint,
                 mtu=spec.mtu,
-                managed_port=host.listens or way.get("port", PORT),
+                managed_ports=tuple(listens or [way.get("port", PORT)]),
                 managed_from=tuple(spec.managed_from or ()),
             )
 
@@ -73,7 +74,7 @@ def _inputs(
     region: str,
     way: Mapping[str, Any],
     before: Mapping[str, Any],
-    listens: int | None,
+    listens: Sequence[int],
     managed_from: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Without the user's keys: a plan must not differ between two computers that log in with other ones."""
@@ -86,8 +87,8 @@ def _inputs(
     }
     if "jump" in inputs:
         inputs["jump"] = {name: value for name, value in inputs["jump"].items() if name not in _MINE}
-    if listens is not None:
-        inputs["listens"] = listens
+    if listens:
+        inputs["listens"] = list(listens)
     if managed_from:
         inputs["managedFrom"] = list(managed_from)
     return inputs

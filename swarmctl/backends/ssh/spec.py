@@ -16,6 +16,7 @@ BY_DECLARATION = True
 """The way to a machine stands in the declarations: it was there before them."""
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Ports = Annotated[list[Port], msgspec.Meta(min_length=1, max_length=8)]
 Mtu = Annotated[int, msgspec.Meta(ge=576, le=9216)]
 User = Annotated[
     str,
@@ -99,11 +100,9 @@ class SshHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         msgspec.Meta(description="TCP port of its SSH server. Left out: the pool's `port`.", examples=[2222]),
     ] = None
     listens: Annotated[
-        Port | None,
+        Ports | None,
         msgspec.Meta(
-            description="TCP port that its SSH server listens on itself, where a router in between passes `port` on to "
-            "another. The firewall always lets that one in. Left out: `port`.",
-            examples=[22],
+            description="TCP ports that its SSH server listens on itself. Left out: the pool's.", examples=[[22]]
         ),
     ] = None
     key: Annotated[
@@ -164,6 +163,15 @@ class SshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         msgspec.Meta(
             description="Server that all connections go through. Left out: none.",
             examples=[{"address": "203.0.113.2", "hostKeys": [_EXAMPLE]}],
+        ),
+    ] = None
+    listens: Annotated[
+        Ports | None,
+        msgspec.Meta(
+            description="TCP ports that the SSH servers listen on themselves, which the firewall always lets in: where "
+            "a router in between passes `port` on to another one, and old and new while a server moves. Left out: "
+            "`port`.",
+            examples=[[22], [22, 2222]],
         ),
     ] = None
     managed_from: Annotated[

@@ -16,10 +16,14 @@ from typing import Any, TypeVar
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.backends.ssh import login, session
 from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.errors import HostSilent
 from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.session import Outcome
 
 T = TypeVar("T")
+
+SILENCE = 10.0
+"""Seconds for which a server that said nothing counts as silent: waiting costs each who asks what it cost the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class _Link:
     room: asyncio.Semaphore
     opening: asyncio.Task[asyncssh.SSHClientConnection] | None = None
     """Also when it has ended: with the connection. One that failed is taken away, so that the next caller tries."""
+    silent: tuple[float, HostSilent] | None = None
+    """Until when, by the loop's clock, nobody waits again for a server that said nothing, and what to say."""
     users: int = 0
     """Commands under way or waiting for it, and connections through it that are being made."""
 
@@ -125,11 +131,17 @@ class Transport:
     async def connected(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
         """The connection to a server, made if there is none; all who ask meanwhile get the same, or its error."""
         link = self._link(address)
+        if link.silent and link.silent[0] > asyncio.get_running_loop().time():
+            raise link.silent[1]
         if link.connection is None and (link.opening is None or link.opening.done()):
             self._make_room()
             link.opening = asyncio.create_task(self._open(name, address))
         assert link.opening is not None
-        return await asyncio.shield(link.opening)
+        try:
+            return await asyncio.shield(link.opening)
+        except HostSilent as error:
+            link.silent = asyncio.get_running_loop().time() + SILENCE, error
+            raise
 
     async def _open(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
         if address.jump is None:
@@ -163,6 +175,7 @@ class Transport:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+        self.__post_init__()  # what waits belongs to one loop
 
     async def _close(self) -> None:
         links = list(self._links.values())

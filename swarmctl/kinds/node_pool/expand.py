@@ -159,7 +159,7 @@ def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: D
             timeouts=_timeouts(pool.spec.timeouts),
             endpoint=placement.endpoint,
             underlay_mtu=placement.mtu,
-            managed_port=placement.managed_port,
+            managed_ports=placement.managed_ports,
             managed_from=placement.managed_from,
         )
     )

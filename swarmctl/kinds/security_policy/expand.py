@@ -74,7 +74,7 @@ def _firewall(
         forwards=member.forwards,
         flows=flows,
         anywhere=member.anywhere,
-        managed_port=machine.managed_port,
+        managed_ports=machine.managed_ports,
         managed_from=machine.managed_from,
     )
     return Resource(
