@@ -197,6 +197,8 @@ class Graph:
     """By pool; pools without one change everywhere at once."""
     moved: tuple[Move, ...] = ()
     """Declared moves, in the order of the file."""
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of this graph, such as what could not be decided yet; a sentence each."""
 
     def add(self, resource: Resource) -> None:
         """Add one resource. Raises ValueError when its address is taken: kinds must keep addresses apart."""

@@ -76,7 +76,7 @@ class Stack:
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Values of the declared secrets by place, for the provider; see `kinds.secrets`."""
     warnings: tuple[str, ...] = ()
-    """What is unwise about the places of secrets."""
+    """What is unwise about the places of secrets, and what the kinds noted of the graph."""
 
     @property
     def identity(self) -> str:
@@ -223,7 +223,9 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rot
     _require_members(graph, snapshot, rotate)
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
-    return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, tuple(secrets.warnings))
+    return Stack(
+        loaded, store, snapshot, graph, digest(graph), published, secrets.values, (*secrets.warnings, *graph.notes)
+    )
 
 
 def record_ways(identity: str, snapshot: Snapshot) -> None:
@@ -251,7 +253,7 @@ def _require_members(graph: Graph, snapshot: Snapshot, nodes: Collection[str]) -
 
 
 def warn(stack: Stack, emit: Emit) -> None:
-    """Say what is unwise about the places of the stack's secrets."""
+    """Say what is unwise about the places of the stack's secrets, and what the kinds noted."""
     for text in stack.warnings:
         emit(Note(text, warning=True))
 

@@ -11,5 +11,8 @@ KIND = Kind(
     variants=backends.specs,
     rules="swarmctl.kinds.node_pool.rules:check",
     expand="swarmctl.kinds.node_pool.expand:expand",
-    resources={"swarm:nodepool:Machine": "swarmctl.kinds.node_pool.resources:MACHINE"},
+    resources={
+        "swarm:nodepool:Machine": "swarmctl.kinds.node_pool.resources:MACHINE",
+        "swarm:nodepool:Driver": "swarmctl.kinds.node_pool.accelerators.resources:DRIVER",
+    },
 )

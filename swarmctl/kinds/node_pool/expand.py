@@ -17,6 +17,7 @@ from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph.model import Address, Json, Machine, Resource, Rollout, Timeouts
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.node_pool import rules, spec
+from swarmctl.kinds.node_pool.accelerators import expand as accelerators
 
 MACHINE = "swarm:nodepool:Machine"
 
@@ -53,6 +54,7 @@ def expand(context: Expansion) -> None:
         if pool.spec.rollout:
             size = len(by_pool.get(pool.name, {}))
             context.graph.rollouts[pool.name] = _rollout(pool.spec.rollout, size)
+    accelerators.expand(context, pools.values())
 
 
 def declare_ways(inventory: Inventory, stack: str) -> None:

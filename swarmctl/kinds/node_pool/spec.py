@@ -8,6 +8,7 @@ import msgspec
 
 from swarmctl.declarations.declaration import Name
 from swarmctl.declarations.duration import Duration
+from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 
 Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
 Memory = Annotated[
@@ -94,6 +95,9 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     ] = 0
 
 
+Accelerators = Annotated[list[Accelerator], msgspec.Meta(max_length=1)]
+
+
 class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Where the machines belong and what they may use; exactly one backend key says what they are."""
 
@@ -131,3 +135,21 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
             examples=[{"canary": 1, "batch": "10%", "maxFailures": 1}],
         ),
     ] = None
+    accelerators: Annotated[
+        Accelerators,
+        msgspec.Meta(
+            description="Cards that every machine has, one item for each vendor; the driver that they need is decided "
+            "from them when the stack is planned, and installed. Left out: cards and drivers are nobody's business.",
+            examples=[
+                [
+                    {
+                        "vendor": "nvidia",
+                        "model": "H100-SXM5-80GB",
+                        "count": 8,
+                        "driver": {"branch": "auto"},
+                        "mig": "none",
+                    }
+                ]
+            ],
+        ),
+    ] = []

@@ -1,0 +1,124 @@
+"""What can be wrong with `accelerators:`; every reason for which `gpu` refuses has its code and its place here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swarmctl.diagnostics import Code
+
+MODEL = Code(
+    "SW3250",
+    "card that is not known",
+    """Cards are known by their PCI ids, and each id by the names that the vendor gives it. A name of none of them says
+nothing about a driver. `docs/gpu.md` lists all.
+
+Wrong: `model: H100-XSM5`
+
+Right: `model: H100-SXM5-80GB`, or `model: H100` for any H100
+""",
+)
+DRIVER = Code(
+    "SW3251",
+    "driver that does not run these cards",
+    """Every branch of a driver runs a window of cards: 580 is the last one for Maxwell, Pascal and Volta, and new cards
+need a first version. Cards in one machine share one driver.
+
+Wrong: `{model: V100, driver: {branch: "595"}}`
+
+Right: `{model: V100, driver: {branch: auto}}`
+""",
+)
+MODULE = Code(
+    "SW3252",
+    "kernel module that does not run these cards",
+    """Cards of before Turing are driven by the proprietary kernel module alone, Grace Hopper and Blackwell by the open
+one alone.
+
+Wrong: `{model: B200, kernelModule: proprietary}`
+
+Right: `{model: B200, kernelModule: auto}`
+""",
+)
+MIG = Code(
+    "SW3253",
+    "layout of MIG that these cards do not take",
+    """MIG profiles are named after slices and memory of one kind of card, and all of a layout must have room on one
+card together, by the placements that the card has.
+
+Wrong: `{model: H100-SXM5-80GB, mig: {1g.5gb: 7}}` (a profile of the A100 with 40 GB)
+
+Right: `{model: H100-SXM5-80GB, mig: {1g.10gb: 7}}`
+""",
+)
+CARDS = Code(
+    "SW3254",
+    "machine with other cards than declared",
+    """The PCI ids of a machine say which cards it has. Where they contradict the declaration nothing is installed: the
+declaration is wrong, or a card has left the bus. Known when the stack is planned.
+
+Wrong: `{model: H100, count: 8}` where seven are on the bus
+
+Right: `{model: H100, count: 7}`, or the card looked after
+""",
+)
+SOURCE = Code(
+    "SW3255",
+    "no packages for this system",
+    """Vendors package a driver for some releases of some distributions; a distribution's own archive has versions of
+its own, of which the declaration must name one. Known when the stack is planned.
+
+Wrong: `{vendor: nvidia, source: distribution}`
+
+Right: `{vendor: nvidia, source: distribution, driver: {version: 535.309.01}}`
+""",
+)
+MANAGER = Code(
+    "SW3256",
+    "package manager that is not driven",
+    """swarmctl installs drivers by apt. On other systems it tells what would be right in the plan, and
+leaves the installation to others. Known when the stack is planned.
+
+Wrong: `accelerators:` in a pool of machines with Rocky Linux
+
+Right: the same in a pool of machines with Ubuntu or Debian
+""",
+)
+KEY = Code(
+    "SW3257",
+    "repository whose key is not known",
+    """A machine trusts a repository by the fingerprint of the key that signs it. That of NVIDIA's repositories for
+Debian 12 and Ubuntu is known here; others are declared.
+
+Wrong: `source: mirror` without `mirror:`, or `source: vendor` on Debian 13
+
+Right: `source: mirror` and
+`mirror: {url: https://mirror.example/cuda/repos, fingerprint: EB693B3035CD5710E231E123A4B469963BF863CC}`
+""",
+)
+
+PLACES: Mapping[str, tuple[Code, tuple[str, ...]]] = {
+    "model-unknown": (MODEL, ("model",)),
+    "branch-unknown": (DRIVER, ("driver", "branch")),
+    "branch-window": (DRIVER, ("driver", "branch")),
+    "no-shared-branch": (DRIVER, ("driver", "branch")),
+    "version-refused": (DRIVER, ("driver", "version")),
+    "flavour-refused": (MODULE, ("kernelModule",)),
+    "no-shared-flavour": (MODULE, ("kernelModule",)),
+    "mig-unknown": (MIG, ("mig",)),
+    "mig-profile": (MIG, ("mig",)),
+    "mig-count": (MIG, ("mig",)),
+    "mig-layout": (MIG, ("mig",)),
+    "no-cards": (CARDS, ("vendor",)),
+    "unknown-id": (CARDS, ("vendor",)),
+    "model-absent": (CARDS, ("model",)),
+    "count-differs": (CARDS, ("count",)),
+    "cpu-contradicts": (CARDS, ("model",)),
+    "os-unknown": (SOURCE, ("source",)),
+    "version-needed": (SOURCE, ("source",)),
+    "fabric-unavailable": (SOURCE, ("source",)),
+    "manager-unknown": (MANAGER, ("vendor",)),
+    "key-unknown": (KEY, ("source",)),
+    "mirror-missing": (KEY, ("source",)),
+    "mirror-unused": (KEY, ("mirror",)),
+}
+"""Why `gpu` refuses → code, and the field that it is about; where that is not written, what stands above it."""

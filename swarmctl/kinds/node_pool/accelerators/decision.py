@@ -1,0 +1,119 @@
+"""From a machine's facts and what its pool declares to the inputs of its driver, or to why there are none. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from swarmctl.gpu.decide import decide
+from swarmctl.gpu.model import Decision, FabricManager, Host, Refusal, Refusals, Source
+from swarmctl.gpu.systems import FAMILIES
+from swarmctl.kinds.node_pool.accelerators.rules import wanted
+from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
+
+if TYPE_CHECKING:
+    from swarmctl.hosts.system import SystemFacts
+
+VENDOR = "https://developer.download.nvidia.com/compute/cuda/repos"
+KEY_FILE = "3bf863cc.pub"
+FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
+"""Of NVIDIA's key in `3bf863cc.pub`, as public installers pin it, such as Canonical's Checkbox (virtualization.py)."""
+SIGNED = {("debian", "12"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
+"""System and release whose repository that key signs."""
+
+
+def known(facts: SystemFacts) -> Host | None:
+    """What `gpu` needs to know; None where the machine's PCI devices could not be read."""
+    if facts.pci is None:
+        return None
+    return Host(
+        devices=facts.pci,
+        cpu=facts.cpu.architecture,
+        os=facts.os.id,
+        release=facts.os.version_id,
+        secure_boot=facts.secure_boot,
+        switch_management=facts.switch_management,
+    )
+
+
+def inputs(host: Host, declared: Accelerator) -> Mapping[str, Any] | Refusals:
+    """Inputs of `swarm:nodepool:Driver`, without machine, host and node; or every reason why there are none."""
+    decision = decide(host, wanted(declared))
+    if not isinstance(decision, Decision):
+        return decision
+    refusals = [*_manager(host), *_key(host, declared)]
+    if refusals:
+        return tuple(refusals)
+    version = decision.version
+    return {
+        "vendor": decision.vendor,
+        "cards": dict(decision.models),
+        "branch": decision.branch,
+        "version": version,
+        "kernelModule": decision.flavour,
+        "loaded": version,
+        "answers": version,
+        "fabricManager": {} if decision.fabric_manager is FabricManager.NONE else {"version": version},
+        "fabricMode": str(decision.fabric_manager),
+        "repository": _repository(decision, declared),
+        "pin": decision.pin.what if decision.pin else "",
+        "packages": {package.name: package.version or "" for package in decision.packages},
+        "held": sorted(decision.held),
+        "services": sorted(decision.services),
+        "modules": list(decision.modules),
+        "mig": _layout(decision),
+        "persistence": declared.persistence,
+        "counters": sorted(decision.counters),
+        "cdi": version if any("toolkit" in name for name in decision.held) else "",
+        "why": [f"{reason.about}: {reason.clause}" for reason in decision.reasons],
+        "manual": [reason.clause for reason in decision.manual],
+    }
+
+
+def warnings(host: Host, declared: Accelerator) -> tuple[str, ...]:
+    """What is unwise or unsure about the decision."""
+    decision = decide(host, wanted(declared))
+    return tuple(reason.clause for reason in decision.warnings) if isinstance(decision, Decision) else ()
+
+
+def _layout(decision: Decision) -> dict[str, dict[str, int]]:
+    cards = decision.partitions.cards if decision.partitions else {}
+    return {address: dict(profiles) for address, profiles in cards.items()}
+
+
+def _repository(decision: Decision, declared: Accelerator) -> Mapping[str, str]:
+    """Where packages come from, and whose key signs them; nothing for what the machine has already."""
+    if wanted(declared).source is Source.DISTRIBUTION:
+        return {}
+    base = declared.mirror.url if declared.mirror else VENDOR
+    url = f"{base.rstrip('/')}/{decision.repository}"
+    key = declared.mirror.key if declared.mirror else None
+    fingerprint = declared.mirror.fingerprint if declared.mirror else FINGERPRINT
+    return {"url": url, "key": key or f"{url}/{KEY_FILE}", "fingerprint": fingerprint}
+
+
+def _manager(host: Host) -> list[Refusal]:
+    if FAMILIES.get(host.os) != "rhel":
+        return []
+    return [
+        Refusal(
+            "manager-unknown",
+            f"this machine takes its packages by dnf ({host.os[:40]} {host.release[:20]}); drivers come by apt",
+            "leave `accelerators` out for this pool and install the driver by other means",
+            "docs/gpu.md",
+        )
+    ]
+
+
+def _key(host: Host, declared: Accelerator) -> list[Refusal]:
+    release = host.release.partition(".")[0] if host.os == "debian" else host.release
+    if declared.source != "vendor" or (host.os, release) in SIGNED:
+        return []
+    return [
+        Refusal(
+            "key-unknown",
+            f"whose key signs the vendor's repository for {host.os[:40]} {host.release[:20]} is not known here",
+            f"declare `source: mirror` with `mirror: {{url: {VENDOR}, fingerprint: …, key: …}}`",
+            "docs/gpu.md",
+        )
+    ]

@@ -1,0 +1,152 @@
+"""One machine while its driver changes: small steps, each of which may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from swarmctl.backends.base import CommandFailed, Completed
+from swarmctl.hosts import packages
+from swarmctl.hosts.packages import Move, Packages, openpgp
+from swarmctl.kinds.base import Hosts
+from swarmctl.kinds.node_pool.accelerators import scripts, services
+from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
+from swarmctl.kinds.node_pool.accelerators.reading import KEYRING, MODULES, READING, SOURCES, Seen
+
+
+class Machine:
+    """The way to it. Everything that is read is read anew after every change."""
+
+    def __init__(self, hosts: Hosts, inputs: Mapping[str, Any]) -> None:
+        self._hosts = hosts
+        self._at = inputs["host"]
+        self.host = hosts.open(self._at)
+        self.name: str = inputs["node"]
+
+    def seen(self) -> Seen:
+        """What driver is there."""
+        return self._hosts.look(self._at, READING)
+
+    def installed(self) -> Packages:
+        """What is installed."""
+        return self._hosts.look(self._at, packages.READING)
+
+    def work(self, work: packages.Work) -> str:
+        """Change packages. Raises `PackagesFailed` and its kin."""
+        try:
+            return packages.carry_out(self.host, work)
+        finally:
+            self._hosts.changed(self._at)
+
+    def script(self, text: str, *, timeout: float = 120.0, check: bool = True) -> Completed:
+        """Run a script. Raises CommandFailed."""
+        try:
+            whole = f"{{\n{text}\n}} </dev/null\n"
+            return self.host.run(["sh", "-eu", "-s"], stdin=whole.encode(), timeout=timeout, check=check)
+        finally:
+            self._hosts.changed(self._at)
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write a file."""
+        self.host.put(path, content)
+        self._hosts.changed(self._at)
+
+    def trust(self, repository: Mapping[str, str]) -> None:
+        """Take packages from there, if its key is the declared one. Raises DriverImpossible when it is not."""
+        url, wanted = repository["url"], repository["fingerprint"]
+        seen = self.seen()
+        if seen.fingerprints != (wanted,):
+            try:
+                self.script(scripts.fetch_key(repository["key"]))
+            except CommandFailed as error:
+                raise DriverImpossible(
+                    f"{self.name}: the key of the repository can't be fetched from {repository['key']}", error.message
+                ) from None
+            key = self._judged(self.host.get(scripts.FETCHED) or b"", wanted, repository["key"])
+            self.put(KEYRING, key)
+            self.host.remove(scripts.FETCHED)
+        if seen.source != (url,):
+            self.put(SOURCES, scripts.source_line(url).encode())
+        self.work(packages.refresh(SOURCES))
+
+    def _judged(self, key: bytes, wanted: str, url: str) -> bytes:
+        try:
+            found = openpgp.fingerprints(key)
+            if found == [wanted]:
+                return openpgp.binary(key)
+            what = f"it is of {' and '.join(found[:3])}"
+        except ValueError as error:
+            what = str(error)
+        raise DriverImpossible(
+            f"{self.name}: the key at {url} is not the declared one: {what}, not of {wanted}",
+            "see what the vendor publishes as its fingerprint, and declare that; nothing was installed",
+        )
+
+    def planned(self, wanted: Sequence[str]) -> list[Move]:
+        """What an installation would change, nothing that is none of the driver's removed. Raises DriverImpossible."""
+        moves = packages.moves(self.work(packages.simulate(wanted)))
+        foreign = [move.name for move in moves if not move.after and not is_drivers(move.name)]
+        if foreign:
+            raise DriverImpossible(
+                f"{self.name}: the driver can be installed only by removing {', '.join(foreign[:5])}",
+                "remove what is in the way there, if nobody needs it",
+            )
+        return list(moves)
+
+    def fetch(self, wanted: Iterable[str], folder: str) -> None:
+        """Have the files of these (`NAME=VERSION`) in that folder; those kept from earlier need no repository."""
+        self.script(
+            f"mkdir -p {folder}\nif [ -d {scripts.CURRENT} ]; then cp -al {scripts.CURRENT}/. {folder}/ || :; fi"
+            if folder == scripts.OLD
+            else f"mkdir -p {folder}"
+        )
+        there = self.files(folder)
+        missing = [one for one in wanted if not any(is_file_of(one, file) for file in there)]
+        if missing:
+            self.work(packages.download(missing, folder))
+
+    def files(self, folder: str) -> list[str]:
+        """Paths of the packages in a folder."""
+        listed = self.host.run(["find", folder, "-maxdepth", "1", "-name", "*.deb"], check=False).text
+        return sorted(line for line in listed.splitlines() if packages.apt.FILE.fullmatch(line))
+
+    def stop(self) -> None:
+        """End all daemons around the driver."""
+        if "none" in self.script(services.stop_script()).text:
+            for daemon in reversed(list(services.DAEMONS.values())):
+                if daemon.argv:
+                    self.host.stop_service(daemon.name)
+        self._hosts.changed(self._at)
+
+    def start(self, units: Sequence[str]) -> None:
+        """Have these run, and no other of them."""
+        if "none" in self.script(services.start_script(units)).text:
+            wanted = services.ordered(units)
+            for daemon in services.DAEMONS.values():
+                if daemon.argv and daemon in wanted:
+                    self.host.start_service(daemon.name, daemon.argv)
+                elif daemon.argv:
+                    self.host.stop_service(daemon.name)
+        self._hosts.changed(self._at)
+
+    def load_at_start(self, modules: Sequence[str]) -> None:
+        """Kernel modules that are loaded whenever the machine starts."""
+        if modules:
+            self.put(MODULES, "".join(f"{module}\n" for module in modules).encode())
+        elif self.seen().modules:
+            self.host.remove(MODULES)
+            self._hosts.changed(self._at)
+
+
+def is_drivers(name: str) -> bool:
+    """Whether a package is one of the driver's, which may give way to another of them."""
+    bare = name.partition(":")[0]
+    return bare.startswith(
+        ("nvidia-", "libnvidia-", "libnvsdm", "libcuda1", "cuda-drivers", "xserver-xorg-video-nvidia")
+    )
+
+
+def is_file_of(wanted: str, path: str) -> bool:
+    """Whether a file is that of `NAME=VERSION`, as apt names it."""
+    name, _, version = wanted.partition("=")
+    return path.rpartition("/")[2].startswith(f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_")

@@ -1,0 +1,187 @@
+"""What a machine's driver is, as far as commands tell: one call, and the parser of what it prints. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts.packages import openpgp
+from swarmctl.hosts.readings import Reading
+from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
+
+SOURCES = "/etc/apt/sources.list.d/swarmctl-nvidia.list"
+KEYRING = "/etc/apt/keyrings/swarmctl-nvidia.gpg"
+MODULES = "/etc/modules-load.d/swarmctl-nvidia.conf"
+CDI = "/var/run/cdi/nvidia.yaml"
+"""Where `nvidia-cdi-refresh` writes it; a second file elsewhere would name the same devices, which CDI refuses."""
+FOLDER = "/var/lib/swarmctl/driver"
+"""`current`: packages of the driver that works; `new` and `old`: those of an upgrade that is not verified yet."""
+
+SCRIPT = f"""
+part() {{ printf '\\n@@ %s\\n' "$1"; }}
+part loaded; cat /sys/module/nvidia/version 2>/dev/null
+part module; cat /proc/driver/nvidia/version 2>/dev/null
+part smi
+if command -v nvidia-smi >/dev/null; then
+  timeout 20 nvidia-smi --query-gpu=index,pci.bus_id,driver_version,mig.mode.current --format=csv,noheader 2>&1
+  printf '@ %s\\n' "$?"
+fi
+part instances; timeout 20 nvidia-smi -L 2>/dev/null
+part fabric; ! command -v nv-fabricmanager >/dev/null || timeout 10 nv-fabricmanager --version 2>/dev/null
+part units; {STATES}
+part cdi; grep -o 'libcuda\\.so\\.[0-9][0-9.]*' {CDI} 2>/dev/null | head -n 1
+part counters; sed -n 's/^\\(DCGM_FI_[A-Z0-9_]*\\),.*/\\1/p' {COUNTERS} 2>/dev/null
+part sources; cat {SOURCES} 2>/dev/null
+part keyring; base64 -w 0 {KEYRING} 2>/dev/null
+part modules; cat {MODULES} 2>/dev/null
+part unverified; [ ! -e {FOLDER}/old ] || echo yes
+part enrolled
+if [ -f /var/lib/dkms/mok.pub ] && command -v mokutil >/dev/null; then
+  LC_ALL=C mokutil --test-key /var/lib/dkms/mok.pub 2>&1
+fi
+part end
+"""
+VERSION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}){1,4}")
+SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One card that `nvidia-smi` sees."""
+
+    index: int
+    pci: str
+    """As the kernel writes it: `0000:17:00.0`."""
+    version: str
+    mig: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that one reading tells."""
+
+    loaded: str = ""
+    """Version of the kernel module that is loaded; empty when none is."""
+    flavour: str = ""
+    """`open` or `proprietary`; empty when it can't be told."""
+    cards: tuple[Card, ...] = ()
+    failure: str = ""
+    """What `nvidia-smi` says instead; empty when it answers, or is not there."""
+    instances: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """PCI address → MIG profile → how many."""
+    fabric: str = ""
+    """Version of Fabric Manager's program."""
+    running: frozenset[str] = frozenset()
+    """Units."""
+    cdi: str = ""
+    """Version of the libraries that the CDI specification names."""
+    counters: frozenset[str] = frozenset()
+    source: tuple[str, ...] = ()
+    """Address in our sources list, if that is as we write it."""
+    fingerprints: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    unverified: bool = False
+    """Whether an upgrade was cut off before it was verified."""
+    enrolled: bool | None = None
+    """Whether the firmware takes what DKMS signs; None where DKMS has no key yet, or nobody can tell."""
+
+    @property
+    def answers(self) -> str:
+        """The one version that `nvidia-smi` tells for all cards; empty when it does not."""
+        versions = {card.version for card in self.cards}
+        return versions.pop() if len(versions) == 1 and not self.failure else ""
+
+
+def parse(output: bytes, host: str) -> Seen:
+    """What `SCRIPT` printed. Raises WorldUnreadable when it did not come to its end."""
+    parts: dict[str, str] = {}
+    for part in output[: 4 << 20].decode("utf-8", "replace").split("\n@@ ")[1:]:
+        name, _, text = part.partition("\n")
+        parts.setdefault(name, text.strip("\n"))
+    if "end" not in parts:
+        raise WorldUnreadable(f"{host}: what driver runs there can't be read", "see whether `nvidia-smi` hangs there")
+    cards, failure = _cards(parts.get("smi", ""))
+    return Seen(
+        loaded=_version(parts.get("loaded", "")),
+        flavour=_flavour(parts.get("module", "")),
+        cards=cards,
+        failure=failure,
+        instances=_instances(parts.get("instances", ""), cards),
+        fabric=_version(parts.get("fabric", "")),
+        running=frozenset(parts.get("units", "").split()) & DAEMONS.keys(),
+        cdi=_version(parts.get("cdi", "").rstrip(".")),
+        counters=frozenset(re.findall(r"(?m)^DCGM_FI_[A-Z0-9_]{1,80}$", parts.get("counters", ""))),
+        source=tuple(re.findall(r"(?m)^deb \[signed-by=\S+\] (\S{1,400}) /$", parts.get("sources", ""))[:9]),
+        fingerprints=_fingerprints(parts.get("keyring", "")),
+        modules=tuple(re.findall(r"(?m)^[a-z0-9_]{1,60}$", parts.get("modules", ""))),
+        unverified=parts.get("unverified") == "yes",
+        enrolled=_enrolled(parts.get("enrolled", "")),
+    )
+
+
+READING: Reading[Seen] = Reading("nvidia driver", ("sh", "-c", SCRIPT), parse, timeout=90.0)
+
+
+def _version(text: str) -> str:
+    match = VERSION.search(text[:SHOWN])
+    return match[0] if match else ""
+
+
+def _flavour(text: str) -> str:
+    """`NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  595.91.07 …`; the other one does not say `Open`."""
+    if not text.startswith("NVRM version:"):
+        return ""
+    return "open" if " Open Kernel Module " in text.partition("\n")[0] else "proprietary"
+
+
+def _cards(text: str) -> tuple[tuple[Card, ...], str]:
+    """Lines such as `0, 00000000:17:00.0, 595.91.07, Disabled`, and what it said where it failed."""
+    if not text:
+        return (), ""
+    body, _, status = text.rpartition("@ ")
+    lines = body.strip().splitlines()
+    if status.strip() != "0":
+        said = " ".join(lines[0].split())[:SHOWN] if lines else "it gave no reason"
+        return (), "".join(char if char.isprintable() else "?" for char in said)
+    found = []
+    for line in lines[:256]:
+        match = re.fullmatch(
+            rf"([0-9]{{1,3}}), ([0-9A-Fa-f]{{4,8}}):([0-9A-Fa-f:]{{5}}\.[0-7]), ({VERSION.pattern}), (.+)",
+            line,
+        )
+        if match:
+            pci = f"{int(match[2], 16):04x}:{match[3].lower()}"
+            found.append(Card(int(match[1]), pci, match[4], match[5] == "Enabled"))
+    return tuple(found), "" if found else "it sees no card"
+
+
+def _instances(text: str, cards: tuple[Card, ...]) -> Mapping[str, Mapping[str, int]]:
+    """`GPU 0: …` and below it `  MIG 1g.10gb     Device  0: (UUID: …)`."""
+    pci = {card.index: card.pci for card in cards}
+    found: dict[str, Counter[str]] = {card.pci: Counter() for card in cards if card.mig}
+    index = -1
+    for line in text.splitlines()[:4096]:
+        if match := re.match(r"GPU ([0-9]{1,3}): ", line):
+            index = int(match[1])
+        elif (match := re.match(r"\s+MIG ([1-7]g\.[0-9]{1,3}gb\S{0,9})\s+Device\s", line)) and index in pci:
+            found.setdefault(pci[index], Counter())[match[1]] += 1
+    return {address: dict(profiles) for address, profiles in found.items()}
+
+
+def _fingerprints(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(openpgp.fingerprints(base64.b64decode(text, validate=True))) if text else ()
+    except (ValueError, binascii.Error):
+        return ()
+
+
+def _enrolled(text: str) -> bool | None:
+    """`/var/lib/dkms/mok.pub is already enrolled`, or `… is not enrolled` (mokutil(1))."""
+    if "is already enrolled" in text:
+        return True
+    return False if "is not enrolled" in text else None

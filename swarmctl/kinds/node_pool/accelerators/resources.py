@@ -1,0 +1,168 @@
+"""`swarm:nodepool:Driver`: the driver of one machine's cards, with all that has to be of its version.
+
+Inputs: `machine` (identity), `host`, `node`; `vendor`, `cards` (PCI address → model), `branch`, `version`,
+`kernelModule`, `fabricMode`; `repository` (`url`, `key`, `fingerprint`; empty for the distribution's), `pin`,
+`packages` (name → version without the packager's revision, empty for any), `held`, `services`, `modules`, `mig` (PCI
+address → profile → number), `persistence`, `counters`; `why` and `manual`, which are for people and no property of the
+machine. Measured, too: `loaded` and `answers` (versions that the kernel and `nvidia-smi` tell), `fabricManager`
+(`version`), `cdi` (version of the libraries that its specification names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swarmctl.backends.base import HostGone
+from swarmctl.gpu.lockstep import upstream
+from swarmctl.graph.model import Json
+from swarmctl.hosts import packages
+from swarmctl.hosts.packages import Packages
+from swarmctl.kinds.base import (
+    ChangeKind,
+    Effect,
+    Hosts,
+    Impact,
+    Observed,
+    PropertyChange,
+    differences,
+    words,
+)
+from swarmctl.kinds.node_pool.accelerators import scripts
+from swarmctl.kinds.node_pool.accelerators.reading import READING, Seen
+from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, OVERRIDE
+
+REPLACE = {"machine": "it goes away with its machine"}
+TOLD = ("why", "manual")
+"""Inputs that say something to people and are no property of the machine."""
+
+
+class DriverType:
+    """How it is brought there, read and let go; see `kinds.base.ResourceType`."""
+
+    def outputs(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
+        """Property by property."""
+        return differences(_measured(old), _measured(new), replace=REPLACE)
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Bring it there, or find it so. Raises the errors of `errors` and `PackagesFailed`."""
+        from swarmctl.kinds.node_pool.accelerators.turn import bring
+
+        try:
+            bring(hosts, inputs)
+        finally:
+            hosts.changed(inputs["host"])
+        return {}
+
+    def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The same: what is right already is not touched."""
+        return self.create(hosts, new)
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+        """As the machine has it; None when nothing of it is there, or the machine is gone."""
+        try:
+            there = hosts.look(inputs["host"], packages.READING)
+            seen = hosts.look(inputs["host"], READING)
+        except HostGone:
+            return None
+        if not seen.loaded and not any(name in there.installed for name in inputs["packages"]):
+            return None
+        return Observed(observed(inputs, there, seen), {})
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
+        """Let it go: it stays installed and goes on, and is nobody's. The files of ours are removed."""
+        try:
+            host = hosts.open(inputs["host"])
+            there = hosts.look(inputs["host"], packages.READING)
+            if names := sorted(set(inputs["held"]) & there.held):
+                packages.carry_out(host, packages.unhold(names))
+            host.run(["sh", "-eu", "-c", scripts.forget(COUNTERS, OVERRIDE)])
+        except HostGone:
+            return
+        finally:
+            hosts.changed(inputs["host"])
+
+    def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
+        """What is decided and why when it comes; what differs when it changes."""
+        if new is None:
+            text = f"driver {old['version']} stays installed, and is held no more" if old else ""
+            return [Effect(ChangeKind.DELETE, text)] if old else []
+        if old is None:
+            return [Effect(ChangeKind.ADD, text) for text in _decision(new)]
+        changed = [
+            Effect(change.kind, f"{'.'.join(change.path)} {_at(old, change.path)} → {_at(new, change.path)}")
+            for change in self.diff(old, new)
+            if change.path[0] not in ("host", "machine", "held")
+        ]
+        if old["version"] == new["version"] and old["kernelModule"] == new["kernelModule"]:
+            return changed
+        return [*(Effect(ChangeKind.UPDATE, text) for text in _decision(new)), *changed]
+
+    def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
+        """Whether programs on the cards are in the way."""
+        if old is None or new is None:
+            return Impact()
+        paths = {change.path[0] for change in self.diff(old, new)}
+        if paths & {"version", "kernelModule", "loaded", "packages", "mig"}:
+            return Impact(f"nothing can compute on the cards of {new['node']} meanwhile")
+        return Impact()
+
+
+def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str, Any]:
+    """The inputs as the machine has them."""
+    wanted: Mapping[str, str] = inputs["packages"]
+    repository = inputs["repository"]
+    known = repository and seen.source == (repository["url"],) and seen.fingerprints == (repository["fingerprint"],)
+    found = {
+        name: version
+        if not version or upstream(there.installed[name]) == upstream(version)
+        else upstream(there.installed[name])
+        for name, version in wanted.items()
+        if name in there.installed
+    }
+    return {
+        **inputs,
+        "kernelModule": seen.flavour or inputs["kernelModule"],
+        "loaded": seen.loaded,
+        "answers": seen.failure or seen.answers,
+        "fabricManager": {"version": seen.fabric} if inputs["fabricManager"] else {},
+        "repository": repository if known or not repository else {"url": " ".join(seen.source)},
+        "pin": inputs["pin"] if inputs["pin"] in there.installed else "",
+        "packages": found,
+        "held": [name for name in inputs["held"] if name in there.held],
+        "services": [unit for unit in inputs["services"] if unit in seen.running],
+        "modules": [name for name in inputs["modules"] if name in seen.modules],
+        "mig": {card: dict(profiles) for card, profiles in seen.instances.items()},
+        "counters": [name for name in inputs["counters"] if name in seen.counters],
+        "cdi": seen.cdi if inputs["cdi"] else "",
+    }
+
+
+def _measured(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in inputs.items() if key not in TOLD}
+
+
+def _decision(inputs: Mapping[str, Any]) -> list[str]:
+    models: dict[str, int] = {}
+    for model in inputs["cards"].values():
+        models[model] = models.get(model, 0) + 1
+    cards = " and ".join(f"{number} x {model}" for model, number in models.items())
+    return [
+        f"driver {inputs['version']} (branch {inputs['branch']}, {inputs['kernelModule']} kernel module) for {cards}",
+        *inputs["why"],
+        *(f"by hand: {text}" for text in inputs["manual"]),
+    ]
+
+
+def _at(inputs: Mapping[str, Json], path: Sequence[str]) -> str:
+    value: Json = inputs
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return words(value) if value != "" else "nothing"
+
+
+DRIVER = DriverType()

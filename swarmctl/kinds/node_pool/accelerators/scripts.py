@@ -1,0 +1,103 @@
+"""What is run on a machine for its driver, beside the packages. Pure; everything is quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from shlex import quote
+
+from swarmctl.kinds.node_pool.accelerators.reading import CDI, FOLDER, KEYRING, MODULES, SOURCES
+
+OLD, NEW, CURRENT = f"{FOLDER}/old", f"{FOLDER}/new", f"{FOLDER}/current"
+MANIFEST = f"{OLD}/before"
+"""What was installed before an upgrade: a line `NAME=VERSION` each, and `NAME=` for what was not."""
+FETCHED = f"{FOLDER}/key"
+UNLOADED = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_peermem", "nvidia_fs", "gdrdrv", "nvidia")
+"""Modules in the order in which they go: each uses those after it."""
+
+
+def fetch_key(url: str) -> str:
+    """Fetch the key file of a repository, as apt fetches files."""
+    return f"mkdir -p {FOLDER}\nrm -f {FETCHED}\n/usr/lib/apt/apt-helper download-file {quote(url)} {FETCHED} >&2\n"
+
+
+def source_line(url: str) -> str:
+    """For `SOURCES`; the repository is flat."""
+    return f"deb [signed-by={KEYRING}] {url} /\n"
+
+
+def busy() -> str:
+    """Prints the processes that compute on the cards."""
+    return "timeout 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null || :\n"
+
+
+def reload(version: str, flavour: str, modules: Sequence[str]) -> str:
+    """Have that module loaded: unload what is there if it is another one, then load. Says `stays` when it can't go."""
+    others = "".join(f"modprobe {quote(module)}\n" for module in modules)
+    opened = "*' Open Kernel Module '*) is=open ;; 'NVRM version:'*) is=proprietary ;; *) is=; "
+    return f"""
+loaded() {{ cat /sys/module/nvidia/version 2>/dev/null || :; }}
+line=$(cat /proc/driver/nvidia/version 2>/dev/null | head -n 1)
+case "$line" in {opened};; esac
+if [ -n "$(loaded)" ] && {{ [ "$(loaded)" != {quote(version)} ] || [ "${{is:-{flavour}}}" != {flavour} ]; }}; then
+  for module in {" ".join(UNLOADED)}; do modprobe -r "$module" 2>/dev/null || :; done
+  if [ -n "$(loaded)" ]; then echo stays; exit 0; fi
+fi
+{others}modprobe nvidia
+modprobe nvidia_uvm 2>/dev/null || :
+echo loaded
+"""
+
+
+def divide(mig: Mapping[str, Mapping[str, int]], cards: Sequence[str]) -> str:
+    """Divide each of `cards` (PCI addresses) as `mig` says, or not at all. Says `pending ADDRESS` where that needs a
+    restart."""
+    lines = ['said() { timeout 60 nvidia-smi "$@" >&2; }']
+    for card in cards:
+        profiles = [name for name, number in sorted(mig.get(card, {}).items(), reverse=True) for _ in range(number)]
+        at = quote(card)
+        # What is divided is put together again first: instances must be gone before the mode or the layout changes.
+        lines += [
+            f"said mig -dci -i {at} || :",
+            f"said mig -dgi -i {at} || :",
+            f"said -i {at} -mig {int(bool(profiles))}",
+        ]
+        query = f"timeout 20 nvidia-smi -i {at} --query-gpu=mig.mode.current,mig.mode.pending --format=csv,noheader"
+        lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || said --gpu-reset -i {at} || :')
+        lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || {{ echo pending {at}; exit 0; }}')
+        if profiles:
+            lines.append(f"said mig -i {at} -cgi {quote(','.join(profiles))} -C")
+    return "\n".join(lines) + "\n"
+
+
+def cdi() -> str:
+    """Write the CDI specification anew, by the service that keeps it where there is one."""
+    return f"""
+if [ -d /run/systemd/system ]; then systemctl restart nvidia-cdi-refresh.service
+else mkdir -p {CDI.rpartition("/")[0]}; timeout 60 nvidia-ctk cdi generate --output={CDI} >&2; fi
+"""
+
+
+def diagnose() -> str:
+    """DCGM's diagnostics of level 1: it looks at software and settings, and takes seconds."""
+    return "timeout 300 dcgmi diag -r 1 2>&1\n"
+
+
+def keep() -> str:
+    """What is verified becomes what one can go back to."""
+    return f"""
+if [ -d {NEW} ]; then
+  mkdir -p {CURRENT}
+  for file in {NEW}/*.deb; do
+    [ -e "$file" ] || continue
+    name=${{file##*/}}
+    rm -f {CURRENT}/"${{name%%_*}}"_*.deb
+    mv "$file" {CURRENT}/
+  done
+fi
+rm -rf {NEW} {OLD}
+"""
+
+
+def forget(counters: str, override: str) -> str:
+    """Remove every file of ours."""
+    return f"rm -rf {FOLDER} {SOURCES} {KEYRING} {MODULES} {counters} {override}\n"

@@ -1,0 +1,121 @@
+"""The daemons around a driver: their units, what they are where there is no systemd, and how they are told there. Pure.
+
+Units and programs: NVIDIA's packages nvidia-persistenced, nvidia-fabricmanager, nvidia-imex, nvidia-container-toolkit,
+datacenter-gpu-manager-4 and datacenter-gpu-manager-exporter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+COUNTERS = "/etc/dcgm-exporter/swarmctl-counters.csv"
+OVERRIDE = "/etc/systemd/system/nvidia-dcgm-exporter.service.d/swarmctl.conf"
+EXPORTER = "nvidia-dcgm-exporter.service"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """One unit, and the program behind it."""
+
+    unit: str
+    argv: tuple[str, ...] = ()
+    """In the foreground; empty for what runs only where systemd does."""
+
+    @property
+    def name(self) -> str:
+        """Of the service where there is no systemd."""
+        return self.unit.partition(".")[0]
+
+    @property
+    def comm(self) -> str:
+        """What the kernel calls its process: 15 bytes."""
+        return self.argv[0].rpartition("/")[2][:15] if self.argv else ""
+
+
+DAEMONS: Mapping[str, Daemon] = {
+    one.unit: one
+    for one in (
+        Daemon("nvidia-persistenced.service", ("/usr/bin/nvidia-persistenced", "--verbose", "--no-daemonize")),
+        Daemon(
+            "nvidia-fabricmanager.service",
+            ("/usr/bin/nv-fabricmanager", "-c", "/usr/share/nvidia/nvswitch/fabricmanager.cfg"),
+        ),
+        Daemon("nvidia-imex.service", ("/usr/bin/nvidia-imex", "-c", "/etc/nvidia-imex/config.cfg")),
+        Daemon("nvidia-cdi-refresh.path"),
+        Daemon("nvidia-cdi-refresh.service"),
+        Daemon("nvidia-dcgm.service", ("/usr/bin/nv-hostengine", "-n")),
+        Daemon(EXPORTER, ("/usr/bin/dcgm-exporter", "-f", COUNTERS)),
+    )
+}
+"""By unit, in the order in which they start."""
+ONE_SHOT = frozenset({"nvidia-cdi-refresh.service"})
+"""Units that do something and end; enabled is all that they can be."""
+
+
+def ordered(units: Iterable[str]) -> list[Daemon]:
+    """Those of `DAEMONS`, in the order in which they start."""
+    wanted = set(units)
+    return [daemon for unit, daemon in DAEMONS.items() if unit in wanted]
+
+
+STATES = "\n".join(
+    [
+        "if [ -d /run/systemd/system ]; then",
+        f"  for unit in {' '.join(DAEMONS)}; do",
+        f"    case $unit in {'|'.join(sorted(ONE_SHOT))}) ask=is-enabled ;; *) ask=is-active ;; esac",
+        '    systemctl -q $ask "$unit" 2>/dev/null && echo "$unit"',
+        "  done; :",
+        "else",
+        "  for file in /proc/[0-9]*/comm; do read -r comm <$file 2>/dev/null || continue; case $comm in",
+        *(f"    {quote(daemon.comm)}) echo {unit} ;;" for unit, daemon in DAEMONS.items() if daemon.comm),
+        "  esac; done",
+        *(f"  echo {unit}" for unit, daemon in DAEMONS.items() if not daemon.comm),
+        "fi",
+    ]
+)
+"""Prints the units that run; where there is no systemd, those that are nothing but systemd's count as such."""
+
+_LINE = "{}, {}, of this machine's cards"
+_GAUGES = ("DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_ROW_REMAP_FAILURE")
+
+
+def counters_script(fields: Sequence[str]) -> str:
+    """Write the exporter's list: what its own has on, and `fields` where those are not."""
+    lines = "\n".join(_LINE.format(field, "gauge" if field in _GAUGES else "counter") for field in fields)
+    return f"""
+file={COUNTERS}
+mkdir -p "${{file%/*}}" {OVERRIDE.rpartition("/")[0]}
+own="${{file%/*}}/default-counters.csv"
+{{ [ ! -f "$own" ] || sed -n '/^DCGM_FI_[A-Z0-9_]*,/p' "$own"
+cat <<'END OF COUNTERS'
+{lines}
+END OF COUNTERS
+}} | awk -F, '!seen[$1]++' >"$file.new"
+mv "$file.new" "$file"
+printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/dcgm-exporter -f %s\\n' "$file" >{OVERRIDE}
+"""
+
+
+def stop_script() -> str:
+    """Stop them all where systemd runs them, the last one first; says `none` where it does not."""
+    units = " ".join(reversed(list(DAEMONS)))
+    return f"""
+if [ -d /run/systemd/system ]; then
+  for unit in {units}; do systemctl stop "$unit" 2>/dev/null || :; done
+else echo none; fi
+"""
+
+
+def start_script(units: Iterable[str]) -> str:
+    """Enable and start these and no other; says `none` where systemd does not run."""
+    wanted = [daemon.unit for daemon in ordered(units)]
+    others = [unit for unit in DAEMONS if unit not in wanted]
+    return f"""
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+  for unit in {" ".join(others)}; do systemctl disable --now "$unit" 2>/dev/null || :; done
+  for unit in {" ".join(wanted)}; do systemctl enable --now "$unit"; done
+else echo none; fi
+"""

@@ -1,0 +1,221 @@
+"""A machine's driver, brought to what is decided: fetched first, installed, loaded, verified, else the old one back.
+
+Nothing is remembered but on the machine: what was installed before is written there (`scripts.MANIFEST`) before
+anything changes, and is removed when the new driver is verified. So a turn that was cut off anywhere is taken up by
+the next one, which knows from that file what to go back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from swarmctl.backends.base import CommandFailed
+from swarmctl.errors import SwarmError
+from swarmctl.hosts import packages
+from swarmctl.kinds.base import Hosts
+from swarmctl.kinds.node_pool.accelerators import scripts, verify
+from swarmctl.kinds.node_pool.accelerators.errors import (
+    DriverBroken,
+    DriverImpossible,
+    DriverRolledBack,
+    DriverUnverified,
+)
+from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
+from swarmctl.kinds.node_pool.accelerators.reading import FOLDER
+from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
+from swarmctl.kinds.node_pool.accelerators.verify import Problem
+
+
+def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
+    """Make the machine what `inputs` say. Raises the errors of `errors`, `PackagesFailed`, what `Host.run` raises."""
+    machine = Machine(hosts, inputs)
+    _mend(machine)
+    if inputs["repository"]:
+        machine.trust(inputs["repository"])
+    if inputs["pin"] and inputs["pin"] not in machine.installed().installed:
+        machine.work(packages.install([inputs["pin"]]))
+    moves = machine.planned(_wanted(inputs))
+    stale = bool(moves) or _is_stale(machine, inputs)
+    if stale:
+        _idle(machine)
+    if moves:
+        _fetch(machine, moves)
+    before = machine.installed().installed
+    try:
+        if stale:
+            machine.stop()
+        if moves:
+            files = [file for file in machine.files(scripts.NEW) if any(_is_new(move, file) for move in moves)]
+            machine.work(packages.install(files, [move.name for move in moves if not move.after]))
+        _settle(machine, inputs, reload=stale)
+        problem = verify.problem(machine, inputs)
+    except (packages.PackagesFailed, CommandFailed, DriverUnverified) as error:
+        if moves and machine.installed().installed == before:
+            machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
+            raise
+        problem = Problem(error.message.removeprefix(f"{machine.name}: "), error.hint)
+    if problem is not None:
+        _back(machine, inputs, problem)
+    machine.script(scripts.keep())
+
+
+def _mend(machine: Machine) -> None:
+    there = machine.installed()
+    if there.manager != "apt":
+        raise DriverImpossible(
+            f"{machine.name}: packages are installed by apt alone, and there is none",
+            "leave `accelerators` out for this pool, and install the driver by other means",
+        )
+    if there.interrupted or there.broken:
+        machine.work(packages.mend())
+
+
+def _wanted(inputs: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={version}-*" if version else name for name, version in inputs["packages"].items()]
+
+
+def _is_stale(machine: Machine, inputs: Mapping[str, Any]) -> bool:
+    """Whether another module is loaded than is installed, or an earlier turn did not come to its end."""
+    seen = machine.seen()
+    other = seen.flavour not in ("", inputs["kernelModule"])
+    return seen.loaded != inputs["version"] or other or seen.unverified
+
+
+def _idle(machine: Machine) -> None:
+    """Nothing may compute on the cards: its work would be lost. Raises DriverImpossible."""
+    lines = [line.split(",")[0] for line in machine.script(scripts.busy(), check=False).text.splitlines()]
+    pids = [pid for pid in lines if pid.isdecimal()]
+    if pids:
+        raise DriverImpossible(
+            f"{machine.name}: the driver can't be changed while {len(pids)} "
+            f"process{'es compute' if len(pids) > 1 else ' computes'} on the cards ({', '.join(pids[:5])})",
+            "drain the machine, then apply again; nothing was changed",
+        )
+
+
+def _fetch(machine: Machine, moves: list[packages.Move]) -> None:
+    """Have all files there, those of the way back among them, before anything is stopped."""
+    machine.fetch([f"{move.name}={move.after}" for move in moves if move.after], scripts.NEW)
+    seen = machine.seen()
+    if seen.unverified or not seen.answers:
+        return  # the way back is laid already, or leads nowhere: what is there does not work
+    try:
+        machine.fetch([f"{move.name}={move.before}" for move in moves if move.before], f"{FOLDER}/way")
+    except packages.PackagesFailed as error:
+        raise DriverImpossible(
+            f"{machine.name}: there would be no way back from an upgrade: {error.message}",
+            "put the old packages back into the repository; nothing was changed",
+        ) from None
+    lines = "".join(f"{move.name}={move.before}\n" for move in moves)
+    machine.put(f"{FOLDER}/way/{scripts.MANIFEST.rpartition('/')[2]}", f"{seen.answers}\n{lines}".encode())
+    machine.script(f"rm -rf {scripts.OLD}\nmv {FOLDER}/way {scripts.OLD}\n")
+
+
+def _is_new(move: packages.Move, file: str) -> bool:
+    return bool(move.after) and is_file_of(f"{move.name}={move.after}", file)
+
+
+def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> None:
+    """All but the packages."""
+    machine.work(packages.hold(inputs["held"]))
+    machine.load_at_start(inputs["modules"])
+    if inputs["counters"]:
+        machine.script(counters_script(inputs["counters"]))
+    if reload:
+        load(machine, inputs["version"], inputs["kernelModule"], inputs["modules"])
+    machine.start(inputs["services"])
+    seen = machine.seen()
+    layout = {card: dict(profiles) for card, profiles in seen.instances.items()}
+    if layout != inputs["mig"] and seen.cards:
+        cards = sorted({*layout, *inputs["mig"]})
+        said = machine.script(scripts.divide(inputs["mig"], cards), timeout=300).text
+        if "pending" in said:
+            raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
+    if inputs["cdi"] and (seen.cdi != inputs["cdi"] or reload or layout != inputs["mig"]):
+        machine.script(scripts.cdi())
+
+
+def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> None:
+    """Have that kernel module loaded. Raises DriverUnverified when the old one can't be unloaded, or it can't be."""
+    try:
+        said = machine.script(scripts.reload(version, flavour, modules)).text
+    except CommandFailed:
+        if machine.seen().enrolled is False:
+            raise DriverUnverified(
+                f"{machine.name}: the firmware does not take the kernel module: nobody has confirmed the key that "
+                "signs it",
+                f"by hand on {machine.name}: `mokutil --import /var/lib/dkms/mok.pub`, restart, and confirm at its "
+                "console; then apply again",
+            ) from None
+        raise
+    if "stays" in said:
+        raise DriverUnverified(
+            f"{machine.name}: the old kernel module is in use and can't be unloaded",
+            "end what uses the cards, or restart the machine; then apply again",
+        )
+
+
+def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None:
+    """Bring the old driver back, and say what happened. Always raises."""
+    new = f"{inputs['vendor']} driver {inputs['version']}"
+    raw = machine.host.get(scripts.MANIFEST)
+    if raw is None:
+        raise DriverUnverified(
+            f"{machine.name}: {new} is installed and not verified: {problem.text}",
+            problem.hint or "mend that on the machine, then apply again",
+        )
+    version, *lines = raw.decode("utf-8", "replace").splitlines()
+    before = dict(line.split("=", 1) for line in lines if "=" in line)
+    try:
+        _restore(machine, inputs, version, before)
+    except SwarmError as error:
+        again = error.message.removeprefix(f"{machine.name}: ")
+        raise DriverBroken(
+            f"{machine.name}: {new} was installed and does not work: {problem.text}; going back to {version} failed, "
+            f"too: {again}",
+            "see what is wrong on the machine, then apply again: it goes on from there",
+        ) from None
+    raise DriverRolledBack(
+        f"{machine.name}: {new} was installed and does not work: {problem.text}; {version} is back and verified",
+        problem.hint or f"see what is wrong with {inputs['version']} there, or declare {version}; then apply again",
+    )
+
+
+def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: Mapping[str, str]) -> None:
+    """Install what was there, and see that it works. Raises SwarmError."""
+    machine.stop()
+    there = machine.installed()
+    if there.interrupted or there.broken:
+        try:
+            machine.work(packages.mend())
+        except packages.PackagesFailed:
+            pass  # the package that can't be configured is about to be replaced
+    added = [name for name, was in before.items() if not was and name in machine.installed().installed]
+    files = machine.files(scripts.OLD)
+    chosen = [file for file in files if any(was and is_file_of(f"{name}={was}", file) for name, was in before.items())]
+    machine.work(packages.install(chosen, added))
+    kept = [name for name, was in before.items() if was]
+    machine.work(packages.hold(kept))
+    load(machine, version, _flavour_before(before, inputs), inputs["modules"])
+    machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
+    if inputs["cdi"] and machine.seen().cdi != version:
+        machine.script(scripts.cdi())
+    problem = verify.problem(machine, {**inputs, "version": version, "answers": version})
+    if problem is not None:
+        raise DriverUnverified(f"{machine.name}: {problem.text}")
+    machine.script(f"rm -rf {scripts.OLD} {scripts.NEW}\n")
+
+
+def _flavour_before(before: Mapping[str, str], inputs: Mapping[str, Any]) -> str:
+    """Which module the old packages have: the name of the one with DKMS tells."""
+    modules = [name for name, was in before.items() if was and "dkms" in name]
+    if not modules:
+        return str(inputs["kernelModule"])
+    return "open" if any("open" in name for name in modules) else "proprietary"
+
+
+def _has(machine: Machine, unit: str) -> bool:
+    """Whether the program of a unit is there: an older driver may have come without it."""
+    argv = DAEMONS[unit].argv
+    return not argv or machine.host.run(["test", "-x", argv[0]], check=False).returncode == 0

@@ -1,0 +1,77 @@
+"""The packages, from a decision: the same names and versions that a real repository has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from swarmctl.gpu.model import Decision, Package
+from tests.debian.build import Deb
+
+from . import programs
+
+Variant = Literal["", "mismatch", "fabric", "xid"]
+"""How a version fails: its module is not the one of its libraries, its Fabric Manager is another, a card reports an
+XID."""
+OTHER = "999.1.1"
+
+
+def debs(decision: Decision, variant: Variant = "") -> list[Deb]:
+    """Every package that is decided, and the one that pins the branch."""
+    made = [_deb(package, decision, variant) for package in decision.packages]
+    if decision.pin:
+        made.append(Deb(decision.pin.what, "1-1"))
+    return made
+
+
+def kernel() -> Deb:
+    """What is on the machine before any driver."""
+    return Deb("standin-kernel", "1.0-1", files=dict(programs.KERNEL))
+
+
+def _deb(package: Package, decision: Decision, variant: Variant) -> Deb:
+    version = f"{package.version or '1.0'}-1"
+    conflicts = {"Conflicts": _other(package.name)} if "dkms" in package.name else {}
+    return Deb(package.name, version, files=_files(package, decision, variant), more=conflicts)
+
+
+def _other(name: str) -> str:
+    return "nvidia-kernel-dkms" if "open" in name else "nvidia-kernel-open-dkms"
+
+
+def _files(package: Package, decision: Decision, variant: Variant) -> Mapping[str, str]:
+    version = decision.version
+    match package.name:
+        case "nvidia-kernel-open-dkms" | "nvidia-kernel-dkms":
+            flavour = "open" if "open" in package.name else "proprietary"
+            built = OTHER if variant == "mismatch" else version
+            faulty = {programs.XID: "79\n"} if variant == "xid" else {}
+            return {programs.MODULE: f"{built}\n{flavour}\n", **faulty}
+        case "nvidia-driver-cuda":
+            return {programs.LIBRARY: f"{version}\n", "/usr/bin/nvidia-smi": programs.SMI}
+        case "nvidia-fabricmanager":
+            own = OTHER if variant == "fabric" else version
+            return {"/usr/bin/nv-fabricmanager": programs.FABRIC.replace("OWN", own)}
+        case "nvidia-persistenced":
+            return {"/usr/bin/nvidia-persistenced": programs.DAEMON}
+        case "datacenter-gpu-manager-4-core":
+            return {"/usr/bin/nv-hostengine": programs.DAEMON, "/usr/bin/dcgmi": programs.DCGMI}
+        case "datacenter-gpu-manager-exporter":
+            default = "# GPU\nDCGM_FI_DEV_GPU_TEMP, gauge, temperature\n# DCGM_FI_DEV_ECC_SBE_VOL_TOTAL, counter, off\n"
+            return {"/usr/bin/dcgm-exporter": programs.DAEMON, "/etc/dcgm-exporter/default-counters.csv": default}
+        case "nvidia-container-toolkit-base":
+            return {"/usr/bin/nvidia-ctk": programs.CTK}
+    return {}
+
+
+def pci(cards: int = 2, switches: int = 4) -> str:
+    """What `lspci -nn -D` prints of an HGX H100 board, composed from published ids; fewer cards keep tests short."""
+    lines = [
+        f"0000:{0x10 + number:02x}:00.0 3D controller [0302]: GH100 [H100 SXM5 80GB] [10de:2330] (rev a1)"
+        for number in range(cards)
+    ]
+    lines += [
+        f"0000:{0x80 + number:02x}:00.0 Bridge [0680]: GH100 [H100 NVSwitch] [10de:22a3] (rev a1)"
+        for number in range(switches)
+    ]
+    return "".join(f"{line}\n" for line in lines)

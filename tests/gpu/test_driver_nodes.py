@@ -1,0 +1,203 @@
+"""A driver comes, is upgraded, drifts, is mended and rolled back, by real dpkg on a node; NVIDIA's programs are
+stand-ins (`standins/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmctl.backends.base import Host
+from swarmctl.gpu.model import Wanted
+from swarmctl.hosts import packages
+from swarmctl.kinds.node_pool.accelerators import decision
+from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible, DriverRolledBack, DriverUnverified
+from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
+from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver, Mirror
+from swarmctl.provider.hosts import Connections
+from tests.debian import machines
+from tests.debian.repository import Key, Repository
+from tests.gpu import hosts as composed
+from tests.gpu.standins import packages as standins
+from tests.gpu.standins.packages import Variant
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("gpu drivers")]
+
+OLD, NEW = "580.173.02", "595.91.07"
+BROKEN: Mapping[Variant, str] = {"mismatch": "595.91.08", "fabric": "595.91.09", "xid": "595.91.10"}
+PLACE = "/srv/repository/debian12/x86_64"
+SMALL = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="debian 12")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    machines.require()
+    key = Key()
+    try:
+        made = Repository(tmp_path_factory.mktemp("repository"), key)
+        debs = [standins.kernel()]
+        for version, variant in [(OLD, ""), (NEW, ""), *((version, variant) for variant, version in BROKEN.items())]:
+            debs += standins.debs(composed.decided(SMALL, Wanted("nvidia", "H100", version=version)), variant)
+        made.add(*{deb.file: deb for deb in debs}.values())
+        yield made
+    finally:
+        key.close()
+
+
+@pytest.fixture(scope="module")
+def node(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
+    data = tmp_path_factory.mktemp("data")
+    with machines.machine(data) as host:
+        repository.into(host, PLACE)
+        host.put("/run/standin/pci", standins.pci().encode())
+        host.run(["dpkg", "-i", f"{PLACE}/{standins.kernel().file}"])
+        yield data, host
+
+
+@pytest.fixture
+def host(node: tuple[Path, Host], monkeypatch: pytest.MonkeyPatch) -> Host:
+    data, found = node
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    return found
+
+
+def declared(repository: Repository, version: str, **more: Any) -> Accelerator:
+    mirror = Mirror(
+        "file:/srv/repository", more.pop("fingerprint", repository.key.fingerprint), f"file:{PLACE}/key.asc"
+    )
+    return Accelerator("nvidia", "H100", 2, Driver(version=version), source="mirror", mirror=mirror, **more)
+
+
+def inputs(repository: Repository, version: str, **more: Any) -> dict[str, Any]:
+    made = decision.inputs(SMALL, declared(repository, version, **more))
+    assert isinstance(made, Mapping), made
+    return {"machine": "x", "host": {"backend": "lab", "stack": "trial", "node": "a-0"}, "node": "a-0", **made}
+
+
+class World:
+    """The resource and its machine, as the provider has them."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.hosts = Connections(open_host=lambda about, fence: host)
+
+    def bring(self, wanted: Mapping[str, Any]) -> None:
+        DRIVER.create(self.hosts, wanted)
+
+    def drift(self, wanted: Mapping[str, Any]) -> set[str]:
+        self.hosts.changed(wanted["host"])
+        seen = DRIVER.read(self.hosts, wanted)
+        assert seen is not None
+        return {".".join(change.path) for change in DRIVER.diff(seen.inputs, wanted)}
+
+    def sh(self, script: str) -> str:
+        return self.host.run(["sh", "-c", script]).text
+
+
+@pytest.fixture
+def world(host: Host) -> World:
+    return World(host)
+
+
+def test_a_driver_comes_changes_drifts_and_is_rolled_back(world: World, repository: Repository) -> None:
+    comes(world, repository)
+    is_upgraded(world, repository)
+    drifts_and_is_mended(world, repository)
+    for variant, version in BROKEN.items():
+        is_rolled_back(world, repository, variant, version)
+    goes(world, repository)
+
+
+def comes(world: World, repository: Repository) -> None:
+    wanted = inputs(repository, OLD)
+    assert DRIVER.read(world.hosts, wanted) is None
+    world.bring(wanted)
+    assert world.drift(wanted) == set()
+    assert "driver: " not in world.sh("nvidia-smi -L")
+    there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
+    assert {name for name in wanted["packages"] if name not in there.held} == set()
+    assert "DCGM_FI_DEV_GPU_TEMP" in world.sh("cat /etc/dcgm-exporter/swarmctl-counters.csv"), "what was on stays on"
+    status = world.sh("stat -c %Y /var/lib/dpkg/status")
+    world.bring(wanted)
+    assert world.sh("stat -c %Y /var/lib/dpkg/status") == status, "nothing is installed twice"
+
+
+def is_upgraded(world: World, repository: Repository) -> None:
+    wanted = inputs(repository, NEW, mig={"1g.10gb": 7})
+    found = world.drift(wanted)
+    assert {"loaded", "answers", "packages.nvidia-fabricmanager", "fabricManager.version"} <= found
+    world.bring(wanted)
+    assert world.drift(wanted) == set()
+    assert world.sh("nvidia-smi -L").count("MIG 1g.10gb") == 14
+    wanted = inputs(repository, NEW)
+    world.bring(wanted)
+    assert world.drift(wanted) == set()
+    assert "MIG" not in world.sh("nvidia-smi -L | grep MIG || :")
+
+
+def drifts_and_is_mended(world: World, repository: Repository) -> None:
+    wanted = inputs(repository, NEW)
+    world.sh(f"apt-get install -q -y --allow-downgrades --allow-change-held-packages nvidia-fabricmanager={OLD}-1")
+    found = world.drift(wanted)
+    assert {"packages.nvidia-fabricmanager", "fabricManager.version", "held"} <= found, (
+        "lockstep broken by hand is seen"
+    )
+    world.sh("rm /var/run/cdi/nvidia.yaml")
+    world.host.stop_service("nvidia-dcgm")
+    assert {"cdi", "services"} <= world.drift(wanted)
+    world.bring(wanted)
+    assert world.drift(wanted) == set()
+
+
+def is_rolled_back(world: World, repository: Repository, variant: Variant, version: str) -> None:
+    with pytest.raises(DriverRolledBack) as raised:
+        world.bring(inputs(repository, version))
+    said = {"mismatch": "library version mismatch", "fabric": "Fabric Manager is 999.1.1", "xid": "XID 79"}[variant]
+    assert said in raised.value.message
+    assert f"{NEW} is back and verified" in raised.value.message
+    assert raised.value.hint
+    assert world.drift(inputs(repository, NEW)) == set(), "all of the old one is back, held and running"
+    assert world.sh("ls /var/lib/swarmctl/driver") == "current\n"
+
+
+def goes(world: World, repository: Repository) -> None:
+    wanted = inputs(repository, NEW)
+    DRIVER.delete(world.hosts, wanted)
+    DRIVER.delete(world.hosts, wanted)
+    there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
+    assert not there.held & set(wanted["packages"])
+    assert there.installed["nvidia-fabricmanager"] == f"{NEW}-1", "it stays, and goes on"
+    assert "swarmctl" not in world.sh("ls /etc/apt/sources.list.d /etc/apt/keyrings /etc/dcgm-exporter")
+
+
+def test_what_must_not_be_is_refused_before_anything_changes(world: World, repository: Repository) -> None:
+    with pytest.raises(DriverImpossible) as raised:
+        world.bring(inputs(repository, OLD, fingerprint="A" * 40))
+    assert repository.key.fingerprint in raised.value.message
+    world.bring(inputs(repository, OLD))
+    world.sh("echo '4711, python3' >/run/standin/apps")
+    try:
+        with pytest.raises(DriverImpossible) as raised:
+            world.bring(inputs(repository, NEW))
+    finally:
+        world.sh("rm /run/standin/apps")
+    assert "1 process computes on the cards (4711)" in raised.value.message
+    assert world.drift(inputs(repository, OLD)) == set()
+
+
+def test_a_key_that_nobody_has_confirmed_is_told_as_a_manual_step(world: World, repository: Repository) -> None:
+    world.bring(inputs(repository, OLD))
+    world.sh(
+        "mkdir -p /var/lib/dkms && touch /var/lib/dkms/mok.pub /run/standin/secure-boot && rm -f /run/standin/loaded"
+    )
+    try:
+        with pytest.raises(DriverUnverified) as raised:
+            world.bring(inputs(repository, OLD))
+    finally:
+        world.sh("rm /run/standin/secure-boot")
+    assert "nobody has confirmed the key" in raised.value.message
+    assert "mokutil --import" in raised.value.hint
+    world.bring(inputs(repository, OLD))
+    assert world.drift(inputs(repository, OLD)) == set()
