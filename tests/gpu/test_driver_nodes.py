@@ -3,16 +3,17 @@ stand-ins (`standins/`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarmctl.backends.base import Host
+from swarmctl.backends.base import Completed, Host, HostUnreachable
 from swarmctl.gpu.model import Wanted
 from swarmctl.hosts import packages
-from swarmctl.kinds.node_pool.accelerators import decision
+from swarmctl.kinds.node_pool.accelerators import decision, turn
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible, DriverRolledBack, DriverUnverified
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver, Mirror
@@ -201,3 +202,67 @@ def test_a_key_that_nobody_has_confirmed_is_told_as_a_manual_step(world: World, 
     assert "mokutil --import" in raised.value.hint
     world.bring(inputs(repository, OLD))
     assert world.drift(inputs(repository, OLD)) == set()
+
+
+def test_a_module_in_use_goes_by_a_restart_or_the_old_driver_comes_back(
+    world: World, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.bring(inputs(repository, OLD))
+    world.sh("touch /run/standin/busy")
+    with pytest.raises(DriverRolledBack) as raised:
+        world.bring(inputs(repository, NEW))
+    assert "can't be restarted: its first process is not systemd" in raised.value.message
+    assert world.drift(inputs(repository, OLD)) == set()
+
+    def restarted(host: Host, *, timeout: float) -> None:
+        world.sh("rm /run/standin/busy /run/standin/loaded")
+
+    monkeypatch.setattr(turn, "reboot", restarted)
+    world.bring(inputs(repository, NEW))
+    assert world.drift(inputs(repository, NEW)) == set()
+
+
+@pytest.mark.parametrize(
+    ("version", "point"),
+    [
+        (OLD, "apt-get .* download"),
+        (NEW, "mv /var/lib/swarmctl/driver/way"),
+        (OLD, "apt-get .* install"),
+        (NEW, "apt-mark hold"),
+        (OLD, "modprobe nvidia"),
+        (NEW, "rm -f /var/lib/swarmctl/driver/current"),
+    ],
+)
+def test_what_is_cut_off_anywhere_is_taken_up(world: World, repository: Repository, version: str, point: str) -> None:
+    other = NEW if version == OLD else OLD
+    if other not in world.sh("dpkg-query -W -f '${Version}' nvidia-driver-cuda 2>/dev/null || :"):
+        world.bring(inputs(repository, other))
+    for after in (False, True):
+        cut = World(CutOff(world.host, point, after=after))  # type: ignore[arg-type]
+        with pytest.raises(HostUnreachable):
+            cut.bring(inputs(repository, version))
+    world.bring(inputs(repository, version))
+    assert world.drift(inputs(repository, version)) == set()
+    assert world.sh("ls /var/lib/swarmctl/driver") == "current\n"
+
+
+class CutOff:
+    """A machine whose connection ends at a command, before that is done or after."""
+
+    def __init__(self, host: Host, point: str, *, after: bool) -> None:
+        self._host = host
+        self._point = re.compile(point)
+        self._after = after
+        self.name = host.name
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
+        found = self._point.search(stdin.decode())
+        if found and not self._after:
+            raise HostUnreachable("cut off")
+        done = self._host.run(argv, stdin=stdin, timeout=timeout, check=check)
+        if found:
+            raise HostUnreachable("cut off")
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)

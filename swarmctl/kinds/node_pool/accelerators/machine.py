@@ -23,6 +23,10 @@ class Machine:
         self.host = hosts.open(self._at)
         self.name: str = inputs["node"]
 
+    def changed(self) -> None:
+        """Forget what was read."""
+        self._hosts.changed(self._at)
+
     def seen(self) -> Seen:
         """What driver is there."""
         return self._hosts.look(self._at, READING)

@@ -108,7 +108,10 @@ class DriverType:
             return Impact()
         paths = {change.path[0] for change in self.diff(old, new)}
         if paths & {"version", "kernelModule", "loaded", "packages", "mig"}:
-            return Impact(f"nothing can compute on the cards of {new['node']} meanwhile")
+            node = new["node"]
+            return Impact(
+                f"nothing can compute on the cards of {node} meanwhile; where the kernel module is in use, it restarts"
+            )
         return Impact()
 
 

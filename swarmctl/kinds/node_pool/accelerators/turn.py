@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed
+from swarmctl.backends.reboot import CannotReboot, reboot
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import packages
 from swarmctl.kinds.base import Hosts
@@ -25,6 +26,9 @@ from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.reading import FOLDER
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
+
+RESTART = 900.0
+"""Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
 
 def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
@@ -137,23 +141,39 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
 
 
 def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> None:
-    """Have that kernel module loaded. Raises DriverUnverified when the old one can't be unloaded, or it can't be."""
+    """Have that kernel module loaded; where the old one can't be unloaded, by a restart of the machine.
+
+    Raises DriverUnverified when neither can be, and what `reboot` raises.
+    """
+    if "stays" not in _loaded(machine, version, flavour, modules):
+        return
     try:
-        said = machine.script(scripts.reload(version, flavour, modules)).text
-    except CommandFailed:
-        if machine.seen().enrolled is False:
-            raise DriverUnverified(
-                f"{machine.name}: the firmware does not take the kernel module: nobody has confirmed the key that "
-                "signs it",
-                f"by hand on {machine.name}: `mokutil --import /var/lib/dkms/mok.pub`, restart, and confirm at its "
-                "console; then apply again",
-            ) from None
-        raise
-    if "stays" in said:
+        reboot(machine.host, timeout=RESTART)
+    except CannotReboot as error:
         raise DriverUnverified(
-            f"{machine.name}: the old kernel module is in use and can't be unloaded",
+            f"{machine.name}: the old kernel module is in use and can't be unloaded, and "
+            f"{error.message.removeprefix('and ')}",
             "end what uses the cards, or restart the machine; then apply again",
+        ) from None
+    machine.changed()
+    if "stays" in _loaded(machine, version, flavour, modules):
+        raise DriverUnverified(
+            f"{machine.name}: the machine was restarted, and the old kernel module was loaded again",
+            "see what loads it so early (`lsinitramfs`), then apply again",
         )
+
+
+def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) -> str:
+    try:
+        return machine.script(scripts.reload(version, flavour, modules)).text
+    except CommandFailed:
+        if machine.seen().enrolled is not False:
+            raise
+        raise DriverUnverified(
+            f"{machine.name}: the firmware does not take the kernel module: nobody has confirmed the key that signs it",
+            f"by hand on {machine.name}: `mokutil --import /var/lib/dkms/mok.pub`, restart, and confirm at its "
+            "console; then apply again",
+        ) from None
 
 
 def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None:
