@@ -107,9 +107,9 @@ def print_out(text: str, *, color: bool = False) -> None:
         click.echo(text, nl=not text.endswith("\n"), color=color)
 
 
-def require_terminal(yes: bool, what: str) -> None:
+def require_terminal(yes: bool, what: str, instead: str = "add --yes to go on without a question") -> None:
     """Raises UsageError when a question will have to be asked and nobody is there to answer it: there is no terminal,
-    or a pipeline's (`CI`), which some runners do give one."""
+    or a pipeline's (`CI`), which some runners do give one; `instead` is what to do then."""
     if yes:
         return
     from swarmctl.reports.console import in_pipeline
@@ -118,7 +118,7 @@ def require_terminal(yes: bool, what: str) -> None:
     if in_pipeline(os.environ) or not sys.stdin.isatty():
         from swarmctl.errors import UsageError
 
-        raise UsageError(f"{what} asks before it acts, and {where}", "add --yes to go on without a question")
+        raise UsageError(f"{what} asks before it acts, and {where}", instead)
 
 
 def show_plan(plan: Plan, *, to_stderr: bool) -> None:

@@ -7,6 +7,7 @@ import importlib
 import click
 
 COMMANDS = {
+    "host": "Turn a machine into a declaration, over SSH",
     "wireguard": "Turn configurations of wg-quick into declarations",
 }
 """Every command with its one line of help; the module of the same name in this folder holds `command`."""
@@ -40,4 +41,5 @@ def command() -> None:
     Examples:
       swarmctl import wireguard a-0.conf a-1.conf               print the declarations
       swarmctl import wireguard *.conf --out my-stack           write them
+      swarmctl import host ops@203.0.113.10                     declare a machine that is there
     """

@@ -1,0 +1,137 @@
+"""A machine as a NodePool: YAML as people would write it, with what led to it in comments. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+from swarmctl.hosts.system import Nic, SystemFacts
+from swarmctl.kinds.node_pool.spec import NodePoolSpec
+from swarmctl.operations.facts import Accelerator, accelerators
+from swarmctl.operations.import_text import word
+
+_WORDS = 160
+_USUAL_MTU = 1500
+
+
+def pool(name: str, way: Mapping[str, Any], found: SystemFacts) -> str:
+    """The declaration of the machine that `way` leads to (`Placement.host` without backend, stack and node)."""
+    labels = _labels(found)
+    metadata = f"{{name: {word(name)}{', labels: {' + _inline(labels) + '}' if labels else ''}}}"
+    lines = [
+        *_about(found),
+        *(f"# Label {key}: {why}." for key, (_, why) in labels.items()),
+        "apiVersion: swarmctl/v1alpha1",
+        "kind: NodePool",
+        f"metadata: {metadata}",
+        "spec:",
+        *_accelerators(found),
+        *_ssh(name, way, found),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _about(found: SystemFacts) -> Iterator[str]:
+    yield f"# {_plain(found.hostname)}, as it was when it was imported:"
+    yield f"#   {_plain(found.os.name or found.os.id or 'an unknown system')}, Linux {found.kernel}"
+    cpu = found.cpu
+    threads = f", {cpu.threads} threads" if cpu.threads is not None else ""
+    yield f"#   {_plain(cpu.model or 'processor unknown')} ({cpu.architecture}){threads}"
+    if found.memory.total is not None:
+        yield f"#   {found.memory.total / 2**30:.0f} GiB of memory"
+    if found.virtualisation.machine not in (None, "none"):
+        yield f"#   virtual: {found.virtualisation.machine}"
+    if found.init != "systemd":
+        yield f"#   its first process is {_plain(found.init) or 'unknown'}, not systemd"
+    if found.clock.synchronised is False:
+        yield "#   its clock is not synchronised"
+
+
+def _labels(found: SystemFacts) -> dict[str, tuple[str, str]]:
+    """What selectors may want to go by, by key: value, and the fact that led to it."""
+    labels = {}
+    models = {one.card.models[0].split()[0].lower() for one in accelerators(found) if one.card}
+    if len(models) == 1 and re.fullmatch(r"[a-z0-9-]{1,40}", model := models.pop()):
+        labels["accelerator"] = model, "the model of all its accelerators, by their PCI ids"
+    for kind in ("sev-snp", "tdx"):
+        if found.tee[kind].enabled:
+            labels["confidential"] = kind, "its kernel can begin such guests"
+    return labels
+
+
+def _accelerators(found: SystemFacts) -> Iterator[str]:
+    there = accelerators(found)
+    if not there:
+        if found.pci is None:
+            yield "  # Whether it has accelerators is not known: neither lspci nor sysfs told of a PCI bus."
+        return
+    for (vendor, ids, called), number in Counter(map(_kind, there)).items():
+        yield f"  # {number} x {called}, by its PCI id {vendor}:{ids}"
+    models = {one.card.models[0] for one in there if one.card}
+    unknown = [one for one in there if one.card is None]
+    vendors = {one.vendor for one in there}
+    if unknown or vendors != {"nvidia"} or len(models) != 1:
+        yield "  # No `accelerators` here: they are of several models, or of one that swarmctl has no driver for."
+        return
+    if found.secure_boot:
+        yield "  # Secure boot is on: a driver's modules load only once its key is enrolled at the machine's console."
+    first = there[0].card
+    # An id that stands for several models says nothing of which it is.
+    model = f", model: {word(first.models[0])}" if first is not None and len(first.models) == 1 else ""
+    comment = "" if "accelerators" in NodePoolSpec.__struct_fields__ else "# "
+    yield f"  {comment}accelerators: [{{vendor: nvidia{model}, count: {len(there)}}}]"
+
+
+def _kind(one: Accelerator) -> tuple[str, str, str]:
+    return one.device.vendor, one.device.device, one.card.name if one.card else "a device that is in no table"
+
+
+def _ssh(name: str, way: Mapping[str, Any], found: SystemFacts) -> Iterator[str]:
+    yield "  ssh:"
+    yield f"    user: {word(way['user'])}"
+    if "port" in way:
+        yield f"    port: {way['port']}"
+    if "key" in way:
+        yield f"    key: {word(way['key'])}"
+    else:
+        yield "    # Without `key` all keys of the SSH agent are tried."
+    if jump := way.get("jump"):
+        port = f", port: {jump['port']}" if "port" in jump else ""
+        user = f", user: {word(jump['user'])}" if jump["user"] != way["user"] else ""
+        yield f"    jump: {{address: {word(jump['address'])}{user}{port}, hostKeys: [{jump['hostKeys'][0]}]}}"
+    yield from _network(way, found)
+    yield "    hosts:"
+    yield f"      - {{name: {word(name)}, address: {word(way['address'])}, hostKeys: [{way['hostKeys'][0]}]}}"
+
+
+def _network(way: Mapping[str, Any], found: SystemFacts) -> Iterator[str]:
+    nic, literal = _facing(way["address"], found)
+    if nic is not None and nic.mtu != _USUAL_MTU and 576 <= nic.mtu <= 9216:
+        yield f"    mtu: {nic.mtu}  # of {_plain(nic.name)}, which has this address"
+    if nic is None and literal and found.addresses:
+        yield f"    # None of its interfaces has the address {way['address']}: a router translates it. If that lets no"
+        yield "    # new connections in but SSH, say so by `nat: true`."
+
+
+def _facing(address: str, found: SystemFacts) -> tuple[Nic | None, bool]:
+    """The interface with this address, and whether it is one and not a name."""
+    try:
+        wanted = ip_address(address)
+    except ValueError:
+        return None, False
+    for nic in found.nics or ():
+        if any(ip_interface(one).ip == wanted for one in found.addresses.get(nic.name, ())):
+            return nic, True
+    return None, True
+
+
+def _inline(labels: Mapping[str, tuple[str, str]]) -> str:
+    return ", ".join(f"{key}: {word(value)}" for key, (value, _) in labels.items())
+
+
+def _plain(text: str) -> str:
+    """Text of a machine's as part of a comment: it has one line already."""
+    return "".join(character if character.isprintable() else "?" for character in text)[:_WORDS]
