@@ -13,8 +13,10 @@ from swarmctl.hosts.system.text import MOST, name, number, pci_address, rows, wo
 MELLANOX = "15b3"
 _MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VERSION = re.compile(rf"/sys/module/({_MODULE.pattern})/version:(.*)")
-_FOUND, _NOT_FOUND = "0", "1"
-"""What grep ends with."""
+NETWORK = "02"
+"""Class of what is part of a network."""
+_FOUND, _NOT_FOUND = "0", ("1", "none")
+"""What grep ended with, or why nobody looked."""
 
 
 def devices(parts: Mapping[str, str]) -> tuple[Device, ...] | None:
@@ -29,14 +31,15 @@ def devices(parts: Mapping[str, str]) -> tuple[Device, ...] | None:
 
 
 def switch_management(parts: Mapping[str, str], found: tuple[Device, ...] | None) -> bool | None:
-    """Whether a Mellanox device leads to NVLink's switches; None where the VPD of one was not read and none says so."""
+    """Whether a Mellanox card leads to NVLink's switches; None where the VPD of one was not read and none says so."""
     if found is None:
         return None
     said = dict(rows(parts["switches"], 2))
-    there = [said.get(device.address) for device in found if device.vendor == MELLANOX]
+    cards = [device for device in found if device.vendor == MELLANOX and device.kind.startswith(NETWORK)]
+    there = [said.get(card.address) for card in cards]
     if _FOUND in there:
         return True
-    return False if all(one == _NOT_FOUND for one in there) else None
+    return False if all(one in _NOT_FOUND for one in there) else None
 
 
 def modules(parts: Mapping[str, str]) -> dict[str, str] | None:

@@ -13,6 +13,8 @@ part() { printf '\n@@ %s\n' "$1"; }
 there() { command -v "$1" >/dev/null 2>&1; }
 few() { head -c 4096; }
 much() { head -c 1048576; }
+# Without a process of its own: some machines have hundreds of interfaces and disks.
+line() { got=; read -r got <"$1"; printf '%.200s\t' "$got"; }
 exec 2>/dev/null
 part hostname; few </proc/sys/kernel/hostname
 part now; date +%s
@@ -36,35 +38,44 @@ for disk in /sys/block/*; do
   [ -e "$disk/size" ] || continue
   used=
   for inside in "$disk/${disk##*/}"*/partition "$disk"/holders/*; do [ ! -e "$inside" ] || used=1; done
-  printf '%s\t%s\t%s\t%s\t%s\n' "${disk##*/}" "$(cat "$disk/size")" "$(cat "$disk/queue/rotational")" \
-    "$(head -c 200 "$disk/device/model")" "$used"
+  printf '%s\t' "${disk##*/}"
+  line "$disk/size"; line "$disk/queue/rotational"; line "$disk/device/model"
+  printf '%s\n' "$used"
 done | much
 part link; if there ip; then timeout 10 ip -d -j address | much; fi
 part net
 for link in /sys/class/net/*; do
   [ -e "$link/mtu" ] || continue
-  device=$(readlink -f "$link/device") driver=$(readlink "$link/device/driver")
+  device= driver=
+  [ ! -e "$link/device" ] || device=$(readlink -f "$link/device") driver=$(readlink "$link/device/driver")
   # What virtio makes lies below its PCI device.
   while [ -n "$device" ] && { [ ! -e "$device/vendor" ] || [ ! -e "$device/class" ]; }; do device=${device%/*}; done
-  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "${link##*/}" "$(cat "$link/address")" "$(cat "$link/operstate")" \
-    "$(cat "$link/mtu")" "$(cat "$link/speed")" "${driver##*/}" "${device##*/}"
+  printf '%s\t' "${link##*/}"
+  line "$link/address"; line "$link/operstate"; line "$link/mtu"; line "$link/speed"
+  printf '%s\t%s\n' "${driver##*/}" "${device##*/}"
 done | much
 part lspci; if there lspci; then timeout 10 lspci -nn -D | much; fi
 part pci
 [ -d /sys/bus/pci/devices ] && echo bus
 for device in /sys/bus/pci/devices/*; do
-  [ -e "$device/vendor" ] || continue
+  vendor= id= class=
   read -r vendor <"$device/vendor"; read -r id <"$device/device"; read -r class <"$device/class"
   printf '%s\t%s\t%s\t%s\n' "${device##*/}" "$vendor" "$id" "$class"
 done | much
-# Slow to read, and of Mellanox' only.
+# Slow to read, so all at once; of Mellanox' network cards only, and what has no VPD, or is virtual, leads nowhere.
 part switches
-left=16
+left=64
 for device in /sys/bus/pci/devices/*; do
-  [ "$left" -gt 0 ] && read -r vendor <"$device/vendor" && [ "$vendor" = 0x15b3 ] || continue
-  left=$((left - 1)) status=0
-  timeout 1 grep -aq SW_MNG "$device/vpd" || status=$?
-  printf '%s\t%s\n' "${device##*/}" "$status"
+  vendor= class=
+  read -r vendor <"$device/vendor"; read -r class <"$device/class"
+  case $vendor$class in 0x15b30x02*) left=$((left - 1)) ;; *) continue ;; esac
+  [ "$left" -ge 0 ] || break
+  {
+    status=0
+    if [ -e "$device/physfn" ] || [ ! -e "$device/vpd" ]; then status=none
+    else timeout 2 grep -aq SW_MNG "$device/vpd" || status=$?; fi
+    printf '%s\t%s\n' "${device##*/}" "$status"
+  } &
 done | few
 part modules; if [ -r /proc/modules ]; then echo there; cut -d ' ' -f 1 /proc/modules | head -c 262144; fi
 part builtin; for one in wireguard nf_tables tun; do [ ! -d "/sys/module/$one" ] || echo "$one"; done

@@ -92,6 +92,7 @@ def test_which_of_nvidias_modules_is_loaded() -> None:
         (MACHINES["b200"]["switches"], True),
         ("".join(f"0000:0{n}:00.0\t1\n" for n in range(4)), False),
         ("".join(f"0000:0{n}:00.0\t{1 if n else 124}\n" for n in range(4)), None),
+        ("".join(f"0000:0{n}:00.0\t{1 if n else 'none'}\n" for n in range(4)), False),
         ("0000:00:00.0\t1\n", None),
     ],
 )
