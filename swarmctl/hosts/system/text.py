@@ -12,11 +12,13 @@ from swarmctl.hosts.fence import one_line
 
 MOST = 4096
 """Things of one kind (disks, modules, groups) that are taken of one machine."""
+LARGEST = 2**53
+"""Of numbers: whoever reads JSON has them whole; 8 PiB in bytes, and times 1024 it has 64 bits still."""
 WORDS = 200
 """Characters of a text for people."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,63}")
 _FLAGS = {"Y": True, "1": True, "N": False, "0": False}
-_NUMBER = re.compile(r"[0-9]{1,19}")
+_NUMBER = re.compile(r"[0-9]{1,16}")
 
 
 def words(value: object) -> str:
@@ -30,12 +32,11 @@ def name(value: object) -> str:
 
 
 def number(value: object) -> int | None:
-    """A whole number from 0 on of at most 19 digits, also written out; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if 0 <= value < 10**19 else None
-    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
+    """A whole number from 0 to `LARGEST`, also written out; None for anything else."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value)
+    sound = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return value if sound and isinstance(value, int) else None
 
 
 def flag(value: object) -> bool | None:

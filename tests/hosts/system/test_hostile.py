@@ -142,3 +142,18 @@ def test_deep_json_is_no_way_to_end_a_run() -> None:
     found = parsed(output(lsblk=deep, link=deep))
     assert found is not None
     assert found.disks is None
+
+
+@pytest.mark.parametrize("number", ["9" * 16, "9" * 400, str(2**53 + 1), "1e9", "0x10", "-1", "\u0661", "1_0", " "])
+def test_numbers_that_nothing_can_have_are_unknown(number: str) -> None:
+    found = parsed(
+        output(
+            memory=f"MemTotal: {number} kB\nSwapTotal: {2**53} kB",
+            lsblk=f'{{"blockdevices": [{{"name": "a", "type": "disk", "size": "{number}"}}]}}',
+            net="",
+            capacity=f"tdx {number}",
+        )
+    )
+    assert found is not None
+    assert (found.memory.total, found.disks, found.tee["tdx"].capacity) == (None, (), None)
+    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(found)), SystemFacts) == found
