@@ -50,7 +50,7 @@ def apply(
         saved_plans.trust(reviewed, loaded.signers, store.signing_key())
         options = replace(options, targets=reviewed.partial, refresh=True)
     with stacks.leased(store, options, emit) as lease:
-        stack = stacks.compile_stack(loaded, store, rotate=options.rotate)
+        stack = stacks.compile_stack(loaded, store, rotate=options.rotate, emit=emit)
         stacks.warn(stack, emit)
         overdue.tell(stack.snapshot, options, emit)
         held = targets.held(stack, options.targets)

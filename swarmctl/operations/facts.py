@@ -16,13 +16,11 @@ from swarmctl.graph.model import Machine
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.operations.exec import open_machine
 from swarmctl.operations.facts_cache import MAX_AGE, Cache
-from swarmctl.operations.facts_reading import gather
+from swarmctl.operations.facts_reading import MANY, gather
 from swarmctl.operations.nodes import declared, find
 from swarmctl.operations.stack import Emit
 from swarmctl.plans.events import Downloaded
 
-MANY = 8
-"""Machines from which on it is told how far reading them has come."""
 OFF = 30
 """Seconds from which on a machine's clock is told to be wrong: reading it takes some itself."""
 

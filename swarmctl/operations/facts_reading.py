@@ -14,12 +14,15 @@ from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Machine
 from swarmctl.hosts.system import READING, SystemFacts
 from swarmctl.operations.facts_cache import MAX_AGE, Cache, Kept
+from swarmctl.plans.events import Downloaded, Event, PhaseStarted
 
 THREADS = 64
 """Machines that are asked at the same time."""
 DEADLINE = 90.0
 """Seconds for all of them together, and `EACH` more for every machine."""
 EACH = 0.25
+MANY = 8
+"""Machines from which on it is told how far reading them has come."""
 Progress = Callable[[int, int], None]
 """Told how many machines have answered, and how many are asked."""
 
@@ -126,9 +129,15 @@ class Systems:
     """`kinds.base.Systems` of one compilation: asks a machine once at most."""
 
     def __init__(
-        self, cache: Cache, *, open_: Callable[[Machine], Host] = lambda machine: open_host(machine.host)
+        self,
+        cache: Cache,
+        emit: Callable[[Event], None] | None = None,
+        *,
+        open_: Callable[[Machine], Host] = lambda machine: open_host(machine.host),
     ) -> None:
+        """`emit` is told how far reading many machines has come."""
         self._cache = cache
+        self._emit = emit or (lambda event: None)
         self._open = open_
         self._known: dict[str, SystemFacts] = {}
         self._asked: set[str] = set()
@@ -142,8 +151,16 @@ class Systems:
     def __call__(self, machines: Iterable[Machine]) -> Mapping[str, SystemFacts]:
         """Facts by node name; without machines that don't exist yet or could not be read."""
         wanted = list(machines)
-        answers = gather([one for one in wanted if one.name not in self._asked], self._cache, open_=self._open)
+        asked = [one for one in wanted if one.name not in self._asked]
+        answers = gather(asked, self._cache, open_=self._open, progress=self._progress)
         self._asked |= {one.name for one in wanted}
         self._known |= {name: kept.facts for name, kept in answers.known.items()}
         self._unread |= {name: error.message for name, error in answers.unread.items()}
         return {one.name: self._known[one.name] for one in wanted if one.name in self._known}
+
+    def _progress(self, done: int, total: int) -> None:
+        title = f"reading what {total} machines are"
+        if total >= MANY and not done:
+            self._emit(PhaseStarted(title))
+        elif total >= MANY:
+            self._emit(Downloaded(title, done, total))

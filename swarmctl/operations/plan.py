@@ -37,7 +37,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     """
     loaded, store = stacks.load(folder, emit)
     stacks.look_around(store, emit)
-    stack = stacks.compile_stack(loaded, store)
+    stack = stacks.compile_stack(loaded, store, emit=emit)
     stacks.warn(stack, emit)
     overdue.tell(stack.snapshot, options, emit)
     held = targets.held(stack, options.targets)

@@ -197,11 +197,14 @@ def _has_good(store: Store) -> bool:
     return True
 
 
-def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rotate: Collection[str] = ()) -> Stack:
+def compile_stack(
+    loaded: LoadedStack, store: Store, *, reveal: bool = True, rotate: Collection[str] = (), emit: Emit | None = None
+) -> Stack:
     """Read the state and compile the graph; what is allocated already stays as it is.
 
-    Without `reveal` the declared secrets are not read, and no machine's facts; `rotate` is that of the options. Raises
-    InvalidDeclaration with secrets that can't be read, and UsageError for nodes to rotate that are in no mesh.
+    Without `reveal` the declared secrets are not read, and no machine's facts; `rotate` is that of the options. `emit`
+    is told how far reading many machines has come. Raises InvalidDeclaration with secrets that can't be read, and
+    UsageError for nodes to rotate that are in no mesh.
     """
     from swarmctl.errors import InvalidDeclaration
     from swarmctl.graph.canonical import digest
@@ -216,7 +219,7 @@ def compile_stack(loaded: LoadedStack, store: Store, *, reveal: bool = True, rot
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     record_ways(loaded.identity, snapshot)
     secrets = Secrets(loaded.folder, store.hmac)
-    read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity))} if reveal else {}
+    read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity), emit)} if reveal else {}
     graph = compile_graph(
         loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), rotate=rotate, **read
     )

@@ -32,7 +32,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             raise world.load_error
         return world.loaded, world
 
-    def compile_stack(loaded: Any, store: Any, *, rotate: Any = ()) -> stacks.Stack:
+    def compile_stack(loaded: Any, store: Any, *, rotate: Any = (), emit: Any = None) -> stacks.Stack:
         graph = Graph(IDENTITY)
         for node in world.declared:
             address = Address("nodepool", "workers", node.rpartition("-")[2])

@@ -83,7 +83,7 @@ def test_what_is_unwise_about_secrets_is_told_when_it_is_planned(
     compiled = stacks.compile_stack
     warning = "stack.yaml:3:9: the secret in the file `token` can be read by others (mode 0644)"
 
-    def compile_stack(loaded: Any, store: Any, *, rotate: Any = ()) -> stacks.Stack:
+    def compile_stack(loaded: Any, store: Any, *, rotate: Any = (), emit: Any = None) -> stacks.Stack:
         return replace(compiled(loaded, store), warnings=(warning,))
 
     monkeypatch.setattr(stacks, "compile_stack", compile_stack)

@@ -21,6 +21,7 @@ from swarmctl.hosts.system import READING, SystemFacts
 from swarmctl.operations import facts_reading
 from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.facts_reading import Systems, gather
+from swarmctl.plans.events import Downloaded, Event, PhaseStarted
 
 RECORDED = (Path(__file__).parents[1] / "hosts" / "system" / "recorded" / "microvm.txt").read_bytes()
 FACTS: SystemFacts = READING.parse(RECORDED, "n1")
@@ -227,6 +228,19 @@ def test_an_expansion_asks_each_machine_once_and_then_not_until_the_facts_are_ol
     clock.now += 25 * 3600
     systems()([machine("n1")])
     assert host.asked == 2
+
+
+def test_of_many_machines_it_is_told_how_far_reading_them_has_come(cache: Cache) -> None:
+    def events(count: int) -> list[Event]:
+        told: list[Event] = []
+        names = [f"m{count}-{number}" for number in range(count)]
+        Systems(cache, told.append, open_=lambda it: FakeHost(it.name))(map(machine, names))  # type: ignore[arg-type,return-value]
+        return told
+
+    assert events(facts_reading.MANY - 1) == []
+    first, *others = events(facts_reading.MANY)
+    assert first == PhaseStarted("reading what 8 machines are")
+    assert others == [Downloaded("reading what 8 machines are", done, 8) for done in range(1, 9)]
 
 
 def test_threads_end_when_there_is_nothing_left(cache: Cache) -> None:
