@@ -163,3 +163,6 @@ class Facts:
     """WireGuard interfaces whose process does not answer; `wireguard` has nothing about them."""
     guard: Pending | None = None
     """A change that is not confirmed yet."""
+    startup: Mapping[str, str] | None = None
+    """What brings firewall and mesh back after a restart (`hosts.startup`): path → SHA-256 in hex; None where systemd
+    doesn't run the machine, so that nothing does."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts import guard
+from swarmctl.hosts import guard, startup
 from swarmctl.hosts.facts import Exposed, Facts, Failover, Interface, KeyTrail, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
@@ -80,6 +80,8 @@ for file in /etc/swarmctl/mesh/*/private.key; do
 done 2>/dev/null
 part guard
 @guard@
+part startup
+@startup@
 part failover
 for folder in /etc/swarmctl/failover/*/; do
   [ -d "$folder" ] || continue
@@ -96,7 +98,7 @@ for folder in /etc/swarmctl/failover/*/; do
   done 2>/dev/null
 done
 part end
-""".replace("@guard@", guard.READ.strip())
+""".replace("@guard@", guard.READ.strip()).replace("@startup@", startup.READ.strip())
 
 ARGV = ("sh", "-c", SCRIPT)
 """The command to run on the host; run it without checking its status, `parse` judges what it printed."""
@@ -167,6 +169,7 @@ def _facts(parts: Mapping[str, str]) -> Facts:
         failover=_failover(parts.get("failover", "")),
         hung=frozenset(parts["hung"].split()),
         guard=guard.pending(parts.get("guard", ""), int(parts["now"])),
+        startup=startup.parse(parts.get("startup", "")),
     )
 
 

@@ -3,8 +3,8 @@
 The private key is made by the node's own shell, goes from file to kernel by path, and is never printed. Inputs that
 are measured and not chosen: `state` (up, down, gone, hung), `key` (installed, another, none, rotating, or "made
 YYYY-MM-DD" when that is longer ago than `rotateEvery` seconds), `keyMode`. What is there only when something is wrong:
-`fwmark`, `routes` of the mesh that lead elsewhere or are missing, and as `exposed` what lies beside the key and others
-can read.
+`fwmark`, `routes` of the mesh that lead elsewhere or are missing, `startup` (gone, another: what brings it back after a
+restart), and as `exposed` what lies beside the key and others can read.
 
 `keyGeneration` counts the rotations that were asked for. Keys are rotated by `swarm:mesh:Rotation`, which interfaces
 depend on; here only the public half is told anew, and what was not done.
@@ -13,13 +13,14 @@ depend on; here only the public half is told anew, and what was not done.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import ip_interface
 from shlex import quote
 
 from swarmctl.backends.base import CommandFailed, Completed, Host, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
-from swarmctl.hosts.facts import Facts, Route
+from swarmctl.hosts import startup
+from swarmctl.hosts.facts import Facts
 from swarmctl.hosts.guard import Change
 from swarmctl.kinds.base import (
     CONFIRM_WITHIN,
@@ -33,7 +34,8 @@ from swarmctl.kinds.base import (
     words,
 )
 from swarmctl.kinds.mesh import interface_adoption as adoption
-from swarmctl.kinds.mesh import key_files, marks, taken
+from swarmctl.kinds.mesh import interface_routes as routes
+from swarmctl.kinds.mesh import key_files, marks, startup_files, taken
 from swarmctl.kinds.mesh.interface_adoption import ADOPT, COPY_KEY
 from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
 from swarmctl.kinds.mesh.link import WAIT, service, start
@@ -161,6 +163,9 @@ class InterfaceType:
             link = facts.interfaces.get(inputs["interface"])
             second.remove(hosts, {**inputs, "nextInterface": next_interface(inputs["interface"])})
             if link is None or link.alias in ("", _alias(inputs)):
+                files = [startup.interface(inputs["interface"]), startup.peers(inputs["interface"])]
+                if forget := startup.remove(facts.startup, files):
+                    _run(host, forget)
                 host.stop_service(service(inputs["interface"]))
                 # A link of the kernel's stays, one of a process went with it.
                 name = quote(inputs["interface"])
@@ -233,12 +238,16 @@ class InterfaceType:
             commands.append(f"generation={int(inputs.get('keyGeneration') or 0)}\n{NOTE_GENERATION}")
         if stop_forwarding:
             commands += _set_forwarding(inputs, on=False)
+        path, text = _startup(inputs)
+        if keep := startup.put(facts.startup, path, text):
+            commands.append(keep)
         if commands:
             host = hosts.open(inputs["host"])
             try:
                 script = _head(inputs) + WAIT + "".join(commands)
                 if guard:
-                    change = Change(f"interface.{inputs['interface']}", inputs.get(CONFIRM_WITHIN, 60), script)
+                    files = {startup_files.part(path): path} if keep else {}
+                    change = Change(f"interface.{inputs['interface']}", inputs.get(CONFIRM_WITHIN, 60), script, files)
                     hosts.guarded(inputs["host"], change)
                 else:
                     _run(host, script)
@@ -259,6 +268,8 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
         seen["exposed"] = beside
     if "keyGeneration" in inputs:
         seen["keyGeneration"] = due.generation(facts, inputs["keyPath"])
+    if wrong := startup.wrong(facts.startup, *_startup(inputs)):
+        seen[startup.PROPERTY] = wrong
     if link is None or wireguard is None:
         seen["state"] = "hung" if name in facts.hung else "gone"
         return seen
@@ -272,49 +283,17 @@ def observe(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, Json]:
         seen["key"] = "another" if wireguard.public_key else "none"
     if wireguard.fwmark != "off":
         seen["fwmark"] = wireguard.fwmark
-    if link.up and (wrong := [*map(_route_words, strays(facts, inputs)), *_missing_routes(facts, inputs)]):
-        seen["routes"] = wrong
+    if link.up and (astray := [*map(routes.in_words, routes.strays(facts, inputs)), *routes.missing(facts, inputs)]):
+        seen["routes"] = astray
     if inputs["forwarding"]:
         # Off is not measured: a node that is no hub may have other reasons to forward, and the firewall forbids it.
         seen["forwarding"] = all(facts.sysctl.get(key) == "1" for key in _forwarding_keys(inputs))
     return seen
 
 
-def strays(facts: Facts, inputs: Mapping[str, Json]) -> list[Route]:
-    """Routes for addresses of the mesh that lead anywhere but straight into the interface."""
-    networks = [ip_interface(address).network for address in inputs["addresses"]]
-    found = []
-    for route in facts.routes:
-        network = ip_network(route.network)
-        inside = any(network.version == mesh.version and _within(network, mesh) for mesh in networks)
-        # Those over the second interface are a rotation's.
-        ours = (inputs["interface"], next_interface(inputs["interface"]))
-        straight = route.kind == "unicast" and route.interface in ours and not route.gateway
-        if inside and not straight:
-            found.append(route)
-    return found
-
-
-def _within(network: IPv4Network | IPv6Network, mesh: IPv4Network | IPv6Network) -> bool:
-    return network.prefixlen >= mesh.prefixlen and network.network_address in mesh
-
-
-def _missing_routes(facts: Facts, inputs: Mapping[str, Json]) -> list[str]:
-    """Networks of the addresses that are set, without their route into the interface."""
-    link = facts.interfaces[inputs["interface"]]
-    there = {
-        route.network
-        for route in facts.routes
-        if (route.table, route.kind, route.interface) == ("main", "unicast", link.name) and not route.gateway
-    }
-    set_ = [ip_interface(address).network for address in inputs["addresses"] if address in link.addresses]
-    return [f"none for {network}" for network in map(str, set_) if network not in there]
-
-
-def _route_words(route: Route) -> str:
-    """A route as `ip route` takes it."""
-    words = [route.kind, route.network, *(["dev", route.interface] if route.interface else []), "table", route.table]
-    return " ".join([*words, *(["metric", str(route.metric)] if route.metric is not None else [])])
+def _startup(inputs: Mapping[str, Json]) -> tuple[str, str]:
+    """The file that brings it back after a restart, and what is in there."""
+    return startup.interface(inputs["interface"]), startup_files.interface(inputs, _forwarding_keys(inputs))
 
 
 def same_order(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -361,8 +340,8 @@ def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json]
     # A route that is gone already is as it should be.
     commands += [
         f"ip -{6 if ':' in route.network else 4} route del {quote(route.kind)} {' '.join(map(quote, rest))} || :\n"
-        for route in strays(facts, inputs)
-        for rest in [_route_words(route).split()[1:]]
+        for route in routes.strays(facts, inputs)
+        for rest in [routes.in_words(route).split()[1:]]
     ]
     if not gone:
         for address in map(ip_interface, inputs["addresses"]):

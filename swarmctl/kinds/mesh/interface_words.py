@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swarmctl.graph.model import Json
+from swarmctl.hosts import startup
 from swarmctl.kinds.base import UNKNOWN, PropertyChange, words
 from swarmctl.kinds.mesh import interface_adoption
 from swarmctl.kinds.mesh.rotation import due
@@ -53,6 +54,8 @@ def changed(change: PropertyChange, old: Mapping[str, Json], new: Mapping[str, J
         return f"marks its packets with {words(old.get(name))}, which nobody declared, and stops that"
     if name == "exposed":
         return f"beside the key others can read {', '.join(old.get(name) or ())}, and no longer"
+    if name == startup.PROPERTY:
+        return startup.mended("it", old.get(name))
     if name == "routes":
         return f"routes of the mesh are put right: {', '.join(old.get(name) or ())}"
     names = {"mtu": "MTU", "listenPort": "listens on udp", "keyMode": "mode of the key file", "keyPath": "key file"}

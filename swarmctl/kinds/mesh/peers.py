@@ -22,6 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from swarmctl.backends.base import HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
+from swarmctl.hosts import startup
 from swarmctl.hosts.facts import Peer, WireGuard
 from swarmctl.hosts.guard import Change
 from swarmctl.kinds.base import (
@@ -35,7 +36,7 @@ from swarmctl.kinds.base import (
     PropertyChange,
     differences,
 )
-from swarmctl.kinds.mesh import failover_table, peer_commands, same_key, taken
+from swarmctl.kinds.mesh import failover_table, peer_commands, same_key, startup_files, taken
 from swarmctl.kinds.mesh.interface import same_order
 from swarmctl.kinds.mesh.preshared import shared
 from swarmctl.mesh.failover import as_declared, in_place
@@ -76,10 +77,12 @@ class PeersType:
             return self._converge(hosts, inputs)
         keys = [peer["publicKey"] for peer in inputs["peers"].values()]
         first = peer_commands.unless_peers(inputs["interface"]) + peer_commands.unless_own(inputs["interface"], keys)
-        said = self._run(hosts, inputs, first + script)
+        said = self._run(hosts, inputs, startup.TELL + first + script)
         if peer_commands.HAS_PEERS in said.splitlines():
             return self._converge(hosts, inputs)
         same_key.require_others(inputs, peer_commands.own_key(said))
+        if startup.ON_SYSTEMD in said.splitlines():
+            self._run(hosts, inputs, startup_files.put_peers(hosts.facts(inputs["host"]), inputs))
         if failed := peer_commands.unresolved(said):
             raise _unresolved(inputs, failed)
         return {}
@@ -127,6 +130,7 @@ class PeersType:
         placed = in_place(_allowed(now, peers), _declared(peers), inputs.get("failover", ()))
         wanted = ({**peer, "allowedIps": placed[name]} if name in placed else peer for name, peer in peers.items())
         script = hold + peer_commands.script(inputs["interface"], now, wanted, renamed, filed, _second(inputs))
+        script += startup_files.put_peers(facts, inputs)
         if script:
             run = self._guarded if guard else self._run
             failed = peer_commands.unresolved(run(hosts, inputs, script))
@@ -154,16 +158,20 @@ class PeersType:
         for peer in found:
             name = names.get(peer.public_key) or f"unknown-{peer.public_key[:8]}"
             peers[name] = _observe(peer, seen.get(name, peer.allowed_ips), wanted.get(name))
-        return Observed({**inputs, "peers": peers}, {})
+        wrong = startup.wrong(facts.startup, startup.peers(inputs["interface"]), startup_files.peers(inputs))
+        return Observed({**inputs, "peers": peers, **({startup.PROPERTY: wrong} if wrong else {})}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Remove them from the interface, as far as both are still there."""
         try:
-            wireguard = hosts.facts(inputs["host"]).wireguard.get(inputs["interface"])
+            facts = hosts.facts(inputs["host"])
+            wireguard = facts.wireguard.get(inputs["interface"])
             keys = [peer["publicKey"] for peer in inputs["peers"].values()]
             present = [key for key in keys if wireguard is not None and key in wireguard.peers]
-            if present:
-                self._run(hosts, inputs, peer_commands.removal(inputs["interface"], present))
+            script = peer_commands.removal(inputs["interface"], present)
+            script += startup.remove(facts.startup, [startup.peers(inputs["interface"])])
+            if script:
+                self._run(hosts, inputs, script)
         except HostGone:
             return
 
@@ -185,7 +193,7 @@ class PeersType:
             effects.append(Effect(ChangeKind.UPDATE, "the failover agent pauses until it has its new groups"))
         if old is not None and new is not None and shared.follow(old, new):
             effects.append(Effect(ChangeKind.UPDATE, "preshared keys follow the node's new key"))
-        return effects
+        return effects + startup_files.effects("the peers", old, new)
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """Tunnels that close or start over; a new peer disturbs nobody."""
@@ -210,6 +218,9 @@ class PeersType:
         interface = inputs["interface"]
         # The agent's table belongs to the peers that it moves networks between.
         files = {f"file.failover-{interface}": failover_table.path(interface)}
+        if hosts.facts(inputs["host"]).startup is not None:
+            kept = startup.peers(interface)
+            files[startup_files.part(kept)] = kept
         change = Change(f"peers.{interface}", inputs.get(CONFIRM_WITHIN, 60), script, files)
         return hosts.guarded(inputs["host"], change)
 

@@ -7,14 +7,25 @@ from collections.abc import Mapping, Sequence
 from swarmctl.backends.base import HostGone
 from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Json
-from swarmctl.hosts import guard
+from swarmctl.hosts import guard, startup
 from swarmctl.hosts.facts import Facts
-from swarmctl.kinds.base import CONFIRM_WITHIN, UNKNOWN, Effect, Hosts, Impact, Observed, PropertyChange, differences
+from swarmctl.kinds.base import (
+    CONFIRM_WITHIN,
+    UNKNOWN,
+    ChangeKind,
+    Effect,
+    Hosts,
+    Impact,
+    Observed,
+    PropertyChange,
+    differences,
+)
 from swarmctl.kinds.security_policy import words
 from swarmctl.kinds.security_policy.taken import taken
 from swarmctl.mesh import nft, transaction
 
 NFT = ("nft", "-f", "-")
+STARTUP_PART = "file.startup-firewall"
 REPLACE = {"machine": "it goes away with its machine"}
 
 
@@ -31,16 +42,22 @@ class FirewallType:
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Put the table there in one transaction, unless it is there like that already; its counters go on counting."""
-        found = table_of(hosts.facts(inputs["host"]), inputs["node"])
+        facts = hosts.facts(inputs["host"])
+        found = table_of(facts, inputs["node"])
         wanted = declared(inputs)
+        keep = startup.put(facts.startup, startup.FIREWALL, transaction.render(wanted))
         if found != wanted:
             text = transaction.transaction(wanted, found)
             # In place of another policy's, too.
             if found is not None and taken(_inputs(found), _inputs(wanted)):
-                script = guard.heredoc("nft -f -", text)
-                hosts.guarded(inputs["host"], guard.Change("firewall", inputs.get(CONFIRM_WITHIN, 60), script))
+                script = guard.heredoc("nft -f -", text) + keep
+                files = {STARTUP_PART: startup.FIREWALL} if keep else {}
+                change = guard.Change("firewall", inputs.get(CONFIRM_WITHIN, 60), script, files)
+                hosts.guarded(inputs["host"], change)
             else:
-                self._transaction(hosts, inputs, text)
+                self._transaction(hosts, inputs, text, keep)
+        elif keep:
+            self._transaction(hosts, inputs, "", keep)
         return {}
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -54,20 +71,32 @@ class FirewallType:
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
         """As the node has it; None when the table is gone or another policy's."""
         try:
-            table = table_of(hosts.facts(inputs["host"]), inputs["node"])
+            facts = hosts.facts(inputs["host"])
+            table = table_of(facts, inputs["node"])
         except HostGone:
             return None
         if table is None or table.owner not in ("", inputs["policy"]):
             return None
-        seen = {"policy": table.owner, "chains": table.chains, "rules": table.rules, "sets": table.sets}
+        seen: dict[str, Json] = {
+            "policy": table.owner,
+            "chains": table.chains,
+            "rules": table.rules,
+            "sets": table.sets,
+        }
+        if wrong := startup.wrong(facts.startup, startup.FIREWALL, transaction.render(declared(inputs))):
+            seen[startup.PROPERTY] = wrong
         return Observed({**inputs, **seen}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Take the table away, unless another policy has put its own there."""
         try:
-            table = table_of(hosts.facts(inputs["host"]), inputs["node"])
-            if table is not None and table.owner in ("", inputs["policy"]):
-                self._transaction(hosts, inputs, transaction.render_removal())
+            facts = hosts.facts(inputs["host"])
+            table = table_of(facts, inputs["node"])
+            if table is not None and table.owner not in ("", inputs["policy"]):
+                return
+            removal = startup.remove(facts.startup, [startup.FIREWALL])
+            if table is not None or removal:
+                self._transaction(hosts, inputs, transaction.render_removal(), removal)
         except HostGone:
             return
 
@@ -75,7 +104,8 @@ class FirewallType:
         """One line per rule and per chain, and per set whose addresses change."""
         if old is not None and new is not None and any(change.replace for change in self.diff(old, new)):
             old = None  # the old one is gone with its machine
-        return words.effects(old, new)
+        mended = startup.mended("the firewall", (old or {}).get(startup.PROPERTY)) if new is not None else ""
+        return words.effects(old, new) + ([Effect(ChangeKind.UPDATE, mended)] if mended else [])
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """What is closed that was open, and what will be."""
@@ -89,10 +119,15 @@ class FirewallType:
             return Impact(f"{old['node']} has no firewall of swarmctl's any more")
         return Impact(words.closed(old, new))
 
-    def _transaction(self, hosts: Hosts, inputs: Mapping[str, Json], text: str) -> None:
+    def _transaction(self, hosts: Hosts, inputs: Mapping[str, Json], text: str, more: str = "") -> None:
+        """Have nft do what `text` says, then the shell what `more` does."""
         host = hosts.open(inputs["host"])
+        script = (guard.heredoc("nft -f -", text) if text else "") + more
         try:
-            host.run(NFT, stdin=text.encode())
+            if more:
+                host.run(["sh", "-eu", "-s"], stdin=script.encode())
+            else:
+                host.run(NFT, stdin=text.encode())
         finally:
             hosts.changed(inputs["host"])
 

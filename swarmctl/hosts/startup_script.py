@@ -1,0 +1,129 @@
+"""What a machine runs when it starts, as POSIX shell: `start.sh firewall` before its network, `start.sh mesh` later.
+
+It needs no swarmctl and no other machine. What was changed and not confirmed before the restart is undone first: see
+`guard_script`, whose ways back are used here, too.
+"""
+
+from __future__ import annotations
+
+from swarmctl.hosts.guard_script import BRING_BACK, FOLDER, TABLE, TIME
+
+_HEAD = r"""# Puts back, when this machine starts, what swarmctl has set up here: firewall | mesh
+set -u
+umask 077
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+startup=/etc/swarmctl/startup folder=GUARD proc=/proc
+say() { printf '%s\n' "$*" >&2; }
+""".replace("GUARD", FOLDER)
+
+_FIREWALL = r"""
+# A restart ends the time that a change had to be confirmed in. No run can reach this machine yet.
+over_now() {
+  lock 20
+  now
+  printf '%s %s - 0 0\n' "$token" "$seconds" >"$folder/.deadline.new"
+  settle "$folder/.deadline.new" "$folder/deadline"
+  unlock
+}
+start_firewall() {
+  file=$startup/firewall.nft
+  if pending; then
+    over_now
+    [ ! -e "$folder/touched/file.startup-firewall" ] || file=$folder/touched/file.startup-firewall
+  fi
+  [ ! -s "$file" ] || TZ=UTC0 nft -f "$file"
+}
+"""
+
+_MESH = r"""
+undo_first() {
+  pending || return 0
+  ( stop && lock 20 && undo ) || say "a change that was not confirmed could not be undone as a whole so far"
+}
+# Where a process stands in for the kernel's WireGuard it is a service of its own, which starts at the same time.
+await_link() {
+  [ -e "/etc/systemd/system/swarmctl-wireguard-$1.service" ] || return 0
+  waited=0
+  until answers "$1"; do
+    waited=$((waited + 1))
+    [ "$waited" -lt 120 ] || return 1
+    sleep 0.5
+  done
+}
+# Lines: public key, file with the preshared key, keepalive, endpoint (after a tilde: one with a name), networks.
+start_peers() {
+  list=$startup/$1.peers work=/run/swarmctl/startup-$1
+  [ -e "$list" ] || return 0
+  mkdir -p "${work%/*}"
+  wanted=' ' whole=0
+  : >"$work.secrets"
+  : >"$work.names"
+  while read -r key secret keepalive endpoint networks; do
+    wanted="$wanted$key "
+    if [ "$secret" != - ]; then
+      # Never without it: the other end would not answer, and what it protects from would be let in.
+      [ -s "$secret" ] || { say "$1: $secret is not there, so its peer is left out"; whole=1; continue; }
+      printf 'peer\n%s\npreshared-key\n%s\n' "$key" "$secret" >>"$work.secrets"
+    fi
+    [ "$networks" != - ] || networks=
+    printf '[Peer]\nPublicKey = %s\nAllowedIPs = %s\nPersistentKeepalive = %s\n' "$key" "$networks" "$keepalive"
+    case $endpoint in
+      -) ;;
+      '~'*) printf '%s %s\n' "$key" "${endpoint#?}" >>"$work.names" ;;
+      *) printf 'Endpoint = %s\n' "$endpoint" ;;
+    esac
+  done <"$list" >"$work.conf"
+  for key in $(wg show "$1" peers); do
+    case $wanted in *" $key "*) ;; *) wg set "$1" peer "$key" remove || whole=1 ;; esac
+  done
+  # Before all else of a peer, which begins a handshake as soon as it has an endpoint.
+  [ ! -s "$work.secrets" ] || xargs -n 400 wg set "$1" <"$work.secrets" || whole=1
+  [ ! -s "$work.conf" ] || wg addconf "$1" "$work.conf" || whole=1
+  [ ! -s "$work.names" ] || look_up "$1" "$work.names" </dev/null &
+  rm -f "$work.secrets" "$work.conf"
+  return "$whole"
+}
+# Names are known when the network is: they are asked for until all are, and only for peers that have no endpoint.
+look_up() {
+  tries=0
+  while [ "$tries" -lt 1000 ]; do
+    tries=$((tries + 1)) open=0
+    while read -r key endpoint; do
+      wg show "$1" endpoints 2>/dev/null | grep -qxF "$key	(none)" || continue
+      WG_ENDPOINT_RESOLUTION_RETRIES=1 timeout 10 wg set "$1" peer "$key" endpoint "$endpoint" 2>/dev/null || open=1
+    done <"$2"
+    [ "$open" = 1 ] || break
+    sleep $((tries < 12 ? 5 : 60))
+  done
+  rm -f "$2"
+}
+start_mesh() {
+  undo_first
+  if [ -s "$startup/firewall.nft" ] && ! nft list table TABLE >/dev/null 2>&1; then
+    say "the firewall is not there, so the mesh stays away"
+    return 1
+  fi
+  all=0
+  for file in "$startup"/*.interface; do
+    [ -e "$file" ] || continue
+    name=${file##*/}
+    name=${name%.interface}
+    if ! { await_link "$name" && back_interface "$name" "$file"; }; then
+      say "$name could not be set up as it was"
+      all=1
+    fi
+    start_peers "$name" || all=1
+  done
+  return "$all"
+}
+""".replace("TABLE", TABLE)
+
+_MAIN = r"""
+case ${1-} in
+  firewall) start_firewall ;;
+  mesh) start_mesh ;;
+  *) say "usage: start.sh firewall | mesh"; exit 2 ;;
+esac
+"""
+
+PROGRAM = f"{_HEAD}{TIME}{BRING_BACK}{_FIREWALL}{_MESH}{_MAIN}"
