@@ -7,7 +7,7 @@ _ASPECTS = "swarmctl.kinds.host_baseline.aspects"
 
 KIND = Kind(
     name="HostBaseline",
-    summary="What the operating systems of machines are set to: kernel, users, time, upgrades, mounts.",
+    summary="What the operating systems of machines are set to: packages, kernel, users, time, upgrades, mounts.",
     spec=HostBaselineSpec,
     rules="swarmctl.kinds.host_baseline.rules:check",
     expand="swarmctl.kinds.host_baseline.expand:expand",
@@ -15,6 +15,7 @@ KIND = Kind(
     marked="swarmctl.kinds.host_baseline.marks:marked",
     resources={
         "swarm:hostbaseline:Kernel": f"{_ASPECTS}.kernel:KERNEL",
+        "swarm:hostbaseline:Packages": f"{_ASPECTS}.packages:PACKAGES",
         "swarm:hostbaseline:Sysctl": f"{_ASPECTS}.sysctl:SYSCTL",
         "swarm:hostbaseline:Users": f"{_ASPECTS}.users:USERS",
         "swarm:hostbaseline:Time": f"{_ASPECTS}.time:TIME",

@@ -15,14 +15,22 @@ from swarmctl.mesh.selectors import select
 def expand(context: Expansion) -> None:
     """Add `swarm:hostbaseline:*` resources, such as `hostbaseline/gpu-hosts[workers-0/sysctl]`."""
     machines = context.graph.exported(Machine)
-    for baseline in context.inventory.of("HostBaseline"):
+    baselines = context.inventory.of("HostBaseline")
+    packages: dict[str, list[Address]] = {}
+    for baseline in baselines:
+        for machine in select(baseline.spec.nodes, machines) if baseline.spec.packages else ():
+            packages.setdefault(machine.name, []).append(_address(baseline, machine, "packages"))
+    for baseline in baselines:
         for machine in select(baseline.spec.nodes, machines):
             for aspect, inputs in _aspects(baseline.spec):
-                context.graph.add(_resource(baseline, machine, aspect, inputs))
+                first = () if aspect == "packages" else packages.get(machine.name, ())
+                context.graph.add(_resource(baseline, machine, aspect, inputs, tuple(first)))
 
 
 def _aspects(spec: HostBaselineSpec) -> Iterator[tuple[str, dict[str, Json]]]:
-    """The declared ones: name, and what of the inputs is theirs."""
+    """The declared ones: name, and what of the inputs is theirs. Packages come first: the others need some."""
+    if spec.packages:
+        yield "packages", {"packages": dict(spec.packages)}
     if spec.kernel is not None:
         yield "kernel", {"parameters": list(spec.kernel.parameters)}
     if spec.sysctl:
@@ -53,9 +61,16 @@ def _aspects(spec: HostBaselineSpec) -> Iterator[tuple[str, dict[str, Json]]]:
         yield "swap", {"swap": spec.swap}
 
 
-def _resource(baseline: Declaration, machine: Machine, aspect: str, inputs: dict[str, Json]) -> Resource:
+def _address(baseline: Declaration, machine: Machine, aspect: str) -> Address:
+    return Address("hostbaseline", baseline.name, f"{machine.name}/{aspect}")
+
+
+def _resource(
+    baseline: Declaration, machine: Machine, aspect: str, inputs: dict[str, Json], first: tuple[Address, ...]
+) -> Resource:
     return Resource(
-        address=Address("hostbaseline", baseline.name, f"{machine.name}/{aspect}"),
+        address=_address(baseline, machine, aspect),
+        depends_on=first,
         type=f"swarm:hostbaseline:{aspect.capitalize()}",
         inputs={
             "machine": Ref(machine.address, "identity"),

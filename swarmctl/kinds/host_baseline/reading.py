@@ -26,6 +26,18 @@ SCRIPT = r"""
 umask 077
 coded() { printf '='; head -c 262144 | base64 -w0; }
 text() { printf '%s' "$1" | coded; }
+look_packages() {
+  [ -s "$2/before" ] || return 0
+  while IFS='	' read -r package version held; do
+    case $package in '' | *[!a-z0-9.+-]*) continue ;; esac
+    [ "$version" != - ] || version=
+    printf 'before\t%s\t%s\t%s\t%s\n' "$1" "$package" "$(text "$version")" "$held"
+  done <"$2/before"
+  fields='${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n'
+  cut -f 1 "$2/before" | xargs dpkg-query -W -f "$fields" 2>/dev/null |
+    awk -F '\t' -v name="$1" -v native="$(dpkg --print-architecture)" \
+      '$3 == native || $3 == "all" { sub(/ +$/, "", $1); printf "package\t%s\t%s\t%s\t%s\n", name, $2, $1, $4 }'
+}
 look_kernel() {
   printf 'kernel\t%s\t%s\t%s\n' "$1" "$(cat "/etc/default/grub.d/zz-swarmctl-$1.cfg" 2>/dev/null | coded)" \
     "$(coded </proc/cmdline)"
@@ -115,7 +127,7 @@ for folder in RECORDS/*/*/; do
   name=${name##*/}
   case $name in *[!a-z0-9-]*) continue ;; esac
   case $aspect in
-    kernel | sysctl | users | time | upgrades | mounts | swap)
+    packages | kernel | sysctl | users | time | upgrades | mounts | swap)
       printf 'record\t%s\t%s\n' "$name" "$aspect"
       "look_$aspect" "$name" "$folder"
       ;;
@@ -140,7 +152,10 @@ class Seen:
         return iter(self.lines.get((word, baseline), ()))
 
 
-FIELDS = {"record": 1, "kernel": 2, "sysctl": 3, "user": 4, "time": 3, "upgrades": 3, "mount": 6, "swap": 3}
+FIELDS = {
+    **{"record": 1, "package": 3, "before": 3, "kernel": 2, "sysctl": 3, "user": 4},
+    **{"time": 3, "upgrades": 3, "mount": 6, "swap": 3},
+}
 """How many fields follow the name of the baseline, by the first word of a line."""
 
 

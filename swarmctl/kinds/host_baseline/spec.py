@@ -49,6 +49,22 @@ AbsolutePath = Annotated[
         "an absolute path without blanks, and without parts that begin with a dot",
     ),
 ]
+PackageName = Annotated[
+    str,
+    _text(
+        r"^[a-z0-9]([a-z0-9.+-]*[a-z0-9.])?$|^[a-z0-9]([a-z0-9.+-]*\+\+)$",
+        "a package's name (Debian policy 5.6.1): lower-case letters, digits, `.`, `+` and `-`",
+        128,
+    ),
+]
+PackageState = Annotated[
+    str,
+    _text(
+        r"^(present|absent|([0-9]{1,9}:)?[0-9][A-Za-z0-9.+~-]{0,199})$",
+        "`present`, `absent`, or a version (Debian policy 5.6.12), in quotes",
+        210,
+    ),
+]
 AuthorizedKey = Annotated[
     str,
     _text(
@@ -174,6 +190,14 @@ class HostBaselineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         Selector,
         msgspec.Meta(description="Labels of the machines; `{}` is every machine.", examples=[{"role": "worker"}]),
     ]
+    packages: Annotated[
+        dict[PackageName, PackageState],
+        msgspec.Meta(
+            description="Packages of the distribution (apt): `present`, `absent`, or the one version to have, which is "
+            "then held. What is not listed is left alone.",
+            examples=[{"curl": "present", "chrony": "4.3-2+deb12u1", "telnetd": "absent"}],
+        ),
+    ] = {}
     kernel: Annotated[
         Kernel | None, msgspec.Meta(description="What the kernel is started with. Left out: left alone.")
     ] = None

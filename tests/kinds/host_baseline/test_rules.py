@@ -7,13 +7,14 @@ import string
 import struct
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.declarations import fleet
-from swarmctl.kinds.host_baseline.rules import mounts, users
+from swarmctl.kinds.host_baseline.rules import mounts, packages, users
 from tests.declarations.stacks import diagnose, spec, told
 
 KEYS = {
@@ -79,6 +80,44 @@ def test_other_places_can_be_mounted_at(path: str) -> None:
 def test_sysctl_keys_that_are_not_for_a_baseline(tmp_path: Path, sysctl: str, code: str) -> None:
     found = diagnose(tmp_path, spec("HostBaseline", "b", f"  nodes: {{}}\n  sysctl:\n    {sysctl}\n"))
     assert [one.code.id for one in found] == [code]
+
+
+@pytest.mark.parametrize(
+    ("package", "code"),
+    [
+        ("openssh-server: absent", "SW3717"),
+        ("linux-image-amd64: absent", "SW3717"),
+        ("curl-: present", "SW2105"),
+        ("curl=1: present", "SW2105"),
+        ("Curl: present", "SW2105"),
+        ("curl: latest", "SW2105"),
+        ("curl: 7.88", "SW2103"),
+        ("curl: 7.88-*", "SW2105"),
+    ],
+)
+def test_packages_that_are_not_for_a_baseline(tmp_path: Path, package: str, code: str) -> None:
+    found = diagnose(tmp_path, spec("HostBaseline", "b", f"  nodes: {{}}\n  packages:\n    {package}\n"))
+    assert [one.code.id for one in found] == [code]
+
+
+@pytest.mark.parametrize("package", ["curl: present", "g++: present", "telnetd: absent", 'chrony: "1:4.3-2+deb12u1"'])
+def test_packages_as_debian_calls_them(tmp_path: Path, package: str) -> None:
+    assert diagnose(tmp_path, spec("HostBaseline", "b", f"  nodes: {{}}\n  packages:\n    {package}\n")) == []
+
+
+def test_packages_of_drivers_are_not_for_machines_with_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SW3718. The pool is put together here: what counts is that it has accelerators."""
+    pool: Any = SimpleNamespace(spec=SimpleNamespace(accelerators=[1]), variant="ssh", value=lambda *path: path)
+    nodes = [fleet.Node("n1", pool, "core", {}, None), fleet.Node("n2", pool, "core", {}, None)]
+    monkeypatch.setattr(packages, "selected", lambda inventory, baseline: nodes)
+    declared = {"curl": "present", "nvidia-driver-580": "present", "libcuda1": "1.0"}
+    baseline: Any = SimpleNamespace(spec=SimpleNamespace(packages=declared), key=lambda *path: path)
+    found = list(packages.of_drivers(None, baseline))  # type: ignore[arg-type]
+    assert [(one.code.id, one.range[-1]) for one in found] == [  # type: ignore[index]
+        ("SW3718", "nvidia-driver-580"), ("SW3718", "libcuda1")
+    ]  # fmt: skip
+    pool.spec.accelerators = []
+    assert list(packages.of_drivers(None, baseline)) == []  # type: ignore[arg-type]
 
 
 def test_swap_that_yaml_takes_for_false_is_told(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ Right: `spec: {nodes: {}, securityUpgrades: {}}`
 def sets_nothing(baseline: Declaration) -> Iterator[Diagnostic]:
     """Warn about baselines without an aspect."""
     spec = baseline.spec
-    some = spec.sysctl or spec.users or spec.mounts
+    some = spec.packages or spec.sysctl or spec.users or spec.mounts
     if some or any(one is not None for one in (spec.kernel, spec.time_sync, spec.security_upgrades, spec.swap)):
         return
     if not isinstance(baseline.name, Unknown):

@@ -12,8 +12,8 @@ TWO = Code(
     "SW3703",
     "two host baselines for one thing of a machine",
     """What a machine is set to is said in one place. Two baselines that select one machine may set different aspects,
-sysctl keys, users and mounts of it, never the same: with different values they would take turns, and with equal ones
-the removal of the one would take away what the other declares.
+packages, sysctl keys, users and mounts of it, never the same: with different values they would take turns, and with
+equal ones the removal of the one would take away what the other declares.
 
 Wrong: `vm.swappiness: 10` in a baseline for `{role: worker}`, and `vm.swappiness: 60` in one for `{}`
 
@@ -63,6 +63,8 @@ def things(baseline: Declaration) -> Iterator[tuple[str, Range]]:
     spec = baseline.spec
     if spec.kernel is not None:
         yield "`kernel`", baseline.key("spec", "kernel")
+    for name in spec.packages:
+        yield f"the package `{name}`", baseline.key("spec", "packages", name)
     for key in spec.sysctl:
         yield f"the sysctl `{key}`", baseline.key("spec", "sysctl", key)
     for index, user in enumerate(spec.users):
