@@ -46,8 +46,14 @@ def least_memory(name: str) -> int:
 
 
 def by_declaration(name: str) -> bool:
-    """Whether the way to machines stands in the declarations: `BY_DECLARATION` of the backend's `spec` module."""
-    return bool(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "BY_DECLARATION", False))
+    """Whether the way to machines stands in the declarations: `BY_DECLARATION` of the backend's `spec` module.
+
+    False for a backend that there is not (any more): a state may name one.
+    """
+    try:
+        return bool(getattr(importlib.import_module(f"{__name__}.{name}.spec"), "BY_DECLARATION", False))
+    except ModuleNotFoundError:
+        return False
 
 
 @cache

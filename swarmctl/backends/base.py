@@ -266,6 +266,10 @@ class Backend(Protocol):
         """The host for `host` (see `Placement.host`); doesn't connect yet."""
         ...
 
+    def silent(self, stack: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:
+        """Why, by node, of those of these machines that can't be asked anything now: the run leaves them alone."""
+        ...
+
     def disconnect(self) -> None:
         """Close the connections to machines that are kept open in this process; the next call makes new ones."""
         ...

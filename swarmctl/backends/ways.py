@@ -18,6 +18,7 @@ RECORDED = ("address", "port", "user", "hostKeys", "jump")
 
 _declared: dict[Key, Mapping[str, Json]] = {}
 _recorded: dict[Key, Mapping[str, Json]] = {}
+_silent: set[Key] = set()
 
 
 def key(host: Mapping[str, Json]) -> Key:
@@ -66,13 +67,32 @@ def known(backend: str, stack: str) -> dict[str, Mapping[str, Json]]:
 
 def dump() -> dict[str, list[Mapping[str, Json]]]:
     """All that is known, for `load` in another process. Holds names of key files, and no keys."""
-    return {"declared": list(_declared.values()), "recorded": list(_recorded.values())}
+    silent: list[Mapping[str, Json]] = [
+        dict(zip(("backend", "stack", "node"), it, strict=True)) for it in sorted(_silent)
+    ]
+    return {"declared": list(_declared.values()), "recorded": list(_recorded.values()), "silent": silent}
 
 
 def load(dumped: Mapping[str, Iterable[Mapping[str, Json]]]) -> None:
     """Take over what `dump` gave."""
     for book, part in ((_declared, "declared"), (_recorded, "recorded")):
         book.update({key(way): way for way in dumped.get(part, ())})
+    _silent.update(map(key, dumped.get("silent", ())))
+
+
+def silence(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
+    """From now on these machines of the stack, and no others, count as silent: nobody asks them anything."""
+    _silent.difference_update([it for it in _silent if it[1] == stack])
+    _silent.update(map(key, hosts))
+
+
+def on_silent(inputs: Mapping[str, Json]) -> bool:
+    """Whether a resource with these inputs lies on a machine that counts as silent, or on several and one of them."""
+    if not _silent:
+        return False
+    nodes = inputs.get("nodes")
+    several = [it.get("host") for it in nodes.values() if isinstance(it, Mapping)] if isinstance(nodes, Mapping) else []
+    return any(isinstance(it, Mapping) and key(it) in _silent for it in [inputs.get("host"), *several])
 
 
 def _replace(book: dict[Key, Mapping[str, Json]], stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:

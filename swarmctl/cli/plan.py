@@ -97,6 +97,8 @@ def command(
 
     with at_work() as (progress, stopper):
         planned = plan(context.folder, emit=progress.emit, stopper=stopper, options=Options(refresh, targets))
+    if out:
+        planned.judge()
     # Saved first: a plan on the screen that could not be saved would be reviewed for nothing.
     saved = _save(out, planned, expires, sign_with) if out else ""
     if format_ == "json":
@@ -107,6 +109,7 @@ def command(
         show_plan(planned.plan, to_stderr=False)
     if saved:
         click.echo(saved, err=True)
+    planned.judge()
     return ExitCode.CHANGES_PENDING if detailed_exitcode and not planned.plan.empty else ExitCode.OK
 
 

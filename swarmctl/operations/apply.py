@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmctl import backends
 from swarmctl.errors import Declined
-from swarmctl.operations import overdue, saved_plans, targets, unchanged
+from swarmctl.operations import overdue, saved_plans, silent, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.confirm import Judge
 from swarmctl.operations.facts_cache import Cache
@@ -59,14 +60,15 @@ def apply(
         engine = stacks.obtain_engine(emit)
         resumed = reviewed is not None and saved_plans.require(reviewed, stack, engine)
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-        plan = preview(stack, session, stopper, options, held)
+        look = partial(preview, stack, session, stopper, options)
+        plan, held, left = (look(held), held, {}) if reviewed else silent.leaving_out(stack, held, look, emit)
         if reviewed:
             saved_plans.compare(reviewed, plan, stack, resumed=resumed)
         plan_id = reviewed.id if reviewed else ""
         if plan.empty:
             if _unrecorded(stack, held, plan_id):
                 session.update(stack.graph, lease, held=held, plan_id=plan_id)
-            return Run(plan)
+            return Run(plan, silent=left)
         _require_meshes(stack, plan)
         if not confirm(plan):
             raise Declined("nothing was changed")
@@ -80,9 +82,10 @@ def apply(
             outcome = session.update(
                 stack.graph, lease, held=held, plan_id=plan_id, changing=changing, refresh=options.refresh
             )
-        went_well = not (outcome.failures or outcome.interrupted or outcome.skipped or judge.undone)
+        went_well = not (outcome.failures or outcome.interrupted or outcome.skipped or judge.undone or left)
         removed = _clean_up(stack, plan.changes, lease, emit) if went_well and not options.targets else []
-        return Run.of(plan, outcome, removed, time.monotonic() - started, judge.undone)
+        run = Run.of(plan, outcome, removed, time.monotonic() - started, judge.undone)
+        return replace(run, silent=left)
 
 
 def _unrecorded(stack: Stack, held: frozenset[str], plan_id: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarmctl.operations import overdue, targets, unchanged
+from swarmctl.errors import SwarmError
+from swarmctl.operations import overdue, silent, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Emit, Options, Stack
@@ -28,6 +30,12 @@ class Planned:
     """Whose saved plans the stack accepts; empty when it declares none."""
     signing_key: Path = Path()
     """The key kept with the state; may be missing."""
+    silent: Mapping[str, SwarmError] = field(default_factory=dict)
+    """Why, by node, of the machines that are left out of it, because they can't be asked."""
+
+    def judge(self) -> None:
+        """Raises WorldUnreadable when machines are left out."""
+        silent.judge(self.silent)
 
 
 def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stacks.DEFAULT) -> Planned:
@@ -43,10 +51,12 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     held = targets.held(stack, options.targets)
     engine = stacks.obtain_engine(emit)
     found = unchanged.proved(stack, emit, options, held)
+    left: silent.Silent = {}
     if found is None:
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-        found = preview(stack, session, stopper, options, held)
-    return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key())
+        look = partial(preview, stack, session, stopper, options)
+        found, _, left = silent.leaving_out(stack, held, look, emit)
+    return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left)
 
 
 def preview(stack: Stack, session: Session, stopper: Stopper, options: Options, held: frozenset[str]) -> Plan:

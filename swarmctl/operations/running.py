@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from swarmctl.errors import CutOff, Interrupted, PartlyDone, SwarmError
+from swarmctl.operations import silent
 from swarmctl.plans.model import Action, Change, Plan
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Run:
     """What was not begun: it needs what failed, or its pool's rollout was stopped."""
     undone: tuple[Undone, ...] = ()
     """What was made and undone, because it cut nodes off; none of `changes`."""
+    silent: Mapping[str, SwarmError] = field(default_factory=dict)
+    """Why, by node, of the machines that were left as they are, because they could not be asked."""
 
     @classmethod
     def of(
@@ -78,7 +81,8 @@ class Run:
         return sum(1 for change in self.changes if change.action is action)
 
     def judge(self) -> None:
-        """Raises Interrupted, PartlyDone or CutOff, naming what failed where and why; returns when all went well."""
+        """Raises Interrupted, PartlyDone, CutOff or WorldUnreadable, naming what failed where and why; returns when all
+        went well."""
         if self.interrupted:
             done = f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes"
             raise Interrupted(done, GO_ON, details=self._told())
@@ -93,6 +97,7 @@ class Run:
             what = f"{len(self.undone)} change{'s' if len(self.undone) > 1 else ''} cut nodes off and were undone"
             kind = PartlyDone if self.changes else CutOff
             raise kind(what, "see what the plan says of them; it shows them again", details=self._told())
+        silent.judge(self.silent)
 
     def _told(self) -> list[str]:
         lines = _listed([(_at(it.address, it.node), it.error) for it in self.failures])

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf import message_factory
 
 from swarmctl import __version__, kinds
+from swarmctl.backends import ways
 from swarmctl.backends.base import HostGone
 from swarmctl.kinds.base import UNKNOWN as UNKNOWN_VALUE
 from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, Renewing, Requiring, ResourceType, guarded
@@ -144,6 +145,8 @@ class Provider:
         self._recorded.add(request.urn)
         try:
             kind, inputs = self._type(request.urn), from_struct(request.inputs)
+            if ways.on_silent(inputs):
+                return provider_pb2.ReadResponse(id=request.id, inputs=request.inputs, properties=request.properties)
             step = Step(READ, request.urn, limit=request.timeout)
             try:
                 observed = await self._steps.run(step, lambda: kind.read(self._hosts, inputs))

@@ -80,8 +80,18 @@ def test_a_machine_that_is_down_makes_no_other_wait_and_is_told(metal: Fleet) ->
         said = told(metal, "drift", code=8)
         assert "n2" in said
         assert "10.201.7.13" not in said
+        # What does not answer is left as it is, and the others are changed.
+        flow = "      - {name: more, from: {}, to: {}, ports: [7950]}\n"
+        path = metal.stack / "cluster.yaml"
+        path.write_text(path.read_text() + flow)
+        said = told(metal, "apply", "--yes", code=8)
+        assert "n2 (worker@10.201.7.12) refuses connections to port 22" in said
+        tables = {name: metal.inside(name, "nft list table inet swarmctl") for name in ("n1", "n2", "n3")}
+        assert ["7950" in tables[name] for name in ("n1", "n2", "n3")] == [True, False, True]
     finally:
         metal.inside("n2", "nft delete table inet trial")
+    told(metal, "apply", "--yes", code=0)
+    assert "7950" in metal.inside("n2", "nft list table inet swarmctl")
     assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
 
 
@@ -94,10 +104,10 @@ def test_a_key_file_that_is_missing_is_told_at_plan_and_not_before(metal: Fleet)
 
 
 def test_what_a_machine_lacks_is_told_in_one_sentence_with_its_packages(metal: Fleet) -> None:
+    metal.declare(*(metal.host(name) for name in ("n1", "n2")))
+    told(metal, "apply", "--yes", code=0)
     metal.inside("n3", "mv /usr/bin/wg /usr/bin/wg.away; mv $(command -v nft) /root/nft")
     try:
-        metal.declare(*(metal.host(name) for name in ("n1", "n2")))
-        told(metal, "apply", "--yes", code=0)
         metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
         said = told(metal, "apply", "--yes", code=7)
         assert "n3 lacks what a node needs: nft, wg" in said

@@ -9,6 +9,7 @@ from swarmctl.backends import ways
 from swarmctl.backends.base import Check, Fence, Host, Owner, Placement, PoolRequest
 from swarmctl.backends.ssh import index, place
 from swarmctl.backends.ssh.spec import SshSpec
+from swarmctl.errors import SwarmError
 
 
 class SshBackend:
@@ -74,6 +75,12 @@ class SshBackend:
         from swarmctl.backends.ssh.host import SshHost
 
         return SshHost(access.way(host), fence)
+
+    def silent(self, stack: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:
+        """See `machine.silent`."""
+        from swarmctl.backends.ssh import machine
+
+        return machine.silent(stack, nodes)
 
     def disconnect(self) -> None:
         """See `transport.Transport.close`."""

@@ -117,6 +117,19 @@ def _there(stack: str, node: str, seen: Seen | SwarmError, noted: Collection[str
     return seen.stack == stack and seen.node == node
 
 
+def silent(stack: str, nodes: Collection[str]) -> dict[str, SwarmError]:
+    """Those of the nodes that can't be asked, each with the reason; one that another is declared instead of is none."""
+    asked = [
+        node
+        for node in nodes
+        if (declared := ways.declared_for(_host(stack, node))) is None
+        or (recorded := ways.recorded_for(_host(stack, node))) is None
+        or place.same_machine(declared, recorded)
+    ]
+    found = access.ask([_host(stack, node) for node in sorted(asked)])
+    return {node: seen for node, seen in found.items() if isinstance(seen, SwarmError)}
+
+
 def owner(stack: str, node: str) -> Owner:
     """What the machine's record says; of a silent one only what is noted here."""
     try:

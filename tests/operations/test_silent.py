@@ -1,0 +1,107 @@
+"""Machines that can't be asked are left alone with all that needs them, and the run goes on with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from swarmctl import backends
+from swarmctl.backends import ways
+from swarmctl.backends.base import HostUnreachable
+from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.graph.model import Address, Graph, Ref, Resource
+from swarmctl.operations import silent
+from swarmctl.operations.stack import Stack
+from swarmctl.plans.events import Event, Note
+from swarmctl.plans.model import Plan
+
+STACK = "metal-1"
+
+
+def host(node: str, backend: str = "ssh") -> dict[str, str]:
+    return {"backend": backend, "stack": STACK, "node": node}
+
+
+def recorded(name: str, node: str, type_: str = "test:Thing", backend: str = "ssh") -> Any:
+    return SimpleNamespace(type=type_, inputs={"node": node, "backend": backend, "host": host(node, backend)})
+
+
+def thing(name: str, node: str, *needs: str) -> Resource:
+    refs = {f"of{place}": Ref(Address.parse(need), "key") for place, need in enumerate(needs)}
+    return Resource(Address.parse(name), "test:Thing", {"node": node, "host": host(node), **refs}, node=node)
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """n1 and n2 are recorded, n2 is silent; what is new needs one or the other."""
+    graph = Graph(STACK)
+    for resource in (
+        thing("mesh/old[n1]", "n1", "mesh/old[n2]"),
+        thing("mesh/old[n2]", "n2"),
+        thing("mesh/new[n1]", "n1"),
+        thing("mesh/new[n2]", "n2"),
+        thing("mesh/peers[n1]", "n1", "mesh/new[n2]"),
+        thing("mesh/more[n1]", "n1", "mesh/peers[n1]"),
+    ):
+        graph.add(resource)
+    whole = {node: {"host": host(node)} for node in ("n1", "n2")}
+    graph.add(Resource(Address.parse("mesh/old[rotation]"), "test:Thing", {"nodes": whole}))
+    resources = {
+        "nodepool/metal[n1]": recorded("", "n1", silent.MACHINE),
+        "nodepool/metal[n2]": recorded("", "n2", silent.MACHINE),
+        "nodepool/lab[l1]": recorded("", "l1", silent.MACHINE, "lab"),
+        "mesh/old[n1]": recorded("", "n1"),
+        "mesh/old[n2]": recorded("", "n2"),
+    }
+
+    def asked(identity: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:
+        assert (identity, sorted(nodes)) == (STACK, ["n1", "n2"])
+        return {"n2": HostUnreachable("n2 does not answer", "see whether it is up")}
+
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(silent=asked))
+    yield cast(Stack, SimpleNamespace(identity=STACK, graph=graph, snapshot=SimpleNamespace(resources=resources)))
+    ways.silence(STACK, ())
+
+
+def test_what_lies_on_a_silent_machine_or_waits_for_it_is_held(stack: Stack) -> None:
+    told: list[Event] = []
+    seen: list[frozenset[str]] = []
+
+    def look(held: frozenset[str]) -> Plan:
+        seen.append(held)
+        if len(seen) == 1:
+            raise WorldUnreadable("1 resource could not be read back")
+        return Plan(STACK, (), 1)
+
+    plan, held, left = silent.leaving_out(stack, frozenset({"mesh/other"}), look, told.append)
+    assert plan == Plan(STACK, (), 1)
+    assert seen == [frozenset({"mesh/other"}), held]
+    on_n2 = {"nodepool/metal[n2]", "mesh/old[n2]", "mesh/new[n2]", "mesh/old[rotation]"}
+    assert held == {"mesh/other", *on_n2, "mesh/peers[n1]", "mesh/more[n1]"}
+    assert told == [Note("n2 is left alone: n2 does not answer", warning=True)]
+    assert ways.on_silent({"host": host("n2")})
+    assert not ways.on_silent({"host": host("n1")})
+    with pytest.raises(WorldUnreadable, match="one machine could not be asked, and is left alone") as raised:
+        silent.judge(left)
+    assert raised.value.details == ("n2 does not answer", "    help: see whether it is up")
+
+
+def test_where_all_can_be_read_nobody_is_asked_and_nothing_held(stack: Stack) -> None:
+    ways.silence(STACK, [host("n1")])
+    plan, held, left = silent.leaving_out(stack, frozenset(), lambda held: Plan(STACK, (), 1), lambda event: None)
+    assert (plan, held, left) == (Plan(STACK, (), 1), frozenset(), {})
+    assert not ways.on_silent({"host": host("n1")})
+    silent.judge(left)
+
+
+def test_what_is_unreadable_for_another_reason_is_still_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(silent=lambda identity, nodes: {}))
+
+    def look(held: frozenset[str]) -> Plan:
+        raise WorldUnreadable("1 resource could not be read back")
+
+    with pytest.raises(WorldUnreadable, match="1 resource could not be read back"):
+        silent.leaving_out(stack, frozenset(), look, lambda event: None)
