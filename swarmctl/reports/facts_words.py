@@ -50,8 +50,8 @@ def processors(found: SystemFacts) -> str:
     """`112 cores`, or threads where cores are not known."""
     cpu = found.cpu
     if cpu.cores is not None:
-        return f"{cpu.cores} cores"
-    return UNKNOWN if cpu.threads is None else f"{cpu.threads} threads"
+        return amount(cpu.cores, "core")
+    return UNKNOWN if cpu.threads is None else amount(cpu.threads, "thread")
 
 
 def counted(items: Iterable[str]) -> str:

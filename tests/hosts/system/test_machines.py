@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from swarmctl.gpu.model import Device
-from swarmctl.hosts.system import READING, Disk, Nic, Tee
+from swarmctl.hosts.system import READING, Clock, Disk, Nic, Tee
 from swarmctl.operations.facts import accelerators
 
-from .machines import BOOT, MACHINES, NOW, RECORDED, output, read
+from .machines import BOOT, MACHINES, NOW, RECORDED, read
 
 
 def test_a_bare_machine() -> None:
@@ -214,9 +214,24 @@ def test_sysfs_where_there_is_no_lsblk() -> None:
     ]
 
 
-def test_the_recorded_machine() -> None:
+def test_a_recorded_machine_in_a_container() -> None:
     found = READING.parse((RECORDED / "microvm.txt").read_bytes(), "n1")
     assert found.modules is None
     assert found.virtualisation.container == "docker"
     assert [nic.driver for nic in found.nics or ()] == ["virtio_net", "", ""]
-    assert output()
+
+
+def test_a_recorded_machine_with_a_systemd_of_its_own() -> None:
+    found = READING.parse((RECORDED / "guest.txt").read_bytes(), "n1")
+    assert (found.kernel, found.init, found.cgroups) == ("6.1.0-56-cloud-amd64", "systemd", 2)
+    assert (found.virtualisation.machine, found.virtualisation.vendor) == ("qemu", "QEMU")
+    assert found.clock == Clock(False, ("systemd-timesyncd",))
+    assert found.modules is not None
+    assert len(found.modules) == 41
+    assert found.modules["virtio_net"] == ""
+    assert [(disk.name, disk.used) for disk in found.disks or ()] == [("vda", True), ("vdb", False)]
+    assert [(nic.name, nic.driver, nic.pci) for nic in found.nics or ()] == [
+        ("ens2", "virtio_net", "0000:00:02.0"),
+        ("ens3", "virtio_net", "0000:00:03.0"),
+    ]
+    assert (found.secure_boot, found.pci is not None and len(found.pci)) == (False, 9)
