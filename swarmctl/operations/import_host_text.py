@@ -9,7 +9,6 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from swarmctl.hosts.system import Nic, SystemFacts
-from swarmctl.kinds.node_pool.spec import NodePoolSpec
 from swarmctl.operations.facts import Accelerator, accelerators
 from swarmctl.operations.import_text import word
 
@@ -81,8 +80,7 @@ def _accelerators(found: SystemFacts) -> Iterator[str]:
     first = there[0].card
     # An id that stands for several models says nothing of which it is.
     model = f", model: {word(first.models[0])}" if first is not None and len(first.models) == 1 else ""
-    comment = "" if "accelerators" in NodePoolSpec.__struct_fields__ else "# "
-    yield f"  {comment}accelerators: [{{vendor: nvidia{model}, count: {len(there)}}}]"
+    yield f"  accelerators: [{{vendor: nvidia{model}, count: {len(there)}}}]"
 
 
 def _kind(one: Accelerator) -> tuple[str, str, str]:

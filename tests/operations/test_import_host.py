@@ -77,6 +77,7 @@ def test_comments_say_what_led_to_what() -> None:
         "# Label confidential: its kernel can begin such guests.",
         "  # 8 x H100 SXM5 80GB, by its PCI id 10de:2330",
         "  # Secure boot is on: a driver's modules load only once its key is enrolled at the machine's console.",
+        '  accelerators: [{vendor: nvidia, model: "H100 SXM5 80GB", count: 8}]',
         "    mtu: 9000  # of ens1f0np0, which has this address",
         f"      - {{name: n1, address: 203.0.113.10, hostKeys: [{KEY}]}}",
     ):
