@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from swarmctl.backends.base import Fence, Host
+from swarmctl.backends.base import Completed, Fence, Host
 from swarmctl.backends.ssh.host import SshHost
 from swarmctl.backends.ssh.transport import Transport
 from swarmctl.kinds.base import ResourceType
@@ -38,6 +38,13 @@ wg pubkey <key
 """
 
 
+class Patient(SshHost):
+    """Gives every command four times its time: a processor that is emulated is not the machine that limits are for."""
+
+    def _converse(self, argv: Sequence[str], stdin: bytes, timeout: float, *, counted: bool = False) -> Completed:
+        return super()._converse(argv, stdin, 4 * timeout, counted=counted)
+
+
 class Node:
     """Applies as the engine does: read, compare, create or update."""
 
@@ -55,7 +62,7 @@ class Node:
         """Of a new run: nothing is known of the host."""
 
         def opened(host: Mapping[str, Any], fence: Fence | None) -> Host:
-            return SshHost(host, fence, self._transport)
+            return Patient(host, fence, self._transport)
 
         return Connections(opened, fence=self.fence)
 
@@ -78,12 +85,12 @@ class Node:
         peers = {"other": {**peer, "persistentKeepalive": 5, "presharedKey": "generated"}}
         self.inputs["peers"] = {**common, "interface": "wg0", "peers": peers}
 
-    def apply(self, *, confirmed: bool = True) -> list[str]:
-        """Bring all to what is declared; returns what was not so before."""
+    def apply(self, *names: str, confirmed: bool = True) -> list[str]:
+        """Bring all to what is declared, or some of it alone; returns what was not so before."""
         self.hosts = self.connect()
         changed = []
-        for name, kind in TYPES.items():
-            inputs = self.inputs[name]
+        for name in names or TYPES:
+            kind, inputs = TYPES[name], self.inputs[name]
             if name == "peers":
                 inputs["presharedKeys"] = {"folder": SECRETS, "publicKey": self.outputs["interface"]["publicKey"]}
             seen = kind.read(self.hosts, self.confirmed[name]) if name in self.confirmed else None
@@ -114,7 +121,7 @@ class Node:
 
     def sh(self, script: str, *, check: bool = True) -> str:
         """As root there."""
-        return SshHost(self.host, None, self._transport).run(["sh", "-c", script], timeout=90, check=check).text
+        return Patient(self.host, None, self._transport).run(["sh", "-c", script], timeout=90, check=check).text
 
 
 class Across:

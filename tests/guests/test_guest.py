@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,16 @@ def test_a_guest_has_a_kernel_and_a_systemd_of_its_own(guest: Guest, transport: 
     assert said[2].endswith("-cloud-amd64")
     assert said[2] != os.uname().release
     assert said[3:] == ["0", "vdb    1G", "wireguard"]
+
+
+def test_a_guest_has_swap_modules_switches_and_a_clock_of_its_own(guest: Guest, transport: Transport) -> None:
+    host = SshHost(guest.host("ops"), None, transport)
+    here = {name: Path("/proc", name).read_text() for name in ("swaps", "sys/vm/swappiness")}
+    script = (
+        "set -eu; mkswap -q /dev/vdb; swapon /dev/vdb; grep -c ^/dev/vdb /proc/swaps; swapoff /dev/vdb;"
+        "modprobe dummy; grep -c ^dummy /proc/modules; sysctl -qw vm.swappiness=7; cat /proc/sys/vm/swappiness;"
+        "date -s 2031-01-02T03:04:05Z +%Y"
+    )
+    assert host.run(["sh", "-c", script], timeout=120).text.split() == ["1", "1", "7", "2031"]
+    assert {name: Path("/proc", name).read_text() for name in here} == here
+    assert time.gmtime().tm_year != 2031

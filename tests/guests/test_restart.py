@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from swarmctl.backends.reboot import reboot
-from swarmctl.backends.ssh.host import SshHost
+from swarmctl.backends.reboot import boot_id, reboot
 from swarmctl.backends.ssh.transport import Transport
+from swarmctl.errors import SwarmError
 
 from .machine import Guest
-from .node import Node, across
+from .node import Node, Patient, across
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("guest")]
 LEFT = "ls -d /etc/swarmctl/startup /etc/systemd/system/*/swarmctl-* /etc/systemd/system/swarmctl-* 2>/dev/null || :"
@@ -22,7 +24,7 @@ def monotonic(node: Node, unit: str, moment: str) -> int:
 
 def test_firewall_and_mesh_come_back_by_themselves(guest: Guest, transport: Transport) -> None:
     node = Node(guest, transport)
-    machine = SshHost(guest.host(), None, transport)
+    machine = Patient(guest.host(), None, transport)
     with across(guest) as other:
         node.declare(other.key)
         assert node.apply() == ["firewall", "interface", "peers"]
@@ -63,3 +65,31 @@ def test_firewall_and_mesh_come_back_by_themselves(guest: Guest, transport: Tran
 
         node.delete()
         assert node.sh(LEFT) == ""
+
+
+def test_a_power_cut_in_the_middle_of_an_apply_is_made_good_by_the_next_one(guest: Guest, transport: Transport) -> None:
+    node = Node(guest, transport)
+    machine = Patient(guest.host(), None, transport)
+    with across(guest) as other:
+        node.declare(other.key)
+        node.apply("firewall", "interface")
+        before = boot_id(machine)
+        guest.monitor("system_reset")
+        deadline = time.monotonic() + guest.patience
+        while (after := _boot(machine)) in ("", before):
+            assert time.monotonic() < deadline, guest.console()[-2000:]
+            time.sleep(1)
+        # Neither was confirmed or recorded: all of it is looked at anew, and what is there is adopted.
+        node.confirmed.clear()
+        assert after
+        assert node.apply() == ["firewall", "interface", "peers"]
+        other.know(node)
+        assert other.reaches()
+        assert node.apply() == []
+
+
+def _boot(machine: Patient) -> str:
+    try:
+        return boot_id(machine)
+    except SwarmError:
+        return ""

@@ -125,7 +125,7 @@ class FirewallType:
         script = (guard.heredoc("nft -f -", text) if text else "") + more
         try:
             if more:
-                host.run(["sh", "-eu", "-s"], stdin=script.encode())
+                host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
             else:
                 host.run(NFT, stdin=text.encode())
         finally:
