@@ -135,20 +135,23 @@ def test_baselines_without_a_machine_in_common_may_say_the_same(tmp_path: Path) 
     assert [it.code.id for it in diagnose(tmp_path, one, two.replace("{role: other}", "{}"), pool)] == ["SW3703"]
 
 
+SSH = """\
+  ssh:
+    user: ops
+    key: ~/.ssh/swarm
+    hosts:
+      - {name: n1, address: 192.0.2.1, hostKeys: [KEY]}
+      - {name: n2, address: 192.0.2.2, hostKeys: [KEY], user: other}
+""".replace("KEY", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbWJd8HUj1RMQWXRoHgfQvyhoWfhSgDMEvAJ3xYU5jl")
+
+
 @pytest.mark.parametrize(("user", "told_of"), [("ops", ["n1"]), ("other", ["n2"]), ("third", [])])
-def test_whom_swarmctl_logs_in_as_keeps_sudo(user: str, told_of: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """SW3712. The pool is put together here: what counts is what its backend's part says of users."""
-    hosts = [SimpleNamespace(name="n1", user=None), SimpleNamespace(name="n2", user="other")]
-    pool = SimpleNamespace(
-        variant="ssh", variant_spec=SimpleNamespace(user="ops", hosts=hosts), value=lambda *path: path
-    )
-    nodes = [fleet.Node(host.name, pool, "core", {}, index) for index, host in enumerate(hosts)]  # type: ignore[arg-type]
-    monkeypatch.setattr(users, "selected", lambda inventory, baseline: nodes)
-    declared = SimpleNamespace(users=[SimpleNamespace(name=user, sudo=False)])
-    document = SimpleNamespace(data={"spec": {"users": [{"name": user}]}})
-    baseline = SimpleNamespace(spec=declared, document=document, value=lambda *path: path)
-    found = list(users.of_login(None, baseline))  # type: ignore[arg-type]
+def test_whom_swarmctl_logs_in_as_keeps_sudo(tmp_path: Path, user: str, told_of: list[str]) -> None:
+    pool = spec("NodePool", "metal", SSH)
+    baseline = spec("HostBaseline", "b", f"  nodes: {{}}\n  users: [{{name: {user}}}]\n")
+    found = [one for one in diagnose(tmp_path, pool, baseline, without=("NodePool",)) if one.code.id.startswith("SW37")]
     assert [one.message.split()[4] for one in found] == told_of
     assert [one.code.id for one in found] == ["SW3712"] * len(told_of)
-    declared.users[0].sudo = True
-    assert list(users.of_login(None, baseline)) == []  # type: ignore[arg-type]
+    with_sudo = baseline.replace(f"name: {user}", f"name: {user}, sudo: true")
+    found = diagnose(tmp_path, pool, with_sudo, without=("NodePool",))
+    assert [one for one in found if one.code.id.startswith("SW37")] == []

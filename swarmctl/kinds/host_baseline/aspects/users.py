@@ -8,6 +8,7 @@ account, its rights and every key that it has.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from shlex import quote
 
 from swarmctl.graph.model import Json
@@ -206,7 +207,7 @@ others() {
 def login(inputs: Inputs) -> str:
     """The user that swarmctl logs in with on that machine; empty where it does not log in."""
     host = inputs.get("host")
-    return str(host.get("user") or "") if isinstance(host, dict) else ""
+    return str(host.get("user") or "") if isinstance(host, Mapping) else ""
 
 
 def _flag(user: Inputs) -> str:

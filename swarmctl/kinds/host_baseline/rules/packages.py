@@ -25,7 +25,8 @@ DRIVER = Code(
     "SW3718",
     "package of a GPU driver beside accelerators",
     """What a driver is made of has to be of one version, which follows from the cards that `accelerators` of the
-NodePool declares. A package of it declared here, too, would get out of step with the others, and the cards would not work.
+NodePool declares. A package of it declared here, too, would get out of step with the others, and the cards would not
+work.
 
 Wrong: a pool with `accelerators`, and `packages: {nvidia-driver-580: present}` for its machines
 
