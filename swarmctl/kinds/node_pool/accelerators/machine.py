@@ -27,6 +27,10 @@ class Machine:
         """Forget what was read."""
         self._hosts.changed(self._at)
 
+    def is_ours(self) -> bool:
+        """Whether a driver was brought here before."""
+        return self.host.run(["test", "-d", scripts.CURRENT], check=False).returncode == 0
+
     def seen(self) -> Seen:
         """What driver is there."""
         return self._hosts.look(self._at, READING)

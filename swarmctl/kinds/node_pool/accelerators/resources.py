@@ -30,7 +30,7 @@ from swarmctl.kinds.base import (
 )
 from swarmctl.kinds.node_pool.accelerators import scripts
 from swarmctl.kinds.node_pool.accelerators.reading import READING, Seen
-from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, OVERRIDE
+from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, OVERRIDE, PERSISTENCE
 
 REPLACE = {"machine": "it goes away with its machine"}
 TOLD = ("why", "manual")
@@ -137,7 +137,7 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         "pin": inputs["pin"] if inputs["pin"] in there.installed else "",
         "packages": found,
         "held": [name for name in inputs["held"] if name in there.held],
-        "services": [unit for unit in inputs["services"] if unit in seen.running],
+        "services": sorted(seen.running & {*inputs["services"], PERSISTENCE}),
         "modules": [name for name in inputs["modules"] if name in seen.modules],
         "mig": {card: dict(profiles) for card, profiles in seen.instances.items()},
         "counters": [name for name in inputs["counters"] if name in seen.counters],

@@ -12,6 +12,7 @@ from shlex import quote
 
 COUNTERS = "/etc/dcgm-exporter/swarmctl-counters.csv"
 OVERRIDE = "/etc/systemd/system/nvidia-dcgm-exporter.service.d/swarmctl.conf"
+PERSISTENCE = "nvidia-persistenced.service"
 EXPORTER = "nvidia-dcgm-exporter.service"
 
 
@@ -37,7 +38,7 @@ class Daemon:
 DAEMONS: Mapping[str, Daemon] = {
     one.unit: one
     for one in (
-        Daemon("nvidia-persistenced.service", ("/usr/bin/nvidia-persistenced", "--verbose", "--no-daemonize")),
+        Daemon(PERSISTENCE, ("/usr/bin/nvidia-persistenced", "--verbose", "--no-daemonize")),
         Daemon(
             "nvidia-fabricmanager.service",
             ("/usr/bin/nv-fabricmanager", "-c", "/usr/share/nvidia/nvswitch/fabricmanager.cfg"),

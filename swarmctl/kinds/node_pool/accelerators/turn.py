@@ -7,12 +7,14 @@ the next one, which knows from that file what to go back to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed
 from swarmctl.backends.reboot import CannotReboot, reboot
 from swarmctl.errors import SwarmError
+from swarmctl.gpu.lockstep import mismatches
 from swarmctl.hosts import packages
 from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.node_pool.accelerators import scripts, verify
@@ -27,6 +29,7 @@ from swarmctl.kinds.node_pool.accelerators.reading import FOLDER
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 
+PINS = re.compile(r"nvidia-driver-pinning-[0-9.]{1,20}")
 RESTART = 900.0
 """Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
@@ -37,8 +40,8 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
     _mend(machine)
     if inputs["repository"]:
         machine.trust(inputs["repository"])
-    if inputs["pin"] and inputs["pin"] not in machine.installed().installed:
-        machine.work(packages.install([inputs["pin"]]))
+    _not_held(machine, inputs)
+    _pin(machine, inputs["pin"])
     moves = machine.planned(_wanted(inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
     if stale:
@@ -73,6 +76,32 @@ def _mend(machine: Machine) -> None:
         )
     if there.interrupted or there.broken:
         machine.work(packages.mend())
+
+
+def _not_held(machine: Machine, inputs: Mapping[str, Any]) -> None:
+    """What others hold at another version is theirs to release; what we have held before, we release ourselves.
+
+    Raises DriverImpossible.
+    """
+    there = machine.installed()
+    held = {name: there.installed[name] for name in there.held if name in there.installed}
+    wrong = [*mismatches(inputs["version"], held)]
+    if not wrong or machine.is_ours():
+        return
+    name, version = wrong[0]
+    raise DriverImpossible(
+        f"{machine.name}: {name} is held at {version[:40]}, and must be {inputs['version']} as the driver",
+        f"release the hold there (`apt-mark unhold {name}`), or declare version {version[:40]}; nothing was changed",
+    )
+
+
+def _pin(machine: Machine, wanted: str) -> None:
+    """Have apt keep to the branch: by that package alone, since one of another branch would be in the way."""
+    there = machine.installed().installed
+    if others := [name for name in there if PINS.fullmatch(name) and name != wanted]:
+        machine.work(packages.purge(others))
+    if wanted and wanted not in there:
+        machine.work(packages.install([wanted]))
 
 
 def _wanted(inputs: Mapping[str, Any]) -> list[str]:
@@ -224,7 +253,7 @@ def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: 
     problem = verify.problem(machine, {**inputs, "version": version, "answers": version})
     if problem is not None:
         raise DriverUnverified(f"{machine.name}: {problem.text}")
-    machine.script(f"rm -rf {scripts.OLD} {scripts.NEW}\n")
+    machine.script(f"mkdir -p {scripts.CURRENT}\nrm -rf {scripts.OLD} {scripts.NEW}\n")
 
 
 def _flavour_before(before: Mapping[str, str], inputs: Mapping[str, Any]) -> str:
