@@ -42,6 +42,7 @@ COMMANDS = {
     "mesh": "Verify the mesh by real traffic, rotate its keys",
     "status": "Measure the nodes and the mesh",
     "facts": "Show what the machines are",
+    "gpu": "Say what driver the cards should run, and what runs",
     "graph": "Draw the mesh",
     "exec": "Run a command on a node",
     "logs": "Print a node's logs",
@@ -56,7 +57,7 @@ COMMANDS = {
 GROUPS = {
     "Declare": ("init", "import", "validate", "fmt", "explain", "schema"),
     "Change": ("plan", "apply", "drift", "destroy", "mesh"),
-    "Look": ("status", "facts", "graph", "exec", "logs", "state", "lock"),
+    "Look": ("status", "facts", "gpu", "graph", "exec", "logs", "state", "lock"),
     "This machine": ("doctor", "engine", "version"),
 }
 

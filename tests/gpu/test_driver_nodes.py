@@ -25,7 +25,12 @@ from tests.gpu import hosts as composed
 from tests.gpu.standins import packages as standins
 from tests.gpu.standins.packages import Variant
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("gpu drivers")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("gpu drivers"),
+]
 
 OLD, NEW = "580.173.02", "595.91.07"
 BROKEN: Mapping[Variant, str] = {"mismatch": "595.91.08", "fabric": "595.91.09"}

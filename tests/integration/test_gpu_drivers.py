@@ -18,7 +18,12 @@ from tests.gpu import hosts as composed
 from tests.gpu.standins import packages as standins
 from tests.integration import lab as labs
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("gpu drivers")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("gpu drivers"),
+]
 
 OLD, NEW, BROKEN = "580.173.02", "595.91.07", "595.91.10"
 PLACE = "/srv/repository/debian12/x86_64"
@@ -117,9 +122,12 @@ def test_drivers_come_and_go_up_and_back(lab: labs.Lab, repository: Repository) 
     plan = lab("plan", "--detailed-exitcode", code=20)
     assert f"driver {OLD} (branch 580, open kernel module) for 2 x H100 SXM5 80GB" in " ".join(plan.out.split())
     assert "fabric manager: 4 NVSwitches are PCI devices here" in " ".join(plan.out.split())
+    assert "to do   run `swarmctl apply`" in lab("gpu", "doctor", "gpu-0", code=1).out
     lab("apply", "--yes")
     assert answers(lab) == {OLD}
     lab("drift", code=0)
+    doctor = lab("gpu", "doctor", "--format", "json").json
+    assert [(node["healthy"], node["runs"]["answers"]) for node in doctor["nodes"]] == [(True, OLD)] * 2
 
     lab.on("gpu-1", f"apt-get install -qy --allow-change-held-packages nvidia-fabricmanager={NEW}-1", timeout=60)
     drift = lab("drift", "--format", "json", code=21).json

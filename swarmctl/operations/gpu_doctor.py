@@ -1,0 +1,151 @@
+"""What cards machines have, what driver they should run, what they run, and what to do about it. Changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from swarmctl.backends.base import Host
+from swarmctl.errors import ExitCode, SwarmError
+from swarmctl.graph.model import Machine
+from swarmctl.hosts import packages
+from swarmctl.hosts.system import SystemFacts
+from swarmctl.kinds.node_pool.accelerators import decision
+from swarmctl.kinds.node_pool.accelerators.reading import READING, Seen
+from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, observed
+from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
+from swarmctl.operations.exec import open_machine
+from swarmctl.operations.facts import accelerators, report
+from swarmctl.operations.facts_cache import MAX_AGE, Cache
+from swarmctl.operations.nodes import declared, find
+from swarmctl.operations.stack import Emit
+
+PREFIX = "swarmctl/gpu"
+"""Of the labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine."""
+
+    name: str
+    pool: str
+    cards: Mapping[str, str] = field(default_factory=dict)
+    """PCI address → model, or the id of one that is not known."""
+    declared: bool = False
+    """Whether its pool says which cards it has; without that what follows is advice."""
+    should: Mapping[str, Any] | None = None
+    """As the inputs of `swarm:nodepool:Driver`; None where nothing could be decided."""
+    refusals: tuple[tuple[str, str], ...] = ()
+    """Why nothing could be, and what to do about it."""
+    runs: Seen | None = None
+    differences: tuple[str, ...] = ()
+    """In what it runs otherwise, as a plan would say it."""
+    todo: tuple[str, ...] = ()
+    error: SwarmError | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.todo and self.error is None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """For schedulers: what a label may hold (letters, digits, `.`, `_` and `-`)."""
+        if not self.cards:
+            return {}
+        models = Counter(self.cards.values())
+        found = {
+            "model": "_".join(sorted(models)),
+            "count": str(len(self.cards)),
+            "driver": self.runs.answers if self.runs else "",
+            "driver-wanted": self.should["version"] if self.should else "",
+            "healthy": str(self.healthy).lower(),
+        }
+        return {f"{PREFIX}-{name}": _label(value) for name, value in found.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All machines that were asked for, in the natural order of their names."""
+
+    stack: str
+    nodes: tuple[Node, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Whether all could be read and nothing is to be done."""
+        if any(node.error for node in self.nodes):
+            return ExitCode.WORLD_UNREADABLE
+        return ExitCode.OK if all(node.healthy for node in self.nodes) else ExitCode.FAILED
+
+
+def examine(
+    folder: Path,
+    names: Sequence[str] = (),
+    *,
+    emit: Emit,
+    open_: Callable[[Machine], Host] = open_machine,
+) -> Examination:
+    """Look at the named machines, or at all. Raises NoDocuments, InvalidDeclaration, UsageError for a name of none."""
+    stack = declared(folder, emit)
+    wanted = {find(stack.machines, name).name for name in names}
+    machines = [machine for machine in stack.machines if not names or machine.name in wanted]
+    pools = {pool.name: pool.spec.accelerators for pool in stack.inventory.of("NodePool")}
+    known = report(stack.name, machines, Cache(stack.identity), emit, max_age=MAX_AGE, open_=open_)
+    nodes = []
+    for machine, found in zip(machines, known.nodes, strict=True):
+        if found.facts is None:
+            error = found.error or SwarmError(f"{machine.name} does not exist", "run `swarmctl apply` to make it")
+            nodes.append(Node(machine.name, machine.pool, error=error))
+            continue
+        try:
+            nodes.append(node(machine, found.facts, pools.get(machine.pool) or [], open_))
+        except SwarmError as error:
+            nodes.append(Node(machine.name, machine.pool, error=error))
+    return Examination(stack.name, tuple(nodes))
+
+
+def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open_: Callable[[Machine], Host]) -> Node:
+    """One machine that exists, read now. Raises what reading a host raises."""
+    cards = {
+        it.device.address: it.card.models[0] if it.card else f"{it.device.vendor}:{it.device.device}"
+        for it in accelerators(facts)
+    }
+    host = decision.known(facts)
+    if host is None or not (cards or says):
+        return Node(machine.name, machine.pool, cards)
+    outcome = decision.inputs(host, says[0] if says else Accelerator("nvidia"))
+    if not isinstance(outcome, Mapping):
+        refusals = tuple((refusal.reason, refusal.mend) for refusal in outcome)
+        todo = tuple(dict.fromkeys(mend for _, mend in refusals))
+        return Node(machine.name, machine.pool, cards, bool(says), None, refusals, todo=todo)
+    there = open_(machine)
+    seen = READING.parse(there.run(READING.argv, timeout=READING.timeout, check=False).stdout, machine.name)
+    installed = packages.READING.parse(there.run(packages.READING.argv, check=False).stdout, machine.name)
+    now = observed(outcome, installed, seen)
+    effects = [effect.text for effect in DRIVER.effects(now, outcome)]
+    todo = tuple(_todo(machine.name, bool(says), cards, effects, seen))
+    return Node(machine.name, machine.pool, cards, bool(says), outcome, (), seen, tuple(effects), todo)
+
+
+def _todo(name: str, says: bool, cards: Mapping[str, str], effects: Sequence[str], seen: Seen) -> list[str]:
+    if not effects:
+        return []
+    if not says:
+        models = Counter(cards.values())
+        model, count = models.most_common(1)[0]
+        written = f"{{vendor: nvidia, model: {model.replace(' ', '-')}, count: {count}}}"
+        return [f"declare `accelerators: [{written}]` in its pool, then run `swarmctl apply`"]
+    found = []
+    if seen.enrolled is False and not seen.loaded:
+        found.append(f"by hand on {name}: `mokutil --import /var/lib/dkms/mok.pub`, restart, confirm at its console")
+    return [*found, "run `swarmctl apply`"]
+
+
+def _label(value: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", value)[:63].strip("-._")

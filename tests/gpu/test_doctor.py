@@ -1,0 +1,107 @@
+"""What the doctor says of a machine: what its cards are, what they should run, what runs, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from swarmctl.backends.base import Completed
+from swarmctl.gpu.model import Host
+from swarmctl.graph.model import Address, Machine
+from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver
+from swarmctl.operations.gpu_doctor import Examination, Node, node
+from swarmctl.reports import gpu_doctor
+from tests.gpu import hosts as composed
+from tests.gpu.test_accelerators import HGX, READING, facts
+from tests.reports.test_json import compare
+
+MACHINE = Machine("n1", Address("nodepool", "gpu", "0"), "gpu", "core", "eu", {}, (), {"backend": "lab", "node": "n1"})
+INSTALLED = b"@ apt amd64\nii \tnvidia-fabricmanager\tamd64\t580.173.02-1\n@ end\n"
+
+
+class Answering:
+    """A machine that answers both readings."""
+
+    name = "n1"
+
+    def __init__(self, driver: bytes = READING) -> None:
+        self.driver = driver
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True) -> Completed:
+        asks = "dpkg-query" in argv[-1]
+        return Completed(tuple(argv), 0, INSTALLED if asks else self.driver, b"")
+
+
+def examined(host: Host, *says: Accelerator, driver: bytes = READING) -> Node:
+    return node(MACHINE, facts(host), says, lambda machine: Answering(driver))  # type: ignore[arg-type,return-value]
+
+
+H100 = Accelerator("nvidia", "H100", 8)
+
+
+def test_a_machine_that_runs_something_else_is_told_what_to_do() -> None:
+    found = examined(HGX, H100)
+    text = gpu_doctor.render(Examination("s", (found,)))
+    assert "is      8 x H100 SXM5 80GB" in text
+    assert "should  run 595.91.07, open kernel module\n" in text
+    assert "differs packages.nvidia-fabricmanager 580.173.02 → 595.91.07" in text
+    assert "to do   run `swarmctl apply`" in text
+    assert found.labels["swarmctl/gpu-model"] == "H100-SXM5-80GB"
+    assert found.labels["swarmctl/gpu-healthy"] == "false"
+    assert int(Examination("s", (found,)).exit_code) == 1
+
+
+def test_a_machine_of_which_nothing_is_declared_gets_advice() -> None:
+    found = examined(HGX)
+    assert found.todo == (
+        "declare `accelerators: [{vendor: nvidia, model: H100-SXM5-80GB, count: 8}]` in its pool, then run "
+        "`swarmctl apply`",
+    )
+    assert "nothing is declared" in gpu_doctor.render(Examination("s", (found,)))
+    without = examined(composed.host())
+    assert without.healthy
+    assert without.labels == {}
+
+
+def test_what_can_t_be_is_told_with_its_mend() -> None:
+    found = examined(composed.host("V100"), Accelerator("nvidia", driver=Driver("595")))
+    assert "last branch" in found.refusals[0][0]
+    assert found.todo == ("declare 580, or `auto`",)
+    assert not found.healthy
+
+
+def test_a_key_that_waits_for_its_confirmation_comes_first() -> None:
+    nothing = READING.replace(b"@@ loaded\n595.91.07", b"@@ loaded\n")
+    assert examined(HGX, H100, driver=nothing).todo[0].startswith("by hand on n1: `mokutil --import")
+
+
+def test_json_and_labels(tmp_path: Path) -> None:
+    from swarmctl.errors import WorldUnreadable
+
+    failing = READING.replace(b"@ 0\n", b"@ 18\n")
+    nodes = (
+        examined(HGX, H100),
+        examined(HGX, H100, driver=failing),
+        examined(composed.host("V100"), Accelerator("nvidia", driver=Driver("595"))),
+        Node("n2", "gpu", error=WorldUnreadable("n2 does not answer", "see to it")),
+    )
+    found = Examination("s", nodes)
+    compare("swarmctl/gpu-doctor/v1", gpu_doctor.to_json(found), gpu_doctor.to_json(examination_by_hand()))
+    lines = gpu_doctor.labels(found).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("n1 swarmctl/gpu-model=H100-SXM5-80GB swarmctl/gpu-count=8 ")
+    assert int(found.exit_code) == 8
+
+
+def examination_by_hand() -> Examination:
+    from dataclasses import replace
+
+    return Examination("s", (examined(replace(HGX, secure_boot=True), H100),))
+
+
+@pytest.mark.parametrize("value", ["RTX PRO 6000 Blackwell", "10de:9999"])
+def test_labels_are_such_that_schedulers_take(value: str) -> None:
+    found = Node("n", "p", {"0000:10:00.0": value})
+    assert all(char.isalnum() or char in "._-" for char in found.labels["swarmctl/gpu-model"])
