@@ -234,6 +234,21 @@ def test_a_module_in_use_goes_by_a_restart_or_the_old_driver_comes_back(
     assert world.drift(inputs(repository, NEW)) == set()
 
 
+def test_the_way_back_is_there_before_anything_changes(world: World, repository: Repository) -> None:
+    world.bring(inputs(repository, NEW))
+    file = f"nvidia-driver-cuda_{NEW}-1_all.deb"
+    world.sh(f"mv {PLACE}/{file} /srv/{file}")
+    world.bring(inputs(repository, OLD))
+    world.sh(
+        f"mv {PLACE}/nvidia-driver-cuda_{OLD}-1_all.deb /srv/ && mv /srv/{file} {PLACE}/ && rm -r {FOLDER}/current/*"
+    )
+    with pytest.raises(DriverImpossible) as raised:
+        world.bring(inputs(repository, NEW))
+    world.sh(f"mv /srv/nvidia-driver-cuda_{OLD}-1_all.deb {PLACE}/")
+    assert "no way back" in raised.value.message
+    assert world.drift(inputs(repository, OLD)) == set()
+
+
 @pytest.mark.parametrize(
     ("version", "point"),
     [

@@ -103,11 +103,8 @@ class Machine:
 
     def fetch(self, wanted: Iterable[str], folder: str) -> None:
         """Have the files of these (`NAME=VERSION`) in that folder; those kept from earlier need no repository."""
-        self.script(
-            f"mkdir -p {folder}\nif [ -d {scripts.CURRENT} ]; then cp -al {scripts.CURRENT}/. {folder}/ || :; fi"
-            if folder == scripts.OLD
-            else f"mkdir -p {folder}"
-        )
+        kept = f"if [ -d {scripts.CURRENT} ]; then cp -al {scripts.CURRENT}/. {folder}/; fi"
+        self.script(f"mkdir -p {folder}\n{'' if folder == scripts.NEW else kept}")
         there = self.files(folder)
         missing = [one for one in wanted if not any(is_file_of(one, file) for file in there)]
         if missing:

@@ -8,6 +8,8 @@ from shlex import quote
 from swarmctl.kinds.node_pool.accelerators.reading import CDI, FOLDER, KEYRING, MODULES, SOURCES
 
 OLD, NEW, CURRENT = f"{FOLDER}/old", f"{FOLDER}/new", f"{FOLDER}/current"
+WAY = f"{FOLDER}/way"
+"""What becomes `OLD` when all of it is there."""
 MANIFEST = f"{OLD}/before"
 """What was installed before an upgrade: a line `NAME=VERSION` each, and `NAME=` for what was not."""
 FETCHED = f"{FOLDER}/key"

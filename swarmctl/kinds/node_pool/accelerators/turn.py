@@ -25,7 +25,6 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverUnverified,
 )
 from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
-from swarmctl.kinds.node_pool.accelerators.reading import FOLDER
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 
@@ -134,15 +133,15 @@ def _fetch(machine: Machine, moves: list[packages.Move]) -> None:
     if seen.unverified or not seen.answers:
         return  # the way back is laid already, or leads nowhere: what is there does not work
     try:
-        machine.fetch([f"{move.name}={move.before}" for move in moves if move.before], f"{FOLDER}/way")
+        machine.fetch([f"{move.name}={move.before}" for move in moves if move.before], scripts.WAY)
     except packages.PackagesFailed as error:
         raise DriverImpossible(
             f"{machine.name}: there would be no way back from an upgrade: {error.message}",
             "put the old packages back into the repository; nothing was changed",
         ) from None
     lines = "".join(f"{move.name}={move.before}\n" for move in moves)
-    machine.put(f"{FOLDER}/way/{scripts.MANIFEST.rpartition('/')[2]}", f"{seen.answers}\n{lines}".encode())
-    machine.script(f"rm -rf {scripts.OLD}\nmv {FOLDER}/way {scripts.OLD}\n")
+    machine.put(f"{scripts.WAY}/{scripts.MANIFEST.rpartition('/')[2]}", f"{seen.answers}\n{lines}".encode())
+    machine.script(f"rm -rf {scripts.OLD}\nmv {scripts.WAY} {scripts.OLD}\n")
 
 
 def _is_new(move: packages.Move, file: str) -> bool:
