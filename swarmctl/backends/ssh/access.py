@@ -56,8 +56,9 @@ def _mine(way: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def look(way: Mapping[str, Any], fence: Fence | None = None) -> Seen:
-    """What the machine says of itself. Raises `HostUnreachable`, and with a fence what it raises."""
-    return marks.parse(SshHost(way, fence).run(marks.LOOK).stdout)
+    """What the machine says of itself. Raises `HostUnreachable`, and with a fence what it raises, and `HostGone` where
+    there is no mark."""
+    return marks.parse(SshHost(way, fence, taken_over=True).run(marks.LOOK).stdout)
 
 
 def ask(hosts: Collection[Mapping[str, Any]], deadline: float = DEADLINE) -> dict[str, Seen | SwarmError]:

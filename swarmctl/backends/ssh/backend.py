@@ -70,11 +70,11 @@ class SshBackend:
         }
 
     def open_host(self, host: Mapping[str, Any], fence: Fence | None = None) -> Host:
-        """The machine that `host` names; see `access.way`."""
+        """The machine that `host` names; see `access.way`. With a fence one that was not taken over counts as gone."""
         from swarmctl.backends.ssh import access
         from swarmctl.backends.ssh.host import SshHost
 
-        return SshHost(access.way(host), fence)
+        return SshHost(access.way(host), fence, taken_over=True)
 
     def silent(self, stack: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:
         """See `machine.silent`."""

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from swarmctl.backends.base import OUTPUT_LIMIT, Completed, Fence, HostUnreachable, ServiceStatus
-from swarmctl.backends.ssh import answers, files, services, shell, terminal, transport
+from swarmctl.backends.base import OUTPUT_LIMIT, Completed, Fence, HostGone, HostUnreachable, ServiceStatus
+from swarmctl.backends.ssh import answers, files, marks, services, shell, terminal, transport
 from swarmctl.backends.ssh.address import Address
 from swarmctl.hosts import fence as fences
 
@@ -23,12 +23,21 @@ class SshHost:
     """One machine. With a fence every call compares it there, in the same call, under a lock held until it is done."""
 
     def __init__(
-        self, host: Mapping[str, Any], fence: Fence | None = None, through: transport.Transport | None = None
+        self,
+        host: Mapping[str, Any],
+        fence: Fence | None = None,
+        through: transport.Transport | None = None,
+        *,
+        taken_over: bool = False,
     ) -> None:
-        """`host` has `node` and what `Address.load` reads. Doesn't connect yet."""
+        """`host` has `node` and what `Address.load` reads. Doesn't connect yet.
+
+        `taken_over`: with a fence, a machine without a mark counts as none (`HostGone`); nothing is written there.
+        """
         self.name: str = host["node"]
         self._address = Address.load(host)
         self._fence = fence
+        self._taken_over = taken_over and fence is not None
         self._transport = through or transport.shared()
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
@@ -49,6 +58,7 @@ class SshHost:
             inner = shell.limited(argv, timeout)
         else:
             inner = fences.argv(self._fence, argv, nonce, limit=timeout)
+            inner = marks.where_marked(inner, nonce) if self._taken_over else inner
             patience += fences.WAIT
         script = shell.script(inner, nonce, None if counted else len(stdin), sudo=self._address.user != "root")
         begun = time.monotonic()
@@ -64,6 +74,8 @@ class SshHost:
         except TimeoutError:
             raise self._overdue(argv, patience) from None
         done = answers.read(self.name, self._address, argv, nonce, outcome)
+        if self._taken_over and marks.unmarked(done.returncode, done.stderr, nonce):
+            raise HostGone(f"{self.name} has not been taken over, or its mark is lost", "run `swarmctl apply`")
         if self._fence and (error := fences.refusal(self._fence, self.name, nonce, done.returncode, done.stderr)):
             raise error
         if done.returncode == 128 + 9 and time.monotonic() - begun >= timeout:

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from swarmctl.backends import ways
-from swarmctl.backends.base import CommandFailed, Fence, ForeignStack, HostUnreachable, Owner, Untouched
+from swarmctl.backends.base import CommandFailed, Fence, ForeignStack, HostGone, HostUnreachable, Owner, Untouched
 from swarmctl.backends.ssh import access, index, marks, place
 from swarmctl.backends.ssh.address import PORT
 from swarmctl.backends.ssh.errors import HostRefused
@@ -50,9 +50,9 @@ def create(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, A
 
 def _unmark(way: Mapping[str, Any]) -> None:
     """Take back the record of one that was nobody's before and could not be marked, as far as that can be done."""
+    index.drop(way["stack"], way["node"])
     with contextlib.suppress(SwarmError):
         SshHost(way).remove(fences.FOLDER)
-        index.drop(way["stack"], way["node"])
 
 
 def update(new: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
@@ -69,6 +69,8 @@ def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any
     instead = _declared_instead(inputs)
     try:
         seen = access.look(way, fence)
+    except HostGone:
+        return None
     except HostUnreachable:
         if instead is None:
             raise

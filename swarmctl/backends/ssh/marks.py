@@ -86,6 +86,24 @@ rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl
 LOOK: Sequence[str] = ("sh", "-c", _LOOK, "swarmctl-look")
 WIPE: Sequence[str] = ("sh", "-c", _WIPE, "swarmctl-wipe")
 LEFT: Sequence[str] = ("sh", "-c", _LEFT, "swarmctl-left")
+_UNMARKED = 79
+"""Exit status for a machine without a mark, together with the marker."""
+_WHERE_MARKED = r"""
+nonce=$1
+shift
+[ -f /var/lib/swarmctl/machine ] || { printf '%s %s unmarked\n' @swarmctl-ssh "$nonce" >&2; exit 79; }
+exec "$@"
+"""
+
+
+def where_marked(argv: Sequence[str], nonce: str) -> list[str]:
+    """The command that runs `argv` on a machine that bears a mark, and does nothing on another."""
+    return ["sh", "-c", _WHERE_MARKED, "swarmctl-marked", nonce, *argv]
+
+
+def unmarked(returncode: int, stderr: bytes, nonce: str) -> bool:
+    """Whether that is what `where_marked` has answered."""
+    return returncode == _UNMARKED and stderr == f"@swarmctl-ssh {nonce} unmarked\n".encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ from swarmctl.backends.ssh.session import Outcome
 
 T = TypeVar("T")
 
+TRIES = 5
+"""How often a command is begun again when a server does not begin it."""
+BUSY = 0.1
+"""Seconds until then, and as much more every time."""
 SILENCE = 10.0
 """Seconds for which a server that said nothing counts as silent: waiting costs each who asks what it cost the first."""
 
@@ -107,18 +111,21 @@ class Transport:
         link.users += 1
         try:
             async with link.room, self._commands:
-                for last in (False, True):
+                for tries_left in range(TRIES, -1, -1):
                     connection = await self.connected(name, address)
                     try:
                         async with asyncio.timeout(seconds):
                             return await session.converse(connection, line, stdin, limit)
                     except asyncssh.Error as error:
-                        # Not begun: the connection was a dead one, and nobody had noticed.
-                        if last or not connection.is_closed():
+                        # Not begun: the connection was a dead one, and nobody had noticed; or the server still
+                        # counts sessions that are over.
+                        busy = isinstance(error, asyncssh.ChannelOpenError)
+                        if not tries_left or not (busy or connection.is_closed()):
                             raise HostUnreachable(
                                 f"{name} ({address}) begins no command: {error.reason}",
                                 "see whether its sshd allows sessions (MaxSessions), and try again",
                             ) from None
+                        await asyncio.sleep(BUSY * (TRIES - tries_left))
             raise AssertionError
         finally:
             link.users -= 1
