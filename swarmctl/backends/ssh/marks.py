@@ -53,7 +53,7 @@ for folder in /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl; d
   [ ! -e "$folder" ] || echo "left $folder"
 done
 for unit in /etc/systemd/system/swarmctl-*; do
-  [ ! -f "$unit" ] || ! grep -q '^X-Swarmctl=' "$unit" || echo "left $unit"
+  [ ! -f "$unit" ] || ! grep -qE '^X-Swarmctl=|/etc/swarmctl/' "$unit" || echo "left $unit"
 done
 for link in /sys/class/net/*; do
   case $(cat "$link/ifalias" 2>/dev/null) in
@@ -64,12 +64,13 @@ if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep 
   echo "left the nftables table inet swarmctl"
 fi
 """
-# What was found there, each thing by its own mark, in an order in which nothing is made again by something that runs.
+# What was found there, each thing by its own mark (units also by what they run, which lies in our folder), in an order
+# in which nothing is made again by something that runs.
 _WIPE = r"""
 for unit in /etc/systemd/system/swarmctl-*; do
-  [ -f "$unit" ] && grep -q '^X-Swarmctl=' "$unit" || continue
+  [ -f "$unit" ] && grep -qE '^X-Swarmctl=|/etc/swarmctl/' "$unit" || continue
   systemctl disable -q --now "${unit##*/}"
-  rm -f -- "$unit"
+  rm -f -- "$unit" /etc/systemd/system/*.target.wants/"${unit##*/}"
   again=1
 done
 [ -z "${again-}" ] || systemctl daemon-reload
