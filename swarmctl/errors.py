@@ -98,6 +98,10 @@ class PartlyDone(SwarmError):
     exit_code = ExitCode.PARTLY_DONE
 
 
+class NothingDone(SwarmError):
+    """Some resources failed, and nothing else was changed."""
+
+
 class CutOff(SwarmError):
     """All that was changed was undone again: it had cut nodes off."""
 

@@ -50,6 +50,7 @@ KIND = Kind(
     spec=CostlessSpec,
     expand="bench.costless.kind:expand",
     resources={THING: "bench.costless.resource:THING"},
+    marked="bench.costless.resource:marked",
 )
 
 
@@ -62,7 +63,12 @@ def expand(context: Expansion) -> None:
         before = declared[spec.after].spec.count if spec.after else 0
         for ordinal in range(spec.count):
             key = str(ordinal)
-            inputs: dict[str, Json] = {"name": f"{name}[{key}]", "size": spec.size, "version": spec.version}
+            inputs: dict[str, Json] = {
+                "name": f"{name}[{key}]",
+                "size": spec.size,
+                "version": spec.version,
+                "stack": context.graph.stack,
+            }
             node = f"{name}-{ordinal % spec.nodes}" if spec.nodes else ""
             if node:
                 inputs["node"] = node

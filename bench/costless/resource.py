@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
 from swarmctl.hosts.fence import overtaken
 from swarmctl.kinds import secrets
-from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
+from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Marked, Observed, PropertyChange, differences
 
-BEHAVIOUR = ("slow", "fail")
-"""Inputs that say how a thing behaves in tests, and are no part of it."""
+STACK = "stack"
+"""Whose it is to be: identity of the stack. Its mark in the world tells whose it is."""
+BEHAVIOUR = ("slow", "fail", STACK)
+"""Inputs that say how a thing behaves in tests and whose it is, and are no part of it."""
 PROOF = "proof"
 """In the world's inputs: a digest of the secret, so that a test sees that the right one has arrived."""
 
@@ -50,13 +52,15 @@ class ThingType:
         return {"token": self._speaking(lambda: self.world.create(inputs["name"], _kept(inputs), marks))}
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
-        """As the world has it."""
+        """As the world has it. Raises ForeignStack for another stack's."""
         if hosts.fence is not None:
             # What was read stays so: from here on no earlier run changes anything.
             self._speaking(lambda: self.world.fence(_marks(hosts)))
         there = self.world.get(inputs["name"])
         if there is None:
             return None
+        if there.stack != inputs.get(STACK, there.stack):
+            raise _foreign(f"{inputs['name']} belongs to {there.stack}")
         behaviour = {key: inputs[key] for key in BEHAVIOUR if key in inputs}
         return Observed({**_itself(there.inputs), **behaviour}, {"token": there.thing})
 
@@ -103,9 +107,21 @@ class ThingType:
         try:
             return change()
         except Foreign as error:
-            raise ForeignStack(f"{error}, another stack", "Give one of them another name.") from error
+            raise _foreign(error) from error
         except Overtaken as error:
             raise Fenced(f"a later run has taken over: {error}", overtaken(error.token)) from error
+
+
+def _foreign(why: object) -> ForeignStack:
+    return ForeignStack(f"{why}, another stack", "Give one of them another name.")
+
+
+def marked(stack: str, machines: Mapping[str, Mapping[str, Json]], hosts: Hosts) -> Iterator[Marked]:
+    """Every thing that carries the mark of the stack; none of them stands on a machine. See `Kind.marked`."""
+    for address, there in ({} if machines else THING.world.things()).items():
+        if there.stack == stack:
+            inputs = {**_itself(there.inputs), "name": address}
+            yield Marked("swarm:costless:Thing", inputs, ("name",), f"thing {address}")
 
 
 def _itself(inputs: Mapping[str, Json]) -> dict[str, Json]:

@@ -95,6 +95,8 @@ def command(
     from swarmctl.operations.plan import plan
     from swarmctl.operations.stack import Options
 
+    if out:
+        _require_no_declaration(out, context.folder)
     with at_work() as (progress, stopper):
         planned = plan(context.folder, emit=progress.emit, stopper=stopper, options=Options(refresh, targets))
     if out:
@@ -121,6 +123,16 @@ def _require_no_options(
         given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
         if given and (not names or param.name in names):
             raise click.UsageError(f"{param.opts[0]} {why}", ctx)
+
+
+def _require_no_declaration(out: Path, folder: Path) -> None:
+    """Raise UsageError for a file that the next command would read as a declaration of the stack in `folder`."""
+    from swarmctl.documents.reading import declares
+    from swarmctl.errors import UsageError
+
+    if declares(out, folder):
+        better = out.with_name(f"{out.name.rpartition('.')[0]}.json")
+        raise UsageError(f"{out} would be read as a declaration of this stack", f"name it {better}")
 
 
 def _save(out: Path, planned: Planned, expires: timedelta, key: Path | None) -> str:

@@ -85,6 +85,17 @@ def read_folder(folder: Path) -> Reading:
     return reading
 
 
+def declares(file: Path, folder: Path) -> bool:
+    """Whether `read_folder` would read a file of this name, which need not be there yet."""
+    if not file.name.endswith(SUFFIXES):
+        return False
+    try:
+        inner = file.parent.resolve().relative_to(folder.resolve()) / file.name
+    except ValueError:
+        return False
+    return not any(part.startswith(".") for part in inner.parts)
+
+
 def list_files(folder: Path) -> tuple[list[File], list[Diagnostic]]:
     """The files that `read_folder` would read, unopened, and what is wrong with the folder."""
     reading = Reading()

@@ -7,7 +7,7 @@ are named as "module:attribute" and imported when first used, so that `validate`
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
@@ -49,7 +49,8 @@ class Kind:
     """Type token → `module:attribute` of a `ResourceType` instance."""
     marked: str = ""
     """`module:function`, called as `marked(stack, machines, hosts) -> Iterable[Marked]` with the `host` inputs of
-    machines by node: what the kind finds of its own by marks alone. Raises what reading a host raises."""
+    machines by node: what the kind finds of its own by marks alone. Called once without machines, too, for what stands
+    on none. Raises what reading a host raises."""
 
 
 class Systems(Protocol):
@@ -92,6 +93,9 @@ class Expansion:
     """The inputs of a resource in the state, so that allocated addresses stay where they are; None when it is new."""
     on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None
     """The same by type and node, whatever the address: what kept its node while its pool or mesh got another name."""
+    existing: Callable[[str], Collection[str]] = lambda backend: ()
+    """Names of the machines that a backend has for this stack, by the marks on them; only asked where the state does
+    not tell what became of something that moved."""
     secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()}
     """What stands for a declared secret in inputs, see `kinds.secrets`; the secret itself must be in none."""
     rotate: frozenset[str] = frozenset()
@@ -224,7 +228,11 @@ class ResourceType(Protocol):
         ...
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
-        """Read it back, given the inputs as last applied; None when it is gone."""
+        """Read it back, given the inputs as last applied; None when it is gone.
+
+        A preview also asks, with the declared inputs, whether what is to be made is there already. Some of them may be
+        `UNKNOWN` then; what tells the thing from others is known. What was not read may come back as it was given.
+        """
         ...
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -296,6 +304,15 @@ class Unknown:
 
 
 UNKNOWN = Unknown()
+
+
+def unknown_within(value: Json) -> bool:
+    """Whether it is `UNKNOWN`, or has that somewhere in it."""
+    if isinstance(value, Mapping):
+        return any(map(unknown_within, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(unknown_within, value))
+    return value is UNKNOWN
 
 
 def words(value: Json) -> str:

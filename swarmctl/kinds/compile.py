@@ -25,13 +25,15 @@ def compile_graph(
     secret: Callable[[SecretRef, Range], Json] = lambda ref, where: {"secret": ref.plain()},
     rotate: Collection[str] = (),
     system: Systems | None = None,
+    existing: Callable[[str], Collection[str]] = lambda backend: (),
 ) -> Graph:
-    """The desired state of a valid stack. Pure but for `system`: with the same facts and the same `previous` the same
-    declarations give the same graph.
+    """The desired state of a valid stack. Pure but for `system` and `existing`: with the same facts, the same machines
+    and the same `previous` the same declarations give the same graph.
 
     `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new, and
     `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret; `rotate` names
-    the nodes whose keys are to be rotated now; `system` gives facts of machines, by default none, and no host is read.
+    the nodes whose keys are to be rotated now; `system` gives facts of machines, by default none, and no host is read;
+    `existing` names the machines that a backend has, by default none, so that nothing is asked.
     Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
     what is wrong with the declarations given what was applied.
     """
@@ -44,6 +46,7 @@ def compile_graph(
         secret=secret,
         rotate=frozenset(rotate),
         system=system or Nothing(),
+        existing=existing,
     )
     with collector.paused():
         for kind in expansion_order():

@@ -23,7 +23,10 @@ from swarmctl.plans.events import Event, Note, PhaseStarted, StepEnded, StepStar
 from swarmctl.plans.model import Action, Change, Plan
 
 if TYPE_CHECKING:
+    from swarmctl.operations.load import LoadedStack
+    from swarmctl.plans.saved import SavedPlan
     from swarmctl.state.lease import Lease
+    from swarmctl.state.store import Store
 
 INTERFACE = "swarm:mesh:Interface"
 """Type of the resources that are a machine's end of a mesh."""
@@ -50,6 +53,9 @@ def apply(
     if reviewed:
         saved_plans.trust(reviewed, loaded.signers, store.signing_key())
         options = replace(options, targets=reviewed.partial, refresh=True)
+        if store.damage():
+            # The state is mended, and published, before a run: not for a plan that will be refused.
+            _require_fit(reviewed, loaded, store, emit, stopper, options)
     with stacks.leased(store, options, emit) as lease:
         stack = stacks.compile_stack(loaded, store, rotate=options.rotate, emit=emit)
         stacks.warn(stack, emit)
@@ -86,6 +92,18 @@ def apply(
         removed = _clean_up(stack, plan.changes, lease, emit) if went_well and not options.targets else []
         run = Run.of(plan, outcome, removed, time.monotonic() - started, judge.undone)
         return replace(run, silent=left)
+
+
+def _require_fit(
+    reviewed: SavedPlan, loaded: LoadedStack, store: Store, emit: Emit, stopper: Stopper, options: Options
+) -> None:
+    """Raises PlanRefused unless the plan fits what is there now, as it will be when the state is mended. Only looks."""
+    stack = stacks.compile_stack(loaded, store, rotate=options.rotate)
+    engine = stacks.obtain_engine(emit)
+    resumed = saved_plans.require(reviewed, stack, engine)
+    session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
+    plan = preview(stack, session, stopper, options, targets.held(stack, options.targets))
+    saved_plans.compare(reviewed, plan, stack, resumed=resumed)
 
 
 def _unrecorded(stack: Stack, held: frozenset[str], plan_id: str) -> bool:

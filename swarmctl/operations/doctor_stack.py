@@ -102,7 +102,13 @@ def _compiled(loaded: LoadedStack, store: Store, emit: Emit) -> tuple[Graph, Sna
     except StateUnreadable as error:
         emit(Note(f"{error.message}; what is there is looked for without it", warning=True))
         snapshot = Snapshot(digest=EMPTY)
-    graph = compile_graph(loaded.inventory, loaded.identity, stacks.previous(snapshot), stacks.on_node(snapshot))
+    graph = compile_graph(
+        loaded.inventory,
+        loaded.identity,
+        stacks.previous(snapshot),
+        stacks.on_node(snapshot),
+        existing=stacks.existing(loaded.identity),
+    )
     return graph, snapshot
 
 

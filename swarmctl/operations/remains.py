@@ -15,7 +15,7 @@ from swarmctl import backends, kinds
 from swarmctl.backends.base import Backend, Fence, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Address, Graph, Ref, Resource
-from swarmctl.kinds.base import UNKNOWN, Hosts, Marked, Observed, ResourceType, load
+from swarmctl.kinds.base import UNKNOWN, Hosts, Marked, Observed, ResourceType, load, unknown_within
 
 if TYPE_CHECKING:
     from swarmctl.state.checkpoint import Snapshot
@@ -141,7 +141,7 @@ class _Survey:
         if not kind.effects(None, observed.inputs):
             return None  # a thing of nothing, such as the peers of an interface that has none
         self._outputs[str(resource.address)] = observed.outputs
-        adopts = None if _unknown(observed.inputs) else Adoption(resource.type, observed.inputs, observed.outputs)
+        adopts = None if unknown_within(observed.inputs) else Adoption(resource.type, observed.inputs, observed.outputs)
         why = "" if adopts else "it depends on what is not there"
         what = _words(kind, observed.inputs)
         return replace(here, what=what, adopts=adopts, why=why, removal=removal)
@@ -161,11 +161,13 @@ class _Survey:
                 )
 
     def _by_marks(self) -> Iterator[Finding]:
-        """What kinds find on machines that are known or declared, and neither state nor declarations have."""
+        """What kinds find, on machines that are known or declared and on none, and neither state nor declarations
+        have."""
+        places: list[tuple[str, Mapping[str, Mapping[str, Json]]]] = [("", {})]
         for node, backend in self._machines.items():
-            if node not in self._known_nodes:
-                continue
-            machine = {node: backend.host_of(self._graph.stack, node)}
+            if node in self._known_nodes:
+                places.append((node, {node: backend.host_of(self._graph.stack, node)}))
+        for node, machine in places:
             for kind in kinds.registry().values():
                 if kind.marked:
                     yield from self._marked(node, load(kind.marked), machine)
@@ -280,14 +282,6 @@ def _resolved(value: Json, outputs: Mapping[str, Mapping[str, Json]]) -> Json:
     if isinstance(value, (list, tuple)):
         return [_resolved(item, outputs) for item in value]
     return value
-
-
-def _unknown(value: Json) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_unknown, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_unknown, value))
-    return value is UNKNOWN
 
 
 def _same(one: Marked, type_: str, inputs: Mapping[str, Json]) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from swarmctl.errors import CutOff, Interrupted, PartlyDone, SwarmError
+from swarmctl.errors import CutOff, Interrupted, NothingDone, PartlyDone, SwarmError
 from swarmctl.operations import silent
 from swarmctl.plans.model import Action, Change, Plan
 
@@ -81,8 +81,8 @@ class Run:
         return sum(1 for change in self.changes if change.action is action)
 
     def judge(self) -> None:
-        """Raises Interrupted, PartlyDone, CutOff or WorldUnreadable, naming what failed where and why; returns when all
-        went well."""
+        """Raises Interrupted, PartlyDone, NothingDone, CutOff or WorldUnreadable, naming what failed where and why;
+        returns when all went well."""
         if self.interrupted:
             done = f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes"
             raise Interrupted(done, GO_ON, details=self._told())
@@ -92,7 +92,11 @@ class Run:
                 for some, how in ((self.failures, "failed"), (self.skipped, "not begun"), (self.undone, "undone"))
                 if some
             ]
-            raise PartlyDone(", ".join(counts), f"mend the cause; {GO_ON}", details=self._told())
+            if self.changes or self.removed:
+                raise PartlyDone(", ".join(counts), f"mend the cause; {GO_ON}", details=self._told())
+            raise NothingDone(
+                ", ".join(counts), "mend the cause, then run the same command again", details=self._told()
+            )
         if self.undone:
             what = f"{len(self.undone)} change{'s' if len(self.undone) > 1 else ''} cut nodes off and were undone"
             kind = PartlyDone if self.changes else CutOff

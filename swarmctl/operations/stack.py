@@ -221,7 +221,13 @@ def compile_stack(
     secrets = Secrets(loaded.folder, store.hmac)
     read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity), emit)} if reveal else {}
     graph = compile_graph(
-        loaded.inventory, loaded.identity, previous(snapshot), on_node(snapshot), rotate=rotate, **read
+        loaded.inventory,
+        loaded.identity,
+        previous(snapshot),
+        on_node(snapshot),
+        rotate=rotate,
+        existing=existing(loaded.identity),
+        **read,
     )
     _require_members(graph, snapshot, rotate)
     if secrets.problems:
@@ -275,6 +281,15 @@ def on_node(snapshot: Snapshot) -> Callable[[str, str], Mapping[str, Json] | Non
     """Inputs by type and node as they were last applied."""
     found = {(it.type, str(it.inputs["node"])): it.inputs for it in snapshot.resources.values() if "node" in it.inputs}
     return lambda type_, node: found.get((type_, node))
+
+
+def existing(identity: str) -> Callable[[str], Collection[str]]:
+    """Names of the machines that a backend has for a stack, by their marks; each is asked once, and when it matters."""
+    from functools import cache
+
+    from swarmctl import backends
+
+    return cache(lambda backend: frozenset(backends.load(backend).machines(identity)))
 
 
 def obtain_engine(emit: Emit) -> Engine:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from swarmctl import backends
+from swarmctl.backends.base import ForeignStack
 from swarmctl.errors import SwarmError
 from swarmctl.kinds.base import UNKNOWN, Hosts, Observed, ResourceType
 from swarmctl.provider.steps import READ, Step, Steps
@@ -35,19 +36,25 @@ class Adoption:
     ) -> dict[str, Json] | None:
         """The outputs of the thing that is there, with `ADOPTED`; None when there is none, or nobody can tell.
 
-        What depends on values that are known only after apply is not looked at. Raises what is no `SwarmError`.
+        Values that are known only after apply keep nothing from being looked at: what a thing is told by is known. But
+        for its machine: one that is yet to be made has nothing on it. Raises `ForeignStack`, since to make it would be
+        refused, and what is no `SwarmError`.
         """
-        if _unknown(inputs):
+        if inputs.get("machine") is UNKNOWN:
             return None
         host = inputs.get("host")
         try:
             if isinstance(host, Mapping) and not await self._exists(urn, host):
                 return None
             observed: Observed | None = await steps.run(Step(READ, urn), lambda: kind.read(hosts, inputs))
+        except ForeignStack:
+            raise
         except SwarmError:
             # Nothing is known of it, and nothing depends on it: should it be there, creating it adopts it.
             return None
-        return None if observed is None else {**observed.outputs, ADOPTED: observed.inputs}
+        if observed is None or _nothing(kind, observed, inputs):
+            return None
+        return {**observed.outputs, ADOPTED: observed.inputs}
 
     async def _exists(self, urn: str, host: Mapping[str, Json]) -> bool:
         key = (str(host.get("backend")), urn.split("::", 1)[0].removeprefix("urn:pulumi:"))
@@ -56,9 +63,7 @@ class Adoption:
         return host.get("node") in await self._existing[key]
 
 
-def _unknown(value: Json) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_unknown, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_unknown, value))
-    return value is UNKNOWN
+def _nothing(kind: ResourceType, observed: Observed, inputs: Mapping[str, Json]) -> bool:
+    """Whether it reads as a thing of nothing, such as the peers of an interface that is not there, while there is to be
+    something."""
+    return not kind.effects(None, observed.inputs) and bool(kind.effects(None, inputs))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from swarmctl.state import backups, files
 from swarmctl.state.checkpoint import StateUnreadable
+from swarmctl.state.model import Published
 
 
 def unreadable(why: str, file: Path, kept: Path) -> StateUnreadable:
@@ -26,6 +27,13 @@ def unreadable(why: str, file: Path, kept: Path) -> StateUnreadable:
         f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(backup.written))}; `swarmctl state restore "
         f"{backup.generation}` does only that",
     )
+
+
+def following(copy: Published, kept: Path) -> int:
+    """The generation that a copy of the state becomes in the place of a damaged one, whose backups are in `kept`."""
+    newest = next((backup.generation for backup in backups.found(kept)), 0)
+    # A damaged one was the generation after its backup.
+    return max(newest + 1, copy.generation) + 1
 
 
 def keep_aside(file: Path) -> Path | None:

@@ -95,7 +95,8 @@ class Store:
     def current(self) -> Published | None:
         """The published state with what runs that were cut off, or go on, have done since; None for neither.
 
-        Of a state that can't be read the last good one, as the next run has it; see `damage`. Raises `StateUnreadable`
+        All of it as the next run has it, its generation, too. Of a state that can't be read the last good one; see
+        `damage`. Raises `StateUnreadable`
         when there is none, `StateTooNew`.
         """
         # The runs first: one that is published in between is then known by its generation.
@@ -106,7 +107,8 @@ class Store:
             good = backups.newest(self.backups)
             if good is None:
                 raise
-            base = good[1]
+            mended = recovery.replayed(good[1], found, self.identity)[0] or good[1]
+            return replace(mended, generation=damage.following(mended, self.backups))
         return recovery.replayed(base, found, self.identity)[0]
 
     def unread(self) -> tuple[Path, ...]:
@@ -299,13 +301,13 @@ class Store:
             before, damaged = None, True
             if not kept:
                 damage.keep_aside(self.file)
-        newest = next((backup.generation for backup in backups.found(self.backups)), 0)
-        # A damaged one was the generation after its backup.
-        last = before.generation if before else max(newest + damaged, copy.generation)
-        plans = {plan.id: plan for plan in (*copy.plans, *(before.plans if before else ()))}
+        # Plans that were carried out stay so: of a damaged state those are known that its last good one has.
+        good = None if before else backups.newest(self.backups)
+        done = before.plans if before else good[1].plans if good else ()
+        plans = {plan.id: plan for plan in (*copy.plans, *done)}
         made = replace(
             copy,
-            generation=last + 1,
+            generation=before.generation + 1 if before else damage.following(copy, self.backups),
             token=lease.token,
             writer=__version__,
             # What was applied since was not undone in the world.

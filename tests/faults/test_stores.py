@@ -75,6 +75,65 @@ def test_without_any_good_state_nothing_is_touched_and_the_way_out_is_told(stack
     assert [line["op"] for line in stack.world.effects() if line["op"] == "create"] == ["create"] * 3
 
 
+def test_a_plan_of_a_damaged_state_is_applied_as_it_was_reviewed(stack: Stack) -> None:
+    stack.declare(web={"count": 4})
+    stack("apply", "--yes")
+    stack.declare(web={"count": 6, "version": 2})
+    stack("apply", "--yes")
+    (stack.store / "state.json").write_bytes(b"?")
+    stack.declare(web={"count": 6, "version": 3})
+    stack("plan", "--out", "plan.json")
+    stack("apply", "--yes", "--plan", "plan.json")
+    stack.assert_converged()
+    assert "was carried out already" in stack("apply", "--yes", "--plan", "plan.json", code=5).err
+
+
+@pytest.mark.parametrize("moved", ["world", "declarations", "state"])
+def test_a_refused_plan_publishes_nothing_where_the_state_is_damaged(stack: Stack, moved: str) -> None:
+    stack.declare(web={"count": 2})
+    stack("apply", "--yes")
+    stack.declare(web={"count": 3})
+    stack("apply", "--yes")
+    stack.declare(web={"count": 3, "version": 2})
+    file = stack.store / "state.json"
+    if moved == "state":
+        stack("plan", "--out", "plan.json")
+    file.write_bytes(b"?")
+    if moved != "state":
+        stack("plan", "--out", "plan.json")
+    if moved == "world":
+        stack.world.tamper("web[0]", None)
+    if moved == "declarations":
+        stack.declare(web={"count": 3, "version": 7})
+    before, kept = stack.changes(), kept_in(stack)
+    stack("apply", "--yes", "--plan", "plan.json", code=5)
+    assert (stack.changes(), kept_in(stack)) == (before, kept)
+    stack("apply", "--yes")
+    stack.assert_converged()
+
+
+def kept_in(stack: Stack) -> dict[str, bytes]:
+    """What the store holds but for the lease."""
+    files = (path for path in stack.store.rglob("*") if path.is_file() and not path.name.startswith("lease"))
+    return {str(path): path.read_bytes() for path in files}
+
+
+def test_what_a_lost_store_knew_and_nobody_declares_is_found_by_its_marks(stack: Stack) -> None:
+    stack.declare(web={"count": 3}, app={"count": 1})
+    stack("apply", "--yes")
+    stack.lose_the_store()
+    stack.declare(site={"count": 2}, app={"count": 1})
+    stack("apply", "--yes")
+    assert stack.world.things().keys() == {"web[0]", "web[1]", "web[2]", "site[0]", "site[1]", "app[0]"}
+    found = stack("doctor", "--stack", "--format", "json", code=1).json["findings"]
+    assert [(it["what"], it["declared"]) for it in found] == [(f"thing web[{n}]", False) for n in range(3)]
+    stack("doctor", "--stack", "--remove", "--yes")
+    stack.assert_converged()
+    stack("doctor", "--stack")
+    stack("destroy", "--yes")
+    stack.assert_gone()
+
+
 def test_a_lost_store_is_made_anew_and_what_is_there_adopted(stack: Stack) -> None:
     stack.declare(web={"count": 5}, app={"count": 2, "after": "web"})
     stack("apply", "--yes")

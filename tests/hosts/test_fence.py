@@ -23,6 +23,8 @@ if shutil.which("flock") is None:
     pytest.skip("flock(1) of util-linux is not installed", allow_module_level=True)
 
 OLD, NEW = Fence("core-abc", 1_700_000_000_001, "ann@laptop"), Fence("core-abc", 1_700_000_000_002, "ci/7")
+PATIENCE = 30.0
+"""Seconds after which a command that should end has failed: a fence that lets two runs undo each other never ends."""
 SHELLS = [shell for shell in ("sh", "bash", "dash", "busybox") if shutil.which(shell)]
 
 
@@ -37,7 +39,9 @@ def command(
 def run(folder: Path, fence_: Fence, *argv: str, **how: object) -> subprocess.CompletedProcess[bytes]:
     """Run it; raises what the machine's refusal means."""
     stdin = how.pop("stdin", b"")
-    done = subprocess.run(command(folder, fence_, *argv, **how), input=stdin, capture_output=True, check=False)  # type: ignore[arg-type]
+    done = subprocess.run(
+        command(folder, fence_, *argv, **how), input=stdin, capture_output=True, check=False, timeout=PATIENCE
+    )  # type: ignore[arg-type]
     if error := fence.refusal(fence_, "n-0", "n0nce", done.returncode, done.stderr):
         raise error
     return done
@@ -249,16 +253,22 @@ def race(tmp_path: Path, trials: int, act: Callable[[Fence, str], bool], first: 
 
     def keep_on(token: int) -> None:
         mine = Fence("core", token, f"run {token}")
-        while act(mine, f"echo {token} >>{log}"):
+        while not over.is_set() and act(mine, f"echo {token} >>{log}"):
             pass
 
     for trial in range(first, first + trials):
+        over = threading.Event()
         older = threading.Thread(target=keep_on, args=(2 * trial + 1,))
         older.start()
-        time.sleep(chance.uniform(0, 0.02))
-        newer = Fence("core", 2 * trial + 2, "newer")
-        assert act(newer, f"echo {newer.token} >>{log}")
-        older.join()
+        try:
+            time.sleep(chance.uniform(0, 0.02))
+            newer = Fence("core", 2 * trial + 2, "newer")
+            assert act(newer, f"echo {newer.token} >>{log}")
+            older.join(PATIENCE)
+            assert not older.is_alive(), "the older run is never refused"
+        finally:
+            over.set()
+            older.join()
     return [int(line) for line in log.read_text().split()]
 
 

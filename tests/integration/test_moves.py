@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,3 +154,29 @@ def test_a_count_pool_keeps_its_machines_and_their_names_when_moved_says_so(lab:
     assert "SW3209" in refused.out + refused.err
     (lab.stack / "more.yaml").unlink()
     assert {node: alive(lab, node) for node in before} == before
+
+
+def test_a_pool_that_moved_costs_nothing_when_the_state_is_lost(lab: labs.Lab) -> None:
+    lab.edit("stack.yaml", POOL, "lab: {count: 2}")
+    lab("apply", "--yes")
+    for node in ("w-0", "w-1"):
+        lab.on(node, "mkdir -p /srv; echo $$ >/srv/mine")
+    before = {node: alive(lab, node) for node in ("w-0", "w-1")}
+    lab.edit("stack.yaml", "metadata: {name: w}", "metadata: {name: gpu}")
+    moved = "metadata: {name: moving}\nspec: {moved: [{from: nodepool/w, to: nodepool/gpu}]}"
+    lab.edit("stack.yaml", "metadata: {name: moving}", moved)
+    lab("apply", "--yes")
+
+    shutil.rmtree(lab.data / "stacks")
+    plan = lab("plan", "--format", "json").json
+    assert {it["action"] for it in plan["changes"]} == {"adopt"}
+    assert not any(it["properties"] or it["impact"] for it in plan["changes"])
+    found = lab("doctor", "--stack", "--adopt", "--format", "json").json["findings"]
+    assert {it["address"] for it in found if it["backend"]} == {"nodepool/gpu[0]", "nodepool/gpu[1]"}
+    assert {it["done"] for it in found} == {"adopted"}
+    settled(lab, "w-0", "w-1")
+
+    shutil.rmtree(lab.data / "stacks")
+    lab("apply", "--yes")
+    assert {node: alive(lab, node) for node in before} == before
+    settled(lab, "w-0", "w-1")

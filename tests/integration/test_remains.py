@@ -55,6 +55,24 @@ def test_a_world_as_the_state_has_it(lab: Lab) -> None:
     assert run.out == "All of lab that exists is in the state, and all of the state exists.\n"
 
 
+def test_what_a_living_exec_runs_is_no_remains_and_what_a_dead_one_left_is(lab: Lab) -> None:
+    running = lab.start("exec", "workers-0", "--", "sh", "-c", "echo begun; exec sleep 60")
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        assert "exists is in the state" in lab("doctor", "--stack").out
+        lab("doctor", "--stack", "--remove", "--yes")
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.communicate()
+    found = lab("doctor", "--stack", "--remove", "--yes", "--format", "json").json["findings"]
+    assert [(it["what"].partition(":")[0], it["done"]) for it in found] == [
+        ("processes that no node of the lab has", "removed")
+    ]
+    lab("doctor", "--stack")
+
+
 def test_apply_takes_over_what_a_lost_state_knew_and_makes_nothing_again(lab: Lab) -> None:
     before = keys(lab), processes(lab)
     lose_the_state(lab)

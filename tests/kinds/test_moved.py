@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,15 @@ Recorded = Mapping[str, tuple[str, Mapping[str, Any]]]
 
 
 def fleet(
-    folder: Path, *pools: str, moved: str = "", mesh: str = "backbone", recorded: Recorded | None = None
+    folder: Path,
+    *pools: str,
+    moved: str = "",
+    mesh: str = "backbone",
+    recorded: Recorded | None = None,
+    there: Collection[str] = (),
 ) -> Graph:
-    """The graph of a stack with these pools (`name: spec`), after `recorded` (type and inputs) was applied."""
+    """The graph of a stack with these pools (`name: spec`), after `recorded` (type and inputs) was applied; `there` are
+    the machines that have its mark."""
     folder.mkdir(exist_ok=True)
     stack = f"{HEAD}kind: Stack\nmetadata: {{name: s}}\nspec: {{defaults: {{cluster: core, region: eu}}{moved}}}\n"
     documents = [stack, CLUSTER.replace("backbone", mesh), MESH.replace("backbone", mesh), POLICY]
@@ -37,6 +43,7 @@ def fleet(
         "s",
         lambda address: before[str(address)][1] if str(address) in before else None,
         lambda kind, node: on_node.get((kind, node)),
+        existing=lambda backend: there,
     )
 
 
@@ -170,3 +177,66 @@ def test_what_is_declared_where_a_move_begins_is_refused_also_where_only_the_pla
     with pytest.raises(InvalidDeclaration) as refused:
         fleet(tmp_path, "w: {count: 2}", moved=entry)
     assert [one.code.id for one in refused.value.diagnostics] == ["SW2302"]
+
+
+def names(graph: Graph) -> dict[str, str]:
+    return {str(machine.address): machine.name for machine in graph.exported(Machine)}
+
+
+TO_GPU = ", moved: [{from: nodepool/workers, to: nodepool/gpu}]"
+
+
+def test_machines_that_moved_are_known_by_their_marks_when_the_state_is_lost(tmp_path: Path) -> None:
+    before = applied(fleet(tmp_path, "workers: {count: 3}"))
+    kept = fleet(tmp_path, "gpu: {count: 4}", moved=TO_GPU, recorded=before)
+    lost = fleet(tmp_path, "gpu: {count: 4}", moved=TO_GPU, there=["workers-0", "workers-1", "workers-2"])
+    assert names(lost) == {
+        "nodepool/gpu[0]": "workers-0",
+        "nodepool/gpu[1]": "workers-1",
+        "nodepool/gpu[2]": "workers-2",
+        "nodepool/gpu[3]": "gpu-3",
+    }
+    assert inputs_by_node(lost) == inputs_by_node(kept)
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([], "gpu-0"),
+        (["others-0", "workers-1"], "gpu-0"),
+        (["workers-0", "gpu-0"], "gpu-0"),
+    ],
+    ids=["none is there", "another is there", "it has its new name already"],
+)
+def test_only_the_machine_that_moved_keeps_its_name(tmp_path: Path, there: list[str], expected: str) -> None:
+    graph = fleet(tmp_path, "gpu: {count: 1}", moved=TO_GPU, there=there)
+    assert names(graph) == {"nodepool/gpu[0]": expected}
+
+
+def test_a_machine_that_moved_twice_or_to_another_number_is_known(tmp_path: Path) -> None:
+    twice = ", moved: [{from: nodepool/a, to: nodepool/b}, {from: nodepool/b, to: nodepool/c}]"
+    assert names(fleet(tmp_path, "c: {count: 1}", moved=twice, there=["a-0"])) == {"nodepool/c[0]": "a-0"}
+    assert names(fleet(tmp_path, "c: {count: 1}", moved=twice, there=["a-0", "b-0"])) == {"nodepool/c[0]": "b-0"}
+    one = ', moved: [{from: "nodepool/a[7]", to: "nodepool/c[0]"}]'
+    assert names(fleet(tmp_path, "c: {count: 1}", moved=one, there=["a-0", "a-7"])) == {"nodepool/c[0]": "a-7"}
+
+
+def test_a_name_that_is_declared_or_recorded_elsewhere_is_not_taken(tmp_path: Path) -> None:
+    there = ["workers-0"]
+    graph = fleet(tmp_path, "gpu: {count: 1}", "x: {hosts: [{name: workers-0}]}", moved=TO_GPU, there=there)
+    assert names(graph) == {"nodepool/gpu[0]": "gpu-0", "nodepool/x[workers-0]": "workers-0"}
+    before = {"nodepool/y[workers-0]": ("swarm:nodepool:Machine", {"node": "workers-0"})}
+    graph = fleet(tmp_path, "gpu: {count: 1}", moved=TO_GPU, there=there, recorded=before)
+    assert names(graph) == {"nodepool/gpu[0]": "gpu-0"}
+
+
+def test_marks_are_asked_for_only_where_something_moved(tmp_path: Path) -> None:
+    class Unasked(list[str]):
+        def __contains__(self, name: object) -> bool:
+            raise AssertionError
+
+    assert names(fleet(tmp_path, "gpu: {count: 1}", there=Unasked())) == {"nodepool/gpu[0]": "gpu-0"}
+    before = applied(fleet(tmp_path, "workers: {count: 1}"))
+    assert names(fleet(tmp_path, "gpu: {count: 1}", moved=TO_GPU, recorded=before, there=Unasked())) == {
+        "nodepool/gpu[0]": "workers-0"
+    }

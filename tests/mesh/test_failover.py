@@ -198,3 +198,11 @@ def test_words_for_people() -> None:
     assert next(effect.text for effect in FAILOVER.effects(INPUTS, None)) == "failover agent on wg0"
     assert FAILOVER.impact(INPUTS, None) == Impact("nothing takes over on n when a peer dies")
     assert FAILOVER.impact(INPUTS, more) == Impact()
+
+
+def test_a_table_with_a_key_that_is_yet_to_be_made_is_another_than_that_which_is_there() -> None:
+    wanted = {**INPUTS, "groups": [{"networks": WHOLE, "via": [FIRST, {**SECOND, "publicKey": UNKNOWN}]}]}
+    seen = FAILOVER.read(FakeHosts(having(AS_DECLARED), Host()), wanted)
+    assert seen is not None
+    assert seen.inputs == {**wanted, "table": "another"}
+    assert FAILOVER.read(FakeHosts(having(None), Host()), wanted) is None

@@ -245,3 +245,26 @@ def test_nobody_seals_to_whom_he_was_not_asked_to(peer: str) -> None:
 
 def test_slashes_of_keys_do_not_become_folders() -> None:
     assert files.path(FOLDER, "a/b=", "c//d=") == f"{FOLDER}/a_b=/c__d="
+
+
+def test_reading_with_keys_that_are_yet_to_be_made_finds_what_is_there_and_claims_no_more() -> None:
+    """A plan asks what is there already, while the interface of `c` is to be made."""
+    there = dataclasses.replace(
+        having(), preshared_files={files.path(FOLDER, "A", "B"): DIGEST, files.path(FOLDER, "B", "A"): DIGEST}
+    )
+    wanted = inputs(a="A", b="B", c=UNKNOWN)
+    seen = PRESHARED.read(FakeHosts(there), wanted)
+    assert seen is not None
+    assert {name: node.get("without") for name, node in seen.inputs["nodes"].items()} == {
+        "a": ["c"],
+        "b": ["c"],
+        "c": None,
+    }
+    assert PRESHARED.read(FakeHosts(facts()), wanted) is None
+
+    there = having(known("b"), dataclasses.replace(known("c"), public_key="old"))
+    mine = PEERS.read(
+        FakeHosts(there), peers(peers={**peers()["peers"], "c": {**peers()["peers"]["c"], "publicKey": UNKNOWN}})
+    )
+    assert mine is not None
+    assert mine.inputs["peers"].keys() == {"b", "unknown-old"}

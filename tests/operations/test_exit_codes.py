@@ -108,6 +108,15 @@ def test_apply_that_fails_in_part_says_what_failed_where_and_why(world: World, c
     assert "Partly done: 1 updated on 1 node; 1 failed" in shown.out
 
 
+def test_where_all_has_failed_nothing_is_partly_done(world: World, capsys: Out) -> None:
+    world.failures = (Failure("mesh/backbone[workers-0/peers]", "workers-0", "no answer in 30 s"),)
+    assert cli.run(["apply", "--yes"]) == 1
+    shown = capsys.readouterr()
+    assert "Failed: " in shown.out
+    assert "what was done is in the state" not in shown.err
+    assert "mend the cause, then run the same command again" in shown.err
+
+
 def test_many_failures_are_told_in_part_and_counted(world: World, capsys: Out) -> None:
     world.failures = tuple(Failure(f"nodepool/workers[{n}]", f"workers-{n}", "no room\nmake some") for n in range(50))
     assert cli.run(["apply", "--yes"]) == 7

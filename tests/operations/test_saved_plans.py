@@ -56,6 +56,23 @@ def test_the_file_is_a_plan_document_with_what_it_was_made_from(saved: Path) -> 
     }
 
 
+@pytest.mark.parametrize("name", ["plan.yaml", "sub/plan.yml", "./plan.yaml"])
+def test_a_plan_is_not_saved_where_it_would_be_a_declaration(world: World, capsys: Out, name: str) -> None:
+    Path("sub").mkdir()
+    assert cli.run(["plan", "--out", name]) == 2
+    told = capsys.readouterr().err
+    assert "would be read as a declaration" in told
+    assert f"name it {Path(name).with_suffix('.json')}" in told
+    assert not Path(name).exists()
+
+
+@pytest.mark.parametrize("name", ["plan.json", "plan.yaml.txt", ".plan.yaml", ".ci/plan.yaml", "../plan.yaml"])
+def test_elsewhere_a_plan_is_called_as_one_likes(world: World, name: str) -> None:
+    Path(".ci").mkdir()
+    assert cli.run(["plan", "--out", name]) == 0
+    assert Path(name).exists()
+
+
 def test_equal_plans_are_equal_files_but_for_the_time(saved: Path) -> None:
     first = json.loads(saved.read_text())
     cli.run(["plan", "--out", "other.json"])

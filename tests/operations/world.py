@@ -184,7 +184,9 @@ class World:
             self.emit(StepEnded(item.address, item.node, item.action, 0.2))
         self.during()
         self.done.append(what)
-        return Outcome(self.changes, self.failures, self.interrupts > 0)
+        failed = {failure.address for failure in self.failures}
+        done = tuple(item for item in self.changes if item.address not in failed)
+        return Outcome(done, self.failures, self.interrupts > 0)
 
     def emit(self, event: Event) -> None:
         raise AssertionError("replaced when the session is opened")

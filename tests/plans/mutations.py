@@ -6,7 +6,7 @@ import copy
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from swarmctl.graph.model import Address, Graph, Ref
+from swarmctl.kinds import resource_type
 from swarmctl.plans import checks
 from swarmctl.state.model import PlanMark
 from tests.plans.reality import Reality, Thing
@@ -327,6 +329,37 @@ def world(reality: Reality) -> Iterator[Mutation]:
     yield Mutation(
         "a machine that nobody knows", lambda reality, file: reality.strays.append(("lab", "stray-0")), reason
     )
+
+
+def appeared(reality: Reality) -> Iterator[Mutation]:
+    """What the plan makes is there already, by itself or with what it stands on, whatever else it waits for."""
+    graph = reality.compiled().graph
+    for address, resource in graph.resources.items():
+        if str(address) in reality.recorded:
+            continue
+        machine = [ref.address for ref in resource.refs() if ref.property == "identity"]
+        reason = rf"the world has moved(.|\n)*{re.escape(str(address))}: create of .* adopt of"
+        yield Mutation(
+            f"{address} is there",
+            lambda reality, file, places=[*machine, address]: _appear(reality, graph, places),  # type: ignore[misc]
+            reason,
+        )
+
+
+def _appear(reality: Reality, graph: Graph, places: list[Address]) -> None:
+    for address in places:
+        resource = graph.resources[address]
+        outputs = dict.fromkeys(resource_type(resource.type).outputs(), "there")
+        reality.world[str(address)] = Thing(resource.type, plain(resource.inputs), outputs)
+
+
+def plain(value: Json) -> Json:
+    """With some value in the place of every reference."""
+    if isinstance(value, Ref):
+        return "of nobody"
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _there(address: str, name: str, change: Callable[..., object], reason: str) -> Mutation:

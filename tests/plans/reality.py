@@ -6,6 +6,7 @@ stands a preview that knows its rules, in place of the machines a mapping of wha
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import hashlib
@@ -26,7 +27,7 @@ from swarmctl.engine.outcome import Outcome
 from swarmctl.errors import ExitCode, SwarmError
 from swarmctl.graph.model import Address, Graph, Ref
 from swarmctl.kinds import resource_type
-from swarmctl.kinds.base import UNKNOWN
+from swarmctl.kinds.base import UNKNOWN, Observed
 from swarmctl.operations import apply, plan, saved_plans
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.load import LoadedStack, load_stack
@@ -34,10 +35,13 @@ from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Stack
 from swarmctl.plans import checks
 from swarmctl.plans.model import Plan
+from swarmctl.provider.adoption import Adoption
+from swarmctl.provider.steps import Steps, silent
 from swarmctl.state.model import PlanMark, Published
 
 ROOT = Path(__file__).parents[2]
 Json = Any
+NODES = [f"workers-{number}" for number in range(5)] + ["control-0", "control-1"]
 
 
 @dataclass
@@ -47,6 +51,20 @@ class Thing:
     type: str
     inputs: dict[str, Json]
     outputs: dict[str, Json]
+
+
+@dataclass
+class _There:
+    """The type of a thing that is there: it reads as it is, and is told of in the words of its own type."""
+
+    type: str
+    thing: Thing
+
+    def read(self, hosts: Any, inputs: Mapping[str, Json]) -> Observed:
+        return Observed(self.thing.inputs, self.thing.outputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(resource_type(self.type), name)
 
 
 @dataclass
@@ -92,6 +110,9 @@ class Reality:
         return Published(self.identity, self.generation, 1, "0", checkpoint, None, self.marks)
 
     load = current
+
+    def damage(self) -> None:
+        """It can be read."""
 
     @property
     def identity(self) -> str:
@@ -158,6 +179,11 @@ class Reality:
         inputs = _resolved(resource.inputs, live, fresh)
         now = live.get(name)
         op = Op.CREATE
+        if now is None and (there := self._there(name, resource.type, inputs)):
+            live[name] = self.world[name]
+            new = State(inputs, there)
+            gathered.steps[name] = Step(Moment.END, op, name, resource.type, None, new)
+            return
         if now is not None:
             found = resource_type(resource.type).diff(now.inputs, inputs)
             if not found:
@@ -169,6 +195,14 @@ class Reality:
         gathered.steps[name] = Step(
             Moment.END, op, name, resource.type, _state(now) if now else None, State(inputs, {})
         )
+
+    def _there(self, address: str, type_: str, inputs: Mapping[str, Json]) -> Mapping[str, Json] | None:
+        """What the provider's own look finds of something that no state knows."""
+        if address in self.recorded or address not in self.world:
+            return None
+        look = Adoption(lambda backend, stack: frozenset(NODES)).look
+        urn = f"urn:pulumi:lab::swarmctl::{type_}::{address}"
+        return asyncio.run(look(Steps(None, silent), None, _There(type_, self.world[address]), urn, inputs))
 
     def update(self, graph: Graph, lease: Any, **options: Any) -> Outcome:
         self.done.append("update")
@@ -241,8 +275,8 @@ class Reality:
                     file.write_bytes(content)
 
 
-def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reality:
-    """The lab of `stacks/lab`, applied, and then edited: a flow gets a port, and a fourth worker comes."""
+def make(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int = 4) -> Reality:
+    """The lab of `stacks/lab`, applied, and then edited: a flow gets a port, and more workers come."""
     shutil.copytree(ROOT / "stacks" / "lab", folder / "lab")
     made = Reality(folder / "lab", folder / "keys")
     monkeypatch.setattr(stacks, "load", lambda folder, emit: (made.read(), made))
@@ -254,7 +288,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Reality:
     monkeypatch.setattr(plan.unchanged, "proved", lambda *args, **options: None)
     made.settle()
     made.edit("network.yaml", "ports: [9100]", "ports: [9100, 9200]")
-    made.edit("pools.yaml", "count: 3", "count: 4")
+    made.edit("pools.yaml", "count: 3", f"count: {workers}")
     return made
 
 

@@ -83,8 +83,16 @@ def test_what_has_not_moved_is_applied(reality: Reality, plan: Path) -> None:
 def test_each_is_refused_for_its_own_reason(
     family: str, reality: Reality, plan: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    found = every(family, reality, plan)
+    refused(family, found, reality, plan, capsys)
+    assert len(found) >= FAMILIES[family]
+
+
+def refused(
+    family: str, found: list[Mutation], reality: Reality, plan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = plan.read_bytes()
-    found, wrong = every(family, reality, plan), []
+    wrong = []
     for mutation in found:
         with reality.aside():
             mutation.move(reality, plan)
@@ -94,7 +102,18 @@ def test_each_is_refused_for_its_own_reason(
     with capsys.disabled():
         print(f"\n{family}: {len(found) - len(wrong)} of {len(found)} mutations refused, nothing touched", end="")
     assert wrong == []
-    assert len(found) >= FAMILIES[family]
+
+
+def test_what_the_plan_makes_and_is_there_already_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two new workers each waits for the key of the other."""
+    reality = make(tmp_path, monkeypatch, workers=5)
+    plan = tmp_path / "plan.json"
+    reality.save(plan)
+    found = list(mutations.appeared(reality))
+    refused("appeared", found, reality, plan, capsys)
+    assert len(found) >= 8
 
 
 def test_there_are_at_least_300() -> None:

@@ -97,6 +97,13 @@ def test_what_is_half_done_is_ended_as_it_was_planned(saved: SavedPlan, left: Ch
             change("mesh/m[a/peers]", Action.CREATE, add("peers.b", PEER), node="a"),
             "update of 1 property in the plan, cr",
         ),
+        (
+            change(
+                "securitypolicy/s[a]", Action.REPLACE, add("rules.flow:x:ip", "accept"), drop("rules.old", "accept")
+            ),
+            "update of 2 properties in the plan, replace of 2",
+        ),
+        (change("securitypolicy/s[a]", Action.ADOPT), "update of 2 properties in the plan, adopt"),
         (change("mesh/m[c]", Action.UPDATE, update("mtu", 1, 2)), "delete of 1 property in the plan, update"),
         (change("mesh/m[d]", Action.CREATE, add("mtu", 1420)), "adopt of 1 property in the plan, create"),
         (change("mesh/m[b]", Action.CREATE, add("mtu", 1421), node="b"), "mtu: the plan ends with another value"),

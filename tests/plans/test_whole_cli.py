@@ -186,7 +186,18 @@ CASES = [
     ),
     Case("a thing gone", lambda it: it.world.tamper("app[0]", None), r"app\[0\]: unchanged in the plan, create"),
     Case("a thing to be updated gone", lambda it: it.world.tamper("web[0]", None), r"web\[0\]: update .*, create"),
-    Case("a thing that is there already", lambda it: _there_already(it), r"new\[0\]: create .*, adopt"),
+    Case("a thing that is there already", lambda it: _there(it, "new[0]"), r"new\[0\]: create .*, adopt"),
+    Case(
+        "a thing that waits for others is there already",
+        lambda it: _there(it, "db[1]", upstream="of nobody"),
+        r"db\[1\]: create .*, adopt",
+    ),
+    Case(
+        "another stack's thing is there",
+        lambda it: _there(it, "db[1]", "other-1", upstream="of nobody"),
+        r"db\[1\] belongs to other-1, another stack",
+        code=1,
+    ),
 ]
 
 
@@ -214,10 +225,11 @@ def _applied_since(stack: Stack) -> None:
     stack.declare(**AFTER)
 
 
-def _there_already(stack: Stack) -> None:
+def _there(stack: Stack, address: str, owner: str = "", **more: Any) -> None:
+    """A thing that no state knows, of this stack or of another one."""
     token = max(line["token"] for line in stack.world.effects())
-    marks = Marks(stack.identity, "somebody@else", token)
-    stack.world.create("new[0]", {"name": "new[0]", "size": 1, "version": 1}, marks)
+    marks = Marks(owner or stack.identity, "somebody@else", token)
+    stack.world.create(address, {"name": address, "size": 1, "version": 1, **more}, marks)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda it: it.name)
@@ -228,6 +240,20 @@ def test_it_is_refused_and_nothing_is_touched(stack: Stack, case: Case) -> None:
     assert re.search(case.reason, run.err), run.err
     assert everything(stack) == before
     assert stack.processes() == {}
+
+
+def test_a_fresh_plan_takes_over_what_is_there_and_waits_for_others(stack: Stack) -> None:
+    _there(stack, "db[1]", upstream="of nobody")
+    there = stack.world.things()["db[1]"].thing
+    actions = {it["address"]: it["action"] for it in stack("plan", "--format", "json").json["changes"]}
+    assert {actions[f"costless/{name}"] for name in ("db[0]", "new[0]")} == {"create"}
+    assert actions["costless/db[1]"] == "adopt"
+    stack("apply", "--yes")
+    assert stack.world.things()["db[1]"].thing == there
+    stack.assert_converged()
+    _there(stack, "db[2]", "other-1", upstream="of nobody")
+    stack.declare(**{**AFTER, "db": {"count": 3, "after": "new"}})
+    assert "db[2] belongs to other-1, another stack" in stack("plan", code=1).err
 
 
 def test_what_has_not_moved_is_applied_elsewhere_too_and_only_once(stack: Stack) -> None:

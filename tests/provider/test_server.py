@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from swarmctl.backends.base import HostGone
+from swarmctl.backends.base import ForeignStack, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.kinds.base import UNKNOWN, ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange
 from swarmctl.provider.adoption import Adoption
@@ -292,10 +292,36 @@ def test_what_is_made_anew_is_not_taken_for_its_own_predecessor(provider: Any, k
     assert from_struct(created.properties) == {"key": UNKNOWN}
 
 
-def test_what_depends_on_values_known_later_is_not_looked_for(provider: Any, kind: Peers) -> None:
+def test_values_known_later_keep_nothing_from_being_found(provider: Any, kind: Peers) -> None:
+    kind.observed = Observed({"a": "old"}, {"key": "k"})
+    inputs = to_struct({"a": [{"b": UNKNOWN}]})
+    created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=inputs))
+    assert kind.calls == [("read", {"a": [{"b": UNKNOWN}]})]
+    assert from_struct(created.properties) == {"key": "k", "swarm:adopted": {"a": "old"}}
+
+
+def test_on_a_machine_that_is_yet_to_be_made_nothing_is_looked_for(provider: Any, kind: Peers) -> None:
     kind.observed = Observed({}, {"key": "k"})
-    provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_struct({"a": [{"b": UNKNOWN}]})))
+    created = provider.Create(
+        provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_struct({"machine": UNKNOWN}))
+    )
     assert kind.calls == []
+    assert from_struct(created.properties) == {"key": UNKNOWN}
+
+
+def test_what_reads_as_nothing_is_there_only_where_nothing_is_declared(provider: Any, kind: Peers) -> None:
+    line = Effect(ChangeKind.ADD, "peer b")
+    kind.effects = lambda old, new: [line] if new and new.get("peers") else []  # type: ignore[method-assign]
+    kind.observed = Observed({"peers": {}}, {"key": "k"})
+    for declared, there in (({"peers": {"b": 1}}, False), ({"peers": {}}, True)):
+        request = provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_struct(declared))
+        assert ("swarm:adopted" in provider.Create(request).properties) is there
+
+
+def test_what_belongs_to_another_stack_is_told_in_a_preview(provider: Any, kind: Peers) -> None:
+    kind.error = ForeignStack("workers-0 belongs to the stack other")
+    with pytest.raises(grpc.RpcError, match="belongs to the stack other"):
+        provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True))
 
 
 def test_a_preview_of_what_cannot_be_read_is_that_of_something_new(provider: Any, kind: Peers) -> None:

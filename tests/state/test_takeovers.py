@@ -20,7 +20,7 @@ from swarmctl.state.holder import me
 from swarmctl.state.journal import Journal, JournalFailed
 from swarmctl.state.lease import Timing
 from swarmctl.state.lease_rules import Party, Record
-from swarmctl.state.model import Applied
+from swarmctl.state.model import Applied, PlanMark
 from swarmctl.state.store import Store
 from tests.state.published import BASE, checkpoint, leased, names, resource
 from tests.state.test_store import cut_off
@@ -133,6 +133,37 @@ def test_after_a_state_was_restored_not_all_of_it_is_applied(store: Store) -> No
     assert made == store.load()
     assert names(store) == {"a"}
     assert made.applied == replace(WHOLE, complete=False)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_plan_that_was_carried_out_stays_so_when_a_state_from_before_is_restored(store: Store, damaged: bool) -> None:
+    mine = leased(store, 7)
+    store.publish(mine, 0, checkpoint(resource("a")), applied=WHOLE, plans=[PlanMark("first", finished=True)])
+    copy = store.load()
+    assert copy is not None
+    both = [PlanMark("first", finished=True), PlanMark("second", finished=True)]
+    store.publish(mine, 1, checkpoint(resource("b")), applied=WHOLE, plans=both)
+    store.publish(mine, 2, checkpoint(resource("c")), applied=WHOLE, plans=both)
+    if damaged:
+        store.file.write_bytes(b"?")
+    made = store.replace(leased(store, 9), copy)
+    assert {mark.id for mark in made.plans if mark.finished} == {"first", "second"}
+
+
+@pytest.mark.parametrize("runs", [0, 1])
+def test_a_state_that_cannot_be_read_is_shown_as_the_next_run_will_have_it(store: Store, runs: int) -> None:
+    """So that what is planned from it fits what is there when it is carried out."""
+    publish(store, 7, 0, "a")
+    publish(store, 8, 1, "b")
+    if runs:
+        cut_off(store, 9, "c")
+    store.file.write_bytes(b"?")
+    seen = store.current()
+    store.recover(leased(store, 10))
+    found = store.load()
+    assert seen is not None
+    assert found is not None
+    assert (seen.generation, seen.checkpoint) == (found.generation, found.checkpoint)
 
 
 # The lease itself, of this process.

@@ -106,11 +106,11 @@ def end_unknown(lab: Lab) -> None:
 
 
 def _unknown(lab: Lab) -> tuple[list[Process], set[str]]:
-    """Processes and control groups of the lab that no mark knows."""
+    """Processes and control groups of the lab that no mark knows, but for what a living swarmctl runs commands by."""
     records = [lab.record(name) for name in lab.names()]
     known = {Process.load(record.get("process")) for record in (*records, lab.fabric())}
     groups = set(cgroups.left(lab.tag)) - {path for record in records for path in record.get("cgroups", {}).values()}
-    return [process for process in marks.tagged(lab.tag) if process not in known], groups
+    return [process for process in marks.left(lab.tag) if process not in known], groups
 
 
 def remains(lab: Lab) -> list[str]:

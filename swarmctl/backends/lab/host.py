@@ -49,7 +49,9 @@ class LabHost:
         groups = record["cgroups"].values()
         with ExitStack() as stack:
             try:
-                entered = services.entered(lab, found, process, groups, request, extra=extra, streams=streams)
+                entered = services.entered(
+                    lab, found, process, groups, request, extra=extra, streams=streams, held=True
+                )
                 started = stack.enter_context(entered)
             except (ProcessLookupError, FileNotFoundError):
                 raise self._going() from None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from swarmctl.backends.base import OUTPUT_LIMIT
-from swarmctl.backends.lab.marks import TAG
+from swarmctl.backends.lab.marks import HELD_BY, TAG, holder
 from swarmctl.errors import SwarmError
 from swarmctl.processes import Process
 
@@ -32,9 +32,13 @@ class LabBroken(SwarmError):
     """Something that a lab needs did not work on this machine."""
 
 
-def environment(tag: str) -> dict[str, str]:
-    """Of every program started on this machine for a lab: carries the lab's tag, and nothing of this process's own."""
-    return {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C", TAG: tag}
+def environment(tag: str, *, held: bool = False) -> dict[str, str]:
+    """Of every program started on this machine for a lab: carries the lab's tag, and nothing of this process's own.
+
+    `held`: it is a part of what this process does, and left behind only when this process is gone.
+    """
+    found = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C", TAG: tag}
+    return {**found, HELD_BY: holder()} if held else found
 
 
 @contextmanager
@@ -64,8 +68,12 @@ def start(
     stdin: int | IO[bytes] | None = subprocess.PIPE,
     stdout: int | IO[bytes] | None = subprocess.PIPE,
     stderr: int | IO[bytes] | None = subprocess.PIPE,
+    held: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start one operation of `inside/`. The request travels in memory: it would be visible in argv."""
+    """Start one operation of `inside/`, `held` as in `environment`.
+
+    The request travels in memory: it would be visible in argv.
+    """
     with memory_file(marshal.dumps(dict(request))) as descriptor:
         argv = [*prefix, sys.executable, "-I", "-S", "-c", _PROGRAM, str(descriptor)]
         return subprocess.Popen(
@@ -73,7 +81,7 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env=environment(tag),
+            env=environment(tag, held=held),
             cwd="/",
             pass_fds=[descriptor, *descriptors],
             start_new_session=True,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from swarmctl.processes import Process, environments
 TAG = "SWARMCTL_LAB"
 NODE = "SWARMCTL_NODE"
 """In the environment of a node's first process, beside the tag."""
+HELD_BY = "SWARMCTL_HELD_BY"
+"""In the environment of what enters a node for a command, beside the tag: the swarmctl that runs the command."""
 
 
 class LabStuck(SwarmError):
@@ -144,6 +146,29 @@ def make_folder(folder: Path) -> None:
 def tagged(tag: str) -> list[Process]:
     """Every process that carries the tag of a lab, but this one."""
     return [process for process, _ in _carrying(tag)]
+
+
+def left(tag: str) -> list[Process]:
+    """The same without what a living swarmctl runs commands in nodes by."""
+    return [process for process, environment in _carrying(tag) if not _held(environment)]
+
+
+def holder() -> str:
+    """This process, as `HELD_BY` names it."""
+    me = Process.of(os.getpid())
+    return json.dumps(me.dump() if me else None)
+
+
+def _held(environment: Iterable[bytes]) -> bool:
+    start = f"{HELD_BY}=".encode()
+    for entry in environment:
+        if entry.startswith(start):
+            try:
+                process = Process.load(json.loads(entry[len(start) :]))
+            except ValueError:
+                return False
+            return process is not None and process.alive()
+    return False
 
 
 def tagged_nodes(tag: str) -> list[str]:

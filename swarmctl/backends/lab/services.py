@@ -32,8 +32,12 @@ def entered(
     *,
     extra: Iterable[int] = (),
     streams: Mapping[str, Any] | None = None,
+    held: bool = False,
 ) -> Iterator[Popen[bytes]]:
-    """An operation of `inside/` in a node. Raises ProcessLookupError or FileNotFoundError when the node is going."""
+    """An operation of `inside/` in a node, `held` as in `launch.environment`.
+
+    Raises ProcessLookupError or FileNotFoundError when the node is going.
+    """
     with ExitStack() as stack:
         prefix, outer = stack.enter_context(launch.into(found.process, user=found.rootless, mount=True))
         own = ("user",) if found.user else ()
@@ -41,7 +45,7 @@ def entered(
         joined = [stack.enter_context(cgroups.join(path)) for path in groups]
         whole = {**request, "map": None, "ns": spaces, "cgroups": joined}
         descriptors = [*outer, *spaces.values(), *joined, *extra]
-        yield launch.start(whole, lab.tag, prefix=prefix, descriptors=descriptors, **(streams or {}))
+        yield launch.start(whole, lab.tag, prefix=prefix, descriptors=descriptors, held=held, **(streams or {}))
 
 
 def start(

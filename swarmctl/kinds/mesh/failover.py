@@ -40,6 +40,7 @@ from swarmctl.kinds.base import (
     Observed,
     PropertyChange,
     differences,
+    unknown_within,
 )
 from swarmctl.kinds.mesh import failover_table as tables
 from swarmctl.mesh.failover import away
@@ -115,7 +116,9 @@ class FailoverType:
         seen = dict(inputs)
         if found.agent != version():
             seen["agent"] = "another version" if found.agent else "gone"
-        if found.table != tables.digest(tables.render(inputs["interface"], inputs["groups"])):
+        # Nobody has the table yet in which a key stands that is yet to be made.
+        to_come = unknown_within(inputs["groups"])
+        if to_come or found.table != tables.digest(tables.render(inputs["interface"], inputs["groups"])):
             seen["table"] = "another" if found.table else "gone"
         return Observed(seen, {})
 

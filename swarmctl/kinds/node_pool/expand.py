@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.declarations.duration import seconds
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph.model import Address, Json, Machine, Resource, Rollout, Timeouts
+from swarmctl.graph.moves import former
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.node_pool import rules, spec
 from swarmctl.kinds.node_pool.accelerators import expand as accelerators
@@ -36,7 +37,8 @@ def expand(context: Expansion) -> None:
         by_backend.setdefault(pool.variant, []).append(requests[pool.name])
     # Names come first: only they tell which machines of the state are asked for.
     first = [one for backend, asked in sorted(by_backend.items()) for one in _place(context, backend, asked, {})]
-    names = {_address(one): _name(context, one) for one in first}
+    declared = {one.name for one in first}
+    names = {_address(one): _name(context, one, declared) for one in first}
     _keep_apart(context, pools, names)
     by_pool: dict[str, dict[str, str]] = {}
     for address, name in names.items():
@@ -94,10 +96,31 @@ def _address(placement: Placement) -> Address:
     return Address("nodepool", placement.pool, placement.key)
 
 
-def _name(context: Expansion, placement: Placement) -> str:
-    """The machine's node name: the one it was made with, as long as it lives, or else the declared one."""
+def _name(context: Expansion, placement: Placement, declared: Collection[str]) -> str:
+    """The machine's node name: the one it was made with, as long as it lives, or else the declared one.
+
+    The state tells it, or where that was lost the marks do; `declared` are the names that all machines would have.
+    """
     recorded = context.previous(_address(placement))
-    return str(recorded["node"]) if recorded and recorded.get("node") else placement.name
+    if recorded and recorded.get("node"):
+        return str(recorded["node"])
+    return next(_left_there(context, placement, declared), placement.name)
+
+
+def _left_there(context: Expansion, placement: Placement, declared: Collection[str]) -> Iterator[str]:
+    """Names of machines that no state knows and that are there under a name from before the machine's address moved."""
+    backend = str(placement.host["backend"])
+    before = list(former(_address(placement), context.graph.moved))
+    if not before or backends.by_declaration(backend):
+        return  # nothing has moved, or a machine is called as it is declared, whatever its pool is called
+    there = context.existing(backend)
+    if placement.name in there:
+        return
+    for address in before:
+        # By number a machine is named after its pool, else by its key alone.
+        for name in (f"{address.name}-{address.key}", address.key):
+            if name in there and name not in declared and context.on_node(MACHINE, name) is None:
+                yield name
 
 
 def _before(context: Expansion, address: Address, name: str) -> Mapping[str, Json] | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts
+from swarmctl.kinds.base import UNKNOWN
 from swarmctl.kinds.mesh.preshared import files, scripts
 from swarmctl.kinds.mesh.rotation.nodes import Nodes
 
@@ -30,13 +31,25 @@ class Link(NamedTuple):
 
 
 def links(inputs: Mapping[str, Json]) -> Iterator[Link]:
-    """Every tunnel of the mesh."""
-    nodes, folder = inputs["nodes"], inputs["folder"]
+    """Every tunnel of the mesh whose ends have keys that are known."""
+    folder = inputs["folder"]
+    for name, other, one, two in _tunnels(inputs):
+        if UNKNOWN not in (one, two):
+            yield Link(name, other, files.path(folder, one, two), files.path(folder, two, one))
+
+
+def to_come(inputs: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    """Who makes the key and the other end, of every tunnel with an end whose key is yet to be made: nothing can be in
+    place for it."""
+    return ((name, other) for name, other, one, two in _tunnels(inputs) if UNKNOWN in (one, two))
+
+
+def _tunnels(inputs: Mapping[str, Json]) -> Iterator[tuple[str, str, Json, Json]]:
+    nodes = inputs["nodes"]
     for name, node in nodes.items():
         for other in node["makesFor"]:
             if other in nodes:
-                one, two = node["publicKey"], nodes[other]["publicKey"]
-                yield Link(name, other, files.path(folder, one, two), files.path(folder, two, one))
+                yield name, other, node["publicKey"], nodes[other]["publicKey"]
 
 
 def agree(link: Link, facts: Mapping[str, Facts]) -> bool:

@@ -65,8 +65,8 @@ class PresharedKeysType:
         apart = exchange.apart(inputs, facts)
         exchange.note(inputs["folder"], apart)
         without: dict[str, list[str]] = {}
-        for link in apart:
-            without.setdefault(link.maker, []).append(link.other)
+        for maker, other in (*((it.maker, it.other) for it in apart), *exchange.to_come(inputs)):
+            without.setdefault(maker, []).append(other)
         seen = {
             name: {**node, "without": without[name]} if without.get(name) else node
             for name, node in inputs["nodes"].items()
