@@ -60,6 +60,11 @@ for link in /sys/class/net/*; do
     swarmctl:* | swarmctl-rotation:*) echo "left the interface ${link##*/}" ;;
   esac
 done
+for process in /proc/[0-9]*; do
+  case $(readlink "$process/fd/1" 2>/dev/null) in
+    /var/log/swarmctl/*) echo "left the process ${process##*/}" ;;
+  esac
+done
 if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
   echo "left the nftables table inet swarmctl"
 fi
@@ -82,6 +87,9 @@ done
 if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
   nft delete table inet swarmctl
 fi
+for process in /proc/[0-9]*; do  # services without a note
+  case $(readlink "$process/fd/1" 2>/dev/null) in /var/log/swarmctl/*) kill -s KILL "${process##*/}" ;; esac
+done
 rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl
 """
 LOOK: Sequence[str] = ("sh", "-c", _LOOK, "swarmctl-look")
