@@ -54,9 +54,8 @@ def test_what_was_applied_is_there_and_applied_again_changes_nothing(metal: Flee
     before = [metal.inside(name, "wg show wg0 public-key; cat /var/lib/swarmctl/machine") for name in NAMES]
     assert "Nothing to change" in metal("apply", "--yes").out
     assert metal("plan", "--detailed-exitcode").code == 0
-    assert {
-        name: metal.inside(name, "wg show wg0 public-key; cat /var/lib/swarmctl/machine") for name in NAMES
-    } == before
+    after = [metal.inside(name, "wg show wg0 public-key; cat /var/lib/swarmctl/machine") for name in NAMES]
+    assert after == before
     metal("drift")
     status = metal("status").out
     assert "3 of 3 nodes ready; 6 of 6 links reachable" in status
