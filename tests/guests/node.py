@@ -15,6 +15,7 @@ from swarmctl.kinds.mesh.interface import InterfaceType
 from swarmctl.kinds.mesh.peers import PeersType
 from swarmctl.kinds.security_policy.resources import FIREWALL
 from swarmctl.mesh.firewall import CHAINS, Door, compile_rules, compile_sets
+from swarmctl.provider.guards import Guards
 from swarmctl.provider.hosts import Connections
 from tests.mesh.namespaces import Namespace
 
@@ -49,7 +50,7 @@ class Node:
     """Applies as the engine does: read, compare, create or update."""
 
     def __init__(self, guest: Guest, transport: Transport) -> None:
-        self.host = guest.host("ops")
+        self.host = guest.host()
         self.fence = Fence("fleet@0", 1_000, "somebody@somewhere")
         self._transport = transport
         self.inputs: dict[str, dict[str, Any]] = {}
@@ -64,7 +65,8 @@ class Node:
         def opened(host: Mapping[str, Any], fence: Fence | None) -> Host:
             return Patient(host, fence, self._transport)
 
-        return Connections(opened, fence=self.fence)
+        # Nobody puts a guarded change off: the run is as good as dead when it has made one.
+        return Connections(opened, fence=self.fence, guards=Guards(alive=lambda: False))
 
     def declare(self, other: str, *, mtu: int = 1380, extra: str = "") -> None:
         """The inputs, with a node across whose public key is `other`; `extra`: one more network of its."""

@@ -13,7 +13,12 @@ from swarmctl.backends.ssh.transport import Transport
 
 from .machine import Guest
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("guest")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("guest"),
+    pytest.mark.timeout(1200),
+]
 
 
 def test_a_guest_has_a_kernel_and_a_systemd_of_its_own(guest: Guest, transport: Transport) -> None:

@@ -15,7 +15,12 @@ from tests.backends.ssh.conftest import server
 from .machine import Guest
 
 __all__ = ["server"]
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("guest")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("guest"),
+    pytest.mark.timeout(1200),
+]
 
 
 def test_a_guest_comes_back_as_another_boot(guest: Guest, transport: Transport) -> None:
