@@ -92,7 +92,7 @@ class Run:
                 for some, how in ((self.failures, "failed"), (self.skipped, "not begun"), (self.undone, "undone"))
                 if some
             ]
-            if self.changes or self.removed:
+            if self.changes or self.removed or self._begun_on_many():
                 raise PartlyDone(", ".join(counts), f"mend the cause; {GO_ON}", details=self._told())
             raise NothingDone(
                 ", ".join(counts), "mend the cause, then run the same command again", details=self._told()
@@ -102,6 +102,12 @@ class Run:
             kind = PartlyDone if self.changes else CutOff
             raise kind(what, "see what the plan says of them; it shows them again", details=self._told())
         silent.judge(self.silent)
+
+    def _begun_on_many(self) -> bool:
+        """Whether something failed that goes through many nodes, such as a rotation of keys: it is done on some."""
+        failed = {it.address for it in self.failures}
+        found = (it for it in self.plan.changes if it.action is Action.UPDATE and not it.node)
+        return bool(self.plan.nodes) and any(it.address in failed for it in found)
 
     def _told(self) -> list[str]:
         lines = _listed([(_at(it.address, it.node), it.error) for it in self.failures])

@@ -166,7 +166,7 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
     stack("--debug", "plan", "--out", plan)
     stack("--debug", "plan", "show", plan)
     stack("--debug", "plan", "show", plan, "--format", "json")
-    failed = stack("--debug", "apply", "--yes", code=7)
+    failed = stack("--debug", "apply", "--yes", code=1)
     assert "its secret is (secret)" in failed.err
     stack("--debug", "apply", "--yes")
     proofs = {address: thing.inputs["proof"] for address, thing in stack.world.things().items()}
@@ -176,13 +176,13 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
 
     declare(stack, version=2, fail=quoting)
     stack("--debug", "plan", "--out", plan)
-    stack("--debug", "apply", "--plan", plan, "--yes", code=7)
+    stack("--debug", "apply", "--plan", plan, "--yes", code=1)
     stack("--debug", "apply", "--yes", "--format", "json")
     again = quoting | {"times": 2}
     declare(stack, version=3, fail=again)
-    stack("--debug", "apply", "--yes", "--target", "costless/e1[0]", "--target", "costless/f1[0]", code=7)
+    stack("--debug", "apply", "--yes", "--target", "costless/e1[0]", "--target", "costless/f1[0]", code=1)
     stack("--debug", "apply", "--yes", "--target", "costless/e1[0]", "--target", "costless/f1[0]")
-    stack("--debug", "apply", "--yes", "--no-refresh", code=7)
+    stack("--debug", "apply", "--yes", "--no-refresh", code=1)
     stack("--debug", "apply", "--yes", "--no-refresh")
 
     stack.world.tamper("e0[0]", {**stack.world.things()["e0[0]"].inputs, "version": 7})
@@ -238,10 +238,10 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
         hits = {str(path): search(path.read_bytes()) for path in files(stack, canaries.folder)}
         assert {path: found for path, found in hits.items() if found} == {}, f"after the {victim} was killed"
     declare(stack, version=6, fail=quoting | {"times": 3})
-    stack("--debug", "apply", "--yes", code=7)
+    stack("--debug", "apply", "--yes", code=1)
     declare(stack, version=7, fail=quoting)
     stack("--debug", "apply", "--yes")
-    stack("--debug", "destroy", "--yes", code=7)
+    stack("--debug", "destroy", "--yes", code=1)
     stack("--debug", "destroy", "--yes")
 
     watcher.over.set()

@@ -117,6 +117,15 @@ def test_where_all_has_failed_nothing_is_partly_done(world: World, capsys: Out) 
     assert "mend the cause, then run the same command again" in shown.err
 
 
+def test_what_failed_on_its_way_through_many_nodes_is_partly_done(world: World) -> None:
+    rotation, peers = "mesh/backbone[rotation]", "mesh/backbone[workers-0/peers]"
+    world.changes = (change(rotation, Action.UPDATE), change(peers, Action.UPDATE, "workers-0"))
+    world.failures = (Failure(rotation, "", "no handshake"), Failure(peers, "workers-0", "no answer"))
+    assert cli.run(["apply", "--yes"]) == 7
+    world.changes = (change(rotation, Action.CREATE), change(peers, Action.UPDATE, "workers-0"))
+    assert cli.run(["apply", "--yes"]) == 1
+
+
 def test_many_failures_are_told_in_part_and_counted(world: World, capsys: Out) -> None:
     world.failures = tuple(Failure(f"nodepool/workers[{n}]", f"workers-{n}", "no room\nmake some") for n in range(50))
     assert cli.run(["apply", "--yes"]) == 7
