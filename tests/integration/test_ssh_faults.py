@@ -119,13 +119,15 @@ def test_what_a_machine_lacks_is_told_in_one_sentence_with_its_packages(metal: F
 
 def test_a_rollout_stops_at_the_first_that_fails(metal: Fleet) -> None:
     told(metal, "destroy", "--yes", code=0)
+    assert [metal.left(name).strip() for name in ("n1", "n2", "n3")] == [""] * 3
     metal.inside("n1", "mkdir -p /var/lib/swarmctl; printf 'other-1\\n5\\nbob@desk\\n' >/var/lib/swarmctl/owner")
     hosts = [metal.host(name) for name in ("n1", "n2", "n3")]
     metal.declare(*hosts, pool={"rollout": {"canary": 1, "batch": 1, "maxFailures": 0}})
-    said = told(metal, "apply", "--yes", code=1)
-    assert "n1 belongs to the stack other-1" in said
-    begun = "ls /var/lib/swarmctl 2>/dev/null; wg show interfaces"
-    assert [metal.inside(name, begun, check=False).strip() for name in ("n2", "n3")] == ["", ""]
+    stopped = metal("apply", "--yes", code=None)
+    # What lies on no node, the mesh's rotation, may have been made before the canary failed.
+    assert stopped.code in (1, 7)
+    assert "n1 belongs to the stack other-1" in stopped.err
+    assert [metal.left(name).strip() for name in ("n2", "n3")] == ["", ""]
     metal.inside("n1", "rm -r /var/lib/swarmctl")
     told(metal, "apply", "--yes", code=0)
     told(metal, "destroy", "--yes", code=0)

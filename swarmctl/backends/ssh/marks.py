@@ -87,8 +87,17 @@ done
 if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
   nft delete table inet swarmctl
 fi
-for process in /proc/[0-9]*; do  # services without a note
-  case $(readlink "$process/fd/1" 2>/dev/null) in /var/log/swarmctl/*) kill -s KILL "${process##*/}" ;; esac
+tries=0
+while [ "$tries" -lt 100 ]; do  # services without a note, and those that end just now: what is killed is not gone yet
+  again=
+  for process in /proc/[0-9]*; do
+    case $(readlink "$process/fd/1" 2>/dev/null) in
+      /var/log/swarmctl/*) again=1; kill -s KILL "${process##*/}" 2>/dev/null ;;
+    esac
+  done
+  [ -n "$again" ] || break
+  tries=$((tries + 1))
+  sleep 0.05
 done
 rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl
 """
