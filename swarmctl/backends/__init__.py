@@ -74,5 +74,14 @@ def disconnect(used: Iterable[str]) -> None:
 
 
 def open_host(host: Mapping[str, Any], fence: Fence | None = None) -> Host:
-    """The host that a machine's `host` input names; with a fence what changes it is compared there first."""
+    """The host that a machine's `host` input names; with a fence what changes it is compared there first.
+
+    Of a machine that is declared lost one that answers nothing but `HostGone`, without asking it.
+    """
+    from swarmctl.backends import ways
+
+    if ways.is_lost(host):
+        from swarmctl.backends.lost import Lost
+
+        return Lost(str(host["node"]))
     return load(host["backend"]).open_host(host, fence)

@@ -153,6 +153,8 @@ class PoolRequest:
     resources: Mapping[str, Json] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     """Node names that machines were made with, by key: they stay, whatever the pool is called now."""
+    state: str = ""
+    """Of all machines that have none of their own, see `hosts.states`; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,8 @@ class Placement:
     """TCP ports on the machine that it is managed through, which no firewall may close."""
     managed_from: tuple[str, ...] = ()
     """Networks that it is managed from; empty for all."""
+    state: str = ""
+    """What is declared of it, see `hosts.states`; empty: it takes part."""
 
 
 @dataclass(frozen=True, slots=True)

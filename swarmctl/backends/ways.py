@@ -19,6 +19,8 @@ RECORDED = ("address", "port", "user", "hostKeys", "jump")
 _declared: dict[Key, Mapping[str, Json]] = {}
 _recorded: dict[Key, Mapping[str, Json]] = {}
 _silent: set[Key] = set()
+_lost: dict[Key, Mapping[str, Json]] = {}
+"""Machines that are declared to be gone for good."""
 
 
 def key(host: Mapping[str, Json]) -> Key:
@@ -31,9 +33,17 @@ def name(host: Mapping[str, Json]) -> dict[str, Json]:
     return dict(zip(("backend", "stack", "node"), key(host), strict=True))
 
 
-def declare(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
-    """From now on these are the ways to the declared machines of the stack (see `Placement.host`), and no others."""
+def declare(stack: str, hosts: Iterable[Mapping[str, Json]], lost: Iterable[Mapping[str, Json]] = ()) -> None:
+    """From now on these are the ways to the declared machines of the stack (see `Placement.host`), and no others; to
+    those that are `lost` there is none, whatever is recorded."""
     _replace(_declared, stack, hosts)
+    _forget(_lost, stack)
+    _lost.update({key(host): name(host) for host in lost})
+
+
+def is_lost(host: Mapping[str, Json]) -> bool:
+    """Whether the machine that `host` names is declared to be gone for good: then nobody asks it anything."""
+    return key(host) in _lost
 
 
 def record(stack: str, machines: Iterable[Mapping[str, Json]]) -> None:
@@ -61,7 +71,9 @@ def known(backend: str, stack: str) -> dict[str, Mapping[str, Json]]:
     """The machines of a stack by node name, the declared way first."""
     found: dict[str, Mapping[str, Json]] = {}
     for book in (_recorded, _declared):
-        found |= {node: way for (of, whose, node), way in book.items() if (of, whose) == (backend, stack)}
+        found |= {
+            node: way for (of, whose, node), way in book.items() if (of, whose) == (backend, stack) and not is_lost(way)
+        }
     return found
 
 
@@ -70,12 +82,17 @@ def dump() -> dict[str, list[Mapping[str, Json]]]:
     silent: list[Mapping[str, Json]] = [
         dict(zip(("backend", "stack", "node"), it, strict=True)) for it in sorted(_silent)
     ]
-    return {"declared": list(_declared.values()), "recorded": list(_recorded.values()), "silent": silent}
+    return {
+        "declared": list(_declared.values()),
+        "recorded": list(_recorded.values()),
+        "silent": silent,
+        "lost": list(_lost.values()),
+    }
 
 
 def load(dumped: Mapping[str, Iterable[Mapping[str, Json]]]) -> None:
     """Take over what `dump` gave."""
-    for book, part in ((_declared, "declared"), (_recorded, "recorded")):
+    for book, part in ((_declared, "declared"), (_recorded, "recorded"), (_lost, "lost")):
         book.update({key(way): way for way in dumped.get(part, ())})
     _silent.update(map(key, dumped.get("silent", ())))
 
@@ -96,6 +113,10 @@ def on_silent(inputs: Mapping[str, Json]) -> bool:
 
 
 def _replace(book: dict[Key, Mapping[str, Json]], stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
+    _forget(book, stack)
+    book.update({key(host): host for host in hosts if len(host) > 3})
+
+
+def _forget(book: dict[Key, Mapping[str, Json]], stack: str) -> None:
     for old in [it for it in book if it[1] == stack]:
         del book[old]
-    book.update({key(host): host for host in hosts if len(host) > 3})

@@ -181,6 +181,7 @@ class Session:
         recorded = header.records(checkpoint)
         moved = {} if graph is None else _moves(graph, recorded)
         # What is not to be touched stays at the address that it is recorded at, too.
+        held = {*held, *(() if graph is None else map(str, graph.frozen))}
         held = {*held, *(before for now, before in moved.items() if str(now) in held)}
         moved = {now: before for now, before in moved.items() if str(now) not in held}
         inputs = {address: record.inputs for address, record in recorded.items()}

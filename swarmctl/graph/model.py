@@ -151,6 +151,18 @@ class Machine:
     """TCP ports on the machine that it is managed through, which no firewall may close."""
     managed_from: tuple[str, ...] = ()
     """Networks that it is managed from; empty for all."""
+    state: str = ""
+    """`isolated`, or empty: it takes part."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostMachine:
+    """A machine that is declared as gone for good: nothing is made on it, and it is asked nothing."""
+
+    name: str
+    pool: str
+    cluster: str
+    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +211,8 @@ class Graph:
     """Declared moves, in the order of the file."""
     notes: list[str] = field(default_factory=list)
     """What a user should know of this graph, such as what could not be decided yet; a sentence each."""
+    frozen: set[Address] = field(default_factory=set)
+    """What stays as it is, or is not made: it is on machines that are isolated."""
 
     def add(self, resource: Resource) -> None:
         """Add one resource. Raises ValueError when its address is taken: kinds must keep addresses apart."""

@@ -13,6 +13,7 @@ from swarmctl.diagnostics import Range
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph import declared
 from swarmctl.graph.model import Address, Graph, Json, Machine
+from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds import expansion_order
 from swarmctl.kinds.base import Expansion, Nothing, Systems, load
 
@@ -55,7 +56,22 @@ def compile_graph(
     if found := list(declared.problems(inventory, graph, previous)):
         raise InvalidDeclaration(found, {one.document.source.display: one.document.source.text for one in inventory})
     _complete(graph, inventory)
+    _freeze(graph)
     return graph
+
+
+TOUCHED = ("swarm:nodepool:Machine", "swarm:securitypolicy:Firewall")
+"""Types of what is done to a machine that is isolated; what has left the graph is taken away."""
+
+
+def _freeze(graph: Graph) -> None:
+    """An isolated machine stays as it is for whoever looks into it: what else is on it is neither made nor changed."""
+    isolated = {machine.name for machine in graph.exported(Machine) if machine.state == ISOLATED}
+    graph.frozen |= {
+        address
+        for address, resource in graph.resources.items()
+        if resource.node in isolated and resource.type not in TOUCHED
+    }
 
 
 def _complete(graph: Graph, inventory: Inventory) -> None:

@@ -39,6 +39,10 @@ PEERS = "peers"
 """The set of the underlay addresses of a node's peers."""
 
 _ORDER = (
+    "out-loopback",
+    "out-management",
+    "out-neighbours",
+    "out-dhcp",
     "loopback",
     "management",
     "too-many",
@@ -49,6 +53,7 @@ _ORDER = (
     "ended",
     "answers",
     "neighbours",
+    "dhcp",
     "wireguard",
     "underlay",
     "mesh",
@@ -59,7 +64,10 @@ _ORDER = (
     "reply",
     "reply-ended",
 )
-_ELSEWHERE = {"through": "forward", **dict.fromkeys(("no-plaintext", "no-redirect", "reply", "reply-ended"), "output")}
+_ELSEWHERE = {
+    "through": "forward",
+    **dict.fromkeys(("no-plaintext", "no-redirect", "reply", "reply-ended"), "output"),
+} | dict.fromkeys(("out-loopback", "out-management", "out-neighbours", "out-dhcp"), "output")
 """Chains of the rules that don't stand in `input`."""
 
 
@@ -207,9 +215,9 @@ def _rules(
         rules[f"too-many:underlay:echo:{family}"] = f"{outside} {_ECHO[family]} {LIMIT} drop"
     for family, networks in _networks(cidrs):
         rules[f"mesh:echo:{family}"] = f"{inside} {_ECHO[family]} accept"
-        rules[f"path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} accept"
+        rules[f"path-mtu:{family}"] = f"{inside} {PATH_MTU[family]} accept"
         rules[f"too-many:mesh:echo:{family}"] = f"{inside} {_ECHO[family]} {LIMIT} drop"
-        rules[f"too-many:path-mtu:{family}"] = f"{inside} {_PATH_MTU[family]} {LIMIT} drop"
+        rules[f"too-many:path-mtu:{family}"] = f"{inside} {PATH_MTU[family]} {LIMIT} drop"
         rules[f"redirect:{family}"] = f"{inside} {_REDIRECT[family]} drop"
         rules[f"no-plaintext:{family}"] = f"oifname != {_named(('lo', *interfaces))} {family} daddr {networks} drop"
         if forwards:
@@ -249,7 +257,7 @@ def _flow_rules(inside: str, grant: _Grant, grants: Sequence[_Grant]) -> dict[st
 _NEIGHBOURS = ("nd-neighbor-solicit", "nd-neighbor-advert")
 """Not router advertisements: any neighbour could then lead the node's traffic where it likes."""
 _ECHO = {"ip": "icmp type echo-request", "ip6": "icmpv6 type echo-request"}
-_PATH_MTU = {
+PATH_MTU = {
     "ip": "icmp type destination-unreachable icmp code frag-needed",
     "ip6": "icmpv6 type packet-too-big",
 }

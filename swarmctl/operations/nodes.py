@@ -9,7 +9,7 @@ from pathlib import Path
 
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import UsageError
-from swarmctl.graph.model import Address, Graph, Machine, MeshMember, Resource
+from swarmctl.graph.model import Address, Graph, LostMachine, Machine, MeshMember, Resource
 from swarmctl.graph.names import natural as natural
 from swarmctl.operations.stack import Emit, compile_stack, load, look_around
 
@@ -28,13 +28,18 @@ class Declared:
     """What it is made of, by address."""
     identity: str = ""
     """The stack's."""
+    lost: tuple[LostMachine, ...] = ()
+    """Declared to be gone."""
 
     @classmethod
     def of(cls, name: str, inventory: Inventory, graph: Graph, recorded: frozenset[str] = frozenset()) -> Declared:
         """Take from a compiled graph what one needs to look at nodes, in the natural order of their names."""
         machines = sorted(graph.exported(Machine), key=lambda machine: natural(machine.name))
         members = sorted(graph.exported(MeshMember), key=lambda member: (member.mesh, natural(member.node)))
-        return cls(name, inventory, tuple(machines), tuple(members), recorded, graph.resources, graph.stack)
+        lost = sorted(graph.exported(LostMachine), key=lambda machine: natural(machine.name))
+        return cls(
+            name, inventory, tuple(machines), tuple(members), recorded, graph.resources, graph.stack, tuple(lost)
+        )
 
 
 def declared(folder: Path, emit: Emit) -> Declared:

@@ -42,6 +42,8 @@ def find(stack: Stack, emit: Emit) -> Silent:
     """
     recorded: dict[str, list[str]] = {}
     for it in stack.snapshot.resources.values():
+        if ways.is_lost(it.inputs.get("host", {})):
+            continue  # nobody asks it, and nothing waits for it
         if it.type == MACHINE and backends.by_declaration(str(it.inputs.get("backend"))):
             recorded.setdefault(str(it.inputs["backend"]), []).append(str(it.inputs["node"]))
     found: dict[str, SwarmError] = {}

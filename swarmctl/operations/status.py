@@ -20,7 +20,7 @@ from swarmctl.operations.nodes import Declared, declared
 from swarmctl.operations.outages import consequences, explained
 from swarmctl.operations.settling import LONGEST, Elapsed, openers, settling, usable
 from swarmctl.operations.stack import Emit
-from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node
+from swarmctl.operations.status_model import Link, Reading, Status, judge_flows, judge_links, judge_node, lost_node
 from swarmctl.plans.events import Note
 
 MAX_THREADS = 64
@@ -255,7 +255,7 @@ def judge(
         stack=stack.name,
         applied=any(str(machine.address) in stack.recorded for machine in stack.machines),
         probed=probed,
-        nodes=tuple(nodes),
+        nodes=(*nodes, *map(lost_node, stack.lost)),
         links=tuple(links),
         flows=tuple(judge_flows(flows, readings)),
         untried=tuple(unsure),

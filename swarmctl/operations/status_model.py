@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from swarmctl.errors import ExitCode
-from swarmctl.graph.model import Machine, MeshMember
+from swarmctl.graph.model import LostMachine, Machine, MeshMember
 from swarmctl.hosts.facts import Facts, Peer
 from swarmctl.hosts.probes import Answer, Answers, Ping, settle
+from swarmctl.hosts.states import ISOLATED, LOST
 from swarmctl.mesh.compiler import single
 from swarmctl.operations.flow_probes import FlowProbe, Untried
 from swarmctl.operations.flow_traffic import Traffic
@@ -73,6 +74,8 @@ class Node:
     """TCP ports that its firewall lets in whatever else is declared, for whoever manages it."""
     managed_from: tuple[str, ...] = ()
     """Networks that they are let in from; empty for all."""
+    state: str = ""
+    """What is declared of it: `isolated`, `lost`, or empty."""
 
     @property
     def ready(self) -> bool:
@@ -264,17 +267,28 @@ def judge_node(
         underlay=machine.underlay,
         exists=not reading.gone,
         unreadable=bool(reading.unreadable),
-        reasons=(*_reasons(reading, members, [it for it in links if not it.cut_by]), *([does] if does else [])),
+        reasons=(
+            *_reasons(machine, reading, members, [it for it in links if not it.cut_by]),
+            *([does] if does else []),
+        ),
         tunnels=len(tunnels),
         handshakes=sum(link.fresh and link.up for link in tunnels),
         received=sum(link.received for link in tunnels),
         sent=sum(link.sent for link in tunnels),
         managed_ports=machine.managed_ports,
         managed_from=machine.managed_from,
+        state=machine.state,
     )
 
 
-def _reasons(reading: Reading, members: Sequence[MeshMember], links: Sequence[Link]) -> Iterator[str]:
+def lost_node(machine: LostMachine) -> Node:
+    """One that is declared to be gone, and that nobody asks."""
+    return Node(
+        machine.name, machine.cluster, machine.pool, machine.region, (), (), False, False, (), 0, 0, 0, 0, state=LOST
+    )
+
+
+def _reasons(machine: Machine, reading: Reading, members: Sequence[MeshMember], links: Sequence[Link]) -> Iterator[str]:
     if reading.gone:
         yield "the machine does not exist"
         return
@@ -285,10 +299,23 @@ def _reasons(reading: Reading, members: Sequence[MeshMember], links: Sequence[Li
         yield from _interface_reasons(reading.facts, member, [link for link in links if link.mesh == member.mesh])
     if reading.facts.guard is not None:
         yield reading.facts.guard.text
-    if not drops_by_default(reading.facts.nftables):
+    if machine.state == ISOLATED:
+        yield from _isolation_reasons(reading.facts)
+    elif not drops_by_default(reading.facts.nftables):
         yield "no firewall: nothing drops what is not declared"
     if reading.answers is not None and not reading.answers.complete:
         yield "probes could not be sent: bash or ping does not work there"
+
+
+def _isolation_reasons(facts: Facts) -> Iterator[str]:
+    if not all(drops_by_default(facts.nftables, hook) for hook in ("input", "forward", "output")):
+        yield "not isolated: its firewall does not drop all that comes in and goes out"
+    if left := sorted(name for name, link in facts.interfaces.items() if link.alias.startswith(_OURS)):
+        yield f"not isolated: the interface {', '.join(left)} of a mesh is still there"
+
+
+_OURS = ("swarmctl:", "swarmctl-rotation:")
+"""How the marks on interfaces of meshes begin."""
 
 
 def _interface_reasons(facts: Facts, member: MeshMember, links: Sequence[Link]) -> Iterator[str]:
@@ -317,14 +344,14 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def drops_by_default(ruleset: Any) -> bool:
-    """Whether `nft -j list ruleset` has a base chain on input that drops what no rule accepts, and that is in force:
-    a table with flags may be dormant (not every nft says which flags they are)."""
+def drops_by_default(ruleset: Any, hook: str = "input") -> bool:
+    """Whether `nft -j list ruleset` has a base chain on this hook that drops what no rule accepts, and is in force: a
+    table with flags may be dormant (not every nft says which flags they are)."""
     items = ruleset.get("nftables", ()) if isinstance(ruleset, dict) else ()
     tables = [item["table"] for item in items if "table" in item]
     flagged = {(table.get("family"), table.get("name")) for table in tables if table.get("flags")}
     return any(
-        chain.get("hook") == "input"
+        chain.get("hook") == hook
         and chain.get("policy") == "drop"
         and (chain.get("family"), chain.get("table")) not in flagged
         for chain in (item.get("chain", {}) for item in items)

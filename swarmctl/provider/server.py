@@ -145,7 +145,8 @@ class Provider:
         self._recorded.add(request.urn)
         try:
             kind, inputs = self._type(request.urn), from_struct(request.inputs)
-            if ways.on_silent(inputs):
+            if ways.on_silent(inputs) or _lost(inputs):
+                # As it was. What a lost machine had leaves the state by the plan.
                 return provider_pb2.ReadResponse(id=request.id, inputs=request.inputs, properties=request.properties)
             step = Step(READ, request.urn, limit=request.timeout)
             try:
@@ -215,6 +216,12 @@ def _kept_outputs(kind: ResourceType, request: Any) -> dict[str, Json]:
         kind.renews(from_struct(request.old_inputs), from_struct(request.news)) if isinstance(kind, Renewing) else ()
     )
     return {name: value for name, value in recorded.items() if name not in renewed}
+
+
+def _lost(inputs: Mapping[str, Json]) -> bool:
+    """Whether it is on a machine that is declared lost."""
+    host = inputs.get("host")
+    return isinstance(host, Mapping) and ways.is_lost(host)
 
 
 def _delete(kind: ResourceType, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -110,7 +110,7 @@ def _managed(node: Node) -> str:
 
 def _state(node: Node) -> str:
     if node.ready:
-        return "ready"
+        return node.state or "ready"
     return "unreadable" if node.unreadable else "not ready" if node.exists else "missing"
 
 

@@ -34,6 +34,7 @@ def _node(node: Node) -> dict[str, Any]:
         "name": node.name,
         "ready": node.ready,
         "exists": node.exists,
+        "state": node.state or None,
         "reasons": list(node.reasons),
         "cluster": node.cluster,
         "pool": node.pool,

@@ -61,6 +61,7 @@ class FakeBackend:
                         host=host,
                         endpoint=None if request.spec.nat else "",
                         mtu=request.spec.mtu,
+                        state=request.state,
                     )
                 )
         return placements

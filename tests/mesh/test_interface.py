@@ -171,7 +171,8 @@ def test_deleting_removes_interface_process_and_key_and_is_patient_with_what_is_
     hosts = FakeHosts(present())
     INTERFACE.delete(hosts, INPUTS)
     assert ("stop", "wireguard-wg0") in hosts.host.log
-    assert ("remove", "/etc/swarmctl/mesh/backbone") in hosts.host.log
+    assert "find /etc/swarmctl/mesh/backbone -xdev -type f -exec shred " in hosts.host.scripts[-1]
+    assert hosts.host.scripts[-1].endswith("rm -rf -- /etc/swarmctl/mesh/backbone\n")
     INTERFACE.delete(FakeHosts(None), INPUTS)
     INTERFACE.delete(FakeHosts(facts()), INPUTS)
 
@@ -179,7 +180,9 @@ def test_deleting_removes_interface_process_and_key_and_is_patient_with_what_is_
 def test_deleting_leaves_an_interface_that_another_mesh_took_over() -> None:
     hosts = FakeHosts(present(alias="swarmctl:spine"))
     INTERFACE.delete(hosts, {**INPUTS, "forwarding": True})
-    assert hosts.host.log == [("remove", "/etc/swarmctl/mesh/backbone")]
+    (script,) = hosts.host.scripts
+    assert script.endswith("rm -rf -- /etc/swarmctl/mesh/backbone\n")
+    assert "ip link" not in script
 
 
 def test_words_for_people() -> None:

@@ -234,6 +234,7 @@ def test_json_is_the_published_shape() -> None:
     assert document["nodes"][3] == {
         "name": "workers-1",
         "ready": False,
+        "state": None,
         "exists": False,
         "reasons": ["the machine does not exist"],
         "cluster": "core",

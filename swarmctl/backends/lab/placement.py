@@ -195,7 +195,9 @@ def _placement(
     if resources:
         inputs["resources"] = resources
     endpoint = None if spec.nat else ""
-    return Placement(pool.pool, key, name, labels, inputs, (str(address),), host, endpoint, spec.mtu)
+    own = next((entry.state for entry in spec.hosts or () if entry.name == key), None)
+    state = own or pool.state
+    return Placement(pool.pool, key, name, labels, inputs, (str(address),), host, endpoint, spec.mtu, state=state)
 
 
 def _address(seat: tuple[IPv4Network, int]) -> tuple[IPv4Network, IPv4Address]:

@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from swarmctl.hosts.states import ABOUT, State
+
 UNDERLAY = ("172.20.0.0/14",)
 """Networks that machines of this backend have their underlay addresses in; a mesh must keep out of them."""
 
@@ -39,6 +41,9 @@ class LabHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         dict[str, str],
         msgspec.Meta(description="Labels of this machine; they win over the pool's.", examples=[{"role": "head"}]),
     ] = {}
+    state: Annotated[State | None, msgspec.Meta(description=ABOUT + "Left out: the pool's.", examples=["isolated"])] = (
+        None
+    )
 
 
 class LabSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -18,6 +18,8 @@ from swarmctl.backends.ssh.marks import Seen
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.hosts import fence as fences
 
+_SHOWN = 10
+"""Leftovers that are told one by one."""
 CLOCK = 3600.0
 """Seconds that a machine's clock may be off. Grants end and keys age by it, and signatures of packages are judged."""
 
@@ -82,12 +84,26 @@ def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any
 def delete(inputs: Mapping[str, Any], fence: Fence | None = None) -> None:
     """Take away all that was made there, and look that nothing is left; the machine itself stays as it is.
 
-    Raises `ForeignStack`, `Fenced`, `StillChanging`, `CommandFailed` with what is left, `HostUnreachable`.
+    Of one that is declared lost only the note here is dropped. Raises `ForeignStack`, `Fenced`, `StillChanging`,
+    `CommandFailed` with what is left, `HostUnreachable`; the last two of none that another one stands in for.
     """
     stack, node = inputs["host"]["stack"], inputs["node"]
+    if ways.is_lost(inputs["host"]):
+        index.drop(stack, node)
+        return
     instead = _declared_instead(inputs)
     if instead is not None and place.same_place(instead, ways.recorded(inputs)):
         return  # where it stood stands another one, with another host key
+    try:
+        _give_back(inputs, fence)
+    except (CommandFailed, HostUnreachable):
+        if instead is None:
+            raise  # another machine is declared in its place, which need not wait for one that is half dead
+    if instead is None:
+        index.drop(stack, node)
+
+
+def _give_back(inputs: Mapping[str, Any], fence: Fence | None) -> None:
     way = _way(inputs)
     seen = access.look(way)
     _require_ours(seen, way, fence)
@@ -95,22 +111,41 @@ def delete(inputs: Mapping[str, Any], fence: Fence | None = None) -> None:
     if seen.stack:
         for service in host.services():
             host.stop_service(service.name)
-        host.run(marks.WIPE, timeout=120)
-        left = marks.left(SshHost(way).run(marks.LEFT).stdout)
-        if left:
-            raise CommandFailed(
-                f"{node}: not everything could be taken away: {', '.join(left[:5])}", "see there what keeps it"
-            )
-    if instead is None:
-        index.drop(stack, node)
+        host.run(marks.WIPE, timeout=120, check=False)
+        try:
+            _prove(way, inputs["node"])
+        except SwarmError:
+            # Without its mark it would count as given back, and nobody would come again for the rest.
+            with contextlib.suppress(SwarmError):
+                host.put(marks.MACHINE, marks.content(seen.stack, inputs["node"], seen.known_by), mode=0o600)
+            raise
+
+
+def _prove(way: Mapping[str, Any], node: str) -> None:
+    """Look once more, whatever taking it away has said of itself. Raises CommandFailed with all that is left."""
+    said = SshHost(way).run(marks.LEFT).stdout
+    left = marks.left(said)
+    if left:
+        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+        raise CommandFailed(
+            f"{node}: not everything could be taken away: {', '.join(left[:_SHOWN])}{more}",
+            "see there what keeps it, and apply again: until nothing is left, the machine stays in the state",
+        )
+    if not marks.looked(said):
+        raise CommandFailed(f"{node}: it can't be told whether anything is left there", "apply again")
 
 
 def names(stack: str, besides: Collection[str] = ()) -> list[str]:
     """Nodes whose machines bear the stack's mark, `besides` left out. Of those that are silent, the noted ones."""
-    noted = set(index.names(stack))
+    noted = _noted(stack)
     nodes = ({*ways.known("ssh", stack)} | noted) - set(besides)
     found = access.ask([_host(stack, node) for node in sorted(nodes)])
     return sorted(node for node, seen in found.items() if _there(stack, node, seen, noted))
+
+
+def _noted(stack: str) -> set[str]:
+    """Without those that are declared lost."""
+    return {node for node in index.names(stack) if not ways.is_lost(_host(stack, node))}
 
 
 def _there(stack: str, node: str, seen: Seen | SwarmError, noted: Collection[str]) -> bool:
@@ -143,7 +178,7 @@ def owner(stack: str, node: str) -> Owner:
 
 def greatest_token(stack: str) -> int:
     """The greatest token on any machine of the stack that answers; 0 for none."""
-    nodes = {*ways.known("ssh", stack), *index.names(stack)}
+    nodes = {*ways.known("ssh", stack), *_noted(stack)}
     found = access.ask([_host(stack, node) for node in sorted(nodes)])
     return max((it.token for it in found.values() if isinstance(it, Seen) and it.stack == stack), default=0)
 

@@ -48,6 +48,8 @@ lines owner /var/lib/swarmctl/owner
 lines machine /var/lib/swarmctl/machine
 exit 0
 """
+# What was made is looked for by its own marks and names, beside the folders: files that others read, processes that
+# still have something of ours open.
 _LEFT = r"""
 for folder in /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl; do
   [ ! -e "$folder" ] || echo "left $folder"
@@ -68,6 +70,21 @@ done
 if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
   echo "left the nftables table inet swarmctl"
 fi
+for file in /etc/sysctl.d/99-zz-swarmctl-*.conf /etc/default/grub.d/zz-swarmctl-*.cfg \
+  /etc/systemd/timesyncd.conf.d/zz-swarmctl-*.conf /etc/apt/apt.conf.d/99zz-swarmctl-* \
+  /etc/apt/sources.list.d/swarmctl-nvidia.list /etc/apt/keyrings/swarmctl-nvidia.gpg \
+  /etc/modules-load.d/swarmctl-nvidia.conf /etc/dcgm-exporter/swarmctl-counters.csv; do
+  [ ! -e "$file" ] || echo "left $file"
+done
+if grep -qs -e 'x-swarmctl\.' -e '^#swarmctl:' /etc/fstab; then echo "left lines in /etc/fstab"; fi
+for process in /proc/[0-9]*; do
+  [ "${process#/proc/}" != $$ ] || continue
+  case $(ls -l "$process/fd" "$process/cwd" 2>/dev/null) in
+    *' -> /etc/swarmctl/'* | *' -> /run/swarmctl/'* | *' -> /var/log/swarmctl/'* | *' -> /var/lib/swarmctl/'*)
+      echo "left the process ${process#/proc/} ($(cat "$process/comm"))" ;;
+  esac
+done
+echo looked
 """
 # What was found there, each thing by its own mark (units also by what they run, which lies in our folder), in an order
 # in which nothing is made again by something that runs.
@@ -99,6 +116,9 @@ while [ "$tries" -lt 100 ]; do  # services without a note, and those that end ju
   tries=$((tries + 1))
   sleep 0.05
 done
+if command -v shred >/dev/null; then
+  find /etc/swarmctl -xdev -type f -exec shred -n 1 -z -- {} + 2>/dev/null
+fi
 rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl
 """
 LOOK: Sequence[str] = ("sh", "-c", _LOOK, "swarmctl-look")
@@ -191,6 +211,11 @@ def left(output: bytes) -> list[str]:
     """What `LEFT` found: things of swarmctl's, as clauses."""
     lines = output.decode("utf-8", "replace").splitlines()
     return [one_line(line.removeprefix("left ")) for line in lines if line.startswith("left ")]
+
+
+def looked(output: bytes) -> bool:
+    """Whether `LEFT` has looked at everything."""
+    return output.endswith(b"looked\n")
 
 
 def install(seen: Seen) -> str:

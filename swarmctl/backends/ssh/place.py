@@ -41,6 +41,7 @@ def _placed(stack: str, pools: Iterable[PoolRequest], previous: Mapping[str, Map
                 mtu=spec.mtu,
                 managed_ports=tuple(listens or [way.get("port", PORT)]),
                 managed_from=tuple(spec.managed_from or ()),
+                state=host.state or pool.state,
             )
 
 

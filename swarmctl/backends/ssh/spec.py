@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from swarmctl.hosts.states import ABOUT, State
+
 UNDERLAY: tuple[str, ...] = ()
 """Machines have the addresses they have; none is given out."""
 
@@ -126,6 +128,9 @@ class SshHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         dict[str, str],
         msgspec.Meta(description="Labels of this machine; they win over the pool's.", examples=[{"role": "head"}]),
     ] = {}
+    state: Annotated[State | None, msgspec.Meta(description=ABOUT + "Left out: the pool's.", examples=["isolated"])] = (
+        None
+    )
 
 
 class SshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -11,6 +11,7 @@ from operator import attrgetter
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.declarations.duration import seconds
 from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
+from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.mesh.interface_adoption import ADOPT
 from swarmctl.kinds.mesh.interface_words import NOTES
@@ -31,7 +32,7 @@ FAILOVER = "swarm:mesh:Failover"
 
 
 def expand(context: Expansion) -> None:
-    """Add the resources of every mesh, and export a `MeshMember` for every machine in it.
+    """Add the resources of every mesh, and export a `MeshMember` for every machine in it; isolated ones are in none.
 
     Raises `mesh.faults.Unconnected` where machines turn out to have no way to each other, and Exhausted.
     """
@@ -39,7 +40,11 @@ def expand(context: Expansion) -> None:
         clusters = {
             cluster.name for cluster in context.inventory.of("Cluster") if cluster.spec.mesh == declaration.name
         }
-        machines = [machine for machine in context.graph.exported(Machine) if machine.cluster in clusters]
+        machines = [
+            machine
+            for machine in context.graph.exported(Machine)
+            if machine.cluster in clusters and machine.state != ISOLATED
+        ]
         plan = _plan_addresses(context, declaration, machines)
         found = _Expanded(declaration, machines, plan)
         peers_of: dict[str, tuple[str, ...]] = {}

@@ -174,7 +174,7 @@ class InterfaceType:
                     _run(host, "".join(_set_forwarding(inputs, on=False)))
             if not any(it.alias == _alias(inputs) and it is not link for it in facts.interfaces.values()):
                 # Another interface with the same mark has its key there, too.
-                host.remove(folder)
+                _run(host, key_files.wipe(folder))
         except HostGone:
             return
         hosts.changed(inputs["host"])

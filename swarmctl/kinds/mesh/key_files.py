@@ -3,6 +3,8 @@ root's alone, files 0600 in folders of 0700. Pure: facts and a script."""
 
 from __future__ import annotations
 
+from shlex import quote
+
 from swarmctl.hosts.facts import Exposed, Facts
 from swarmctl.mesh.names import key_folder
 
@@ -28,6 +30,18 @@ def exposed(facts: Facts, key_path: str) -> list[str]:
     ]
     told = [_words(it, folder) for it in found[:MOST]]
     return [*told, f"and {len(found) - MOST} more"] if len(found) > MOST else told
+
+
+def wipe(folder: str) -> str:
+    """The script that removes the folder, its files overwritten first: that means something where the disk writes in
+    place, and costs nothing elsewhere."""
+    path = quote(folder)
+    return f"""\
+if [ -d {path} ] && command -v shred >/dev/null; then
+  find {path} -xdev -type f -exec shred -n 1 -z -- {{}} + || :
+fi
+rm -rf -- {path}
+"""
 
 
 def _words(it: Exposed, folder: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ from swarmctl.backends.base import Placement, PoolRequest
 from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.declarations.duration import seconds
 from swarmctl.errors import InvalidDeclaration
-from swarmctl.graph.model import Address, Json, Machine, Resource, Rollout, Timeouts
+from swarmctl.graph.model import Address, Json, LostMachine, Machine, Resource, Rollout, Timeouts
 from swarmctl.graph.moves import former
+from swarmctl.hosts.states import LOST
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.node_pool import rules, spec
 from swarmctl.kinds.node_pool.accelerators import expand as accelerators
@@ -24,7 +25,8 @@ MACHINE = "swarm:nodepool:Machine"
 
 
 def expand(context: Expansion) -> None:
-    """Add one `swarm:nodepool:Machine` per machine of every pool, and export a `Machine` for each.
+    """Add one `swarm:nodepool:Machine` per machine of every pool, and export a `Machine` for each; of those that are
+    declared lost only a `LostMachine`.
 
     Raises InvalidDeclaration when a machine would be called as another one is that keeps its name.
     """
@@ -44,14 +46,14 @@ def expand(context: Expansion) -> None:
     for address, name in names.items():
         by_pool.setdefault(address.name, {})[address.key] = name
     previous = {name: inputs for address, name in names.items() if (inputs := _before(context, address, name))}
-    found: list[Mapping[str, Json]] = []
+    found: list[Placement] = []
     for backend, asked in sorted(by_backend.items()):
         named = [replace(request, names=by_pool.get(request.pool, {})) for request in asked]
         placed = _place(context, backend, named, previous)
-        found += [placement.host for placement in placed]
+        found += placed
         for placement in placed:
             _add(context, requests[placement.pool], placement, pools[placement.pool])
-    ways.declare(context.graph.stack, found)
+    _declare(context.graph.stack, found)
     for pool in pools.values():
         if pool.spec.rollout:
             size = len(by_pool.get(pool.name, {}))
@@ -65,12 +67,18 @@ def declare_ways(inventory: Inventory, stack: str) -> None:
     By their declared names: what kept an older name is found once it is.
     """
     stacks = inventory.of("Stack")
-    found: list[Mapping[str, Json]] = []
+    found: list[Placement] = []
     for pool in inventory.of("NodePool"):
         if backends.by_declaration(pool.variant):
             request = _request(pool, stacks[0].spec.defaults if stacks else None)
-            found += [it.host for it in backends.load(pool.variant).place(stack, [request], {})]
-    ways.declare(stack, found)
+            found += backends.load(pool.variant).place(stack, [request], {})
+    _declare(stack, found)
+
+
+def _declare(stack: str, placed: Iterable[Placement]) -> None:
+    """To those that are lost there is no way any more."""
+    found = list(placed)
+    ways.declare(stack, [it.host for it in found if it.state != LOST], [it.host for it in found if it.state == LOST])
 
 
 def _request(pool: Declaration, defaults: Any) -> PoolRequest:
@@ -83,6 +91,7 @@ def _request(pool: Declaration, defaults: Any) -> PoolRequest:
         labels={**(defaults.labels if defaults else {}), **pool.metadata.labels},
         spec=pool.variant_spec,
         resources={name: limit for name, limit in limits.items() if limit is not None},
+        state=pool.spec.state or "",
     )
 
 
@@ -160,6 +169,9 @@ def _timeouts(declared: spec.Timeouts) -> Timeouts:
 
 def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: Declaration) -> None:
     address = _address(placement)
+    if placement.state == LOST:
+        context.graph.export(LostMachine(placement.name, request.pool, request.cluster, request.region))
+        return
     context.graph.add(
         Resource(
             address=address,
@@ -186,5 +198,6 @@ def _add(context: Expansion, request: PoolRequest, placement: Placement, pool: D
             underlay_mtu=placement.mtu,
             managed_ports=placement.managed_ports,
             managed_from=placement.managed_from,
+            state=placement.state,
         )
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.diagnostics import Code, Diagnostic, Range, Related, Severity
 from swarmctl.hosts import public_keys
+from swarmctl.hosts.states import LOST
 
 Path = tuple[str | int, ...]
 
@@ -113,6 +114,17 @@ Wrong: `managedFrom: [203.0.113.7/24]`
 Right: `managedFrom: [203.0.113.0/24]`, or `[203.0.113.7/32]` for one address
 """,
 )
+JUMP_SHUT = Code(
+    "SW3249",
+    "way through a machine that is shut or gone",
+    """A machine that is declared `isolated` passes nothing on, and one that is declared `lost` is not there: whoever is
+reached through it can't be reached any more, not even to say so.
+
+Wrong: `state: isolated` for the machine at `203.0.113.2`, and `jump: {address: 203.0.113.2, …}` for others
+
+Right: another jump host for the others, or the same state for them
+""",
+)
 _SCAN = (
     "`ssh-keyscan -t ed25519{port} {address}` shows it; compare it with the machine's own console before you declare it"
 )
@@ -130,6 +142,12 @@ class _Host(NamedTuple):
     jump_path: Path
 
     @property
+    def state(self) -> str:
+        """What is declared of it; empty for none, and where that makes no sense."""
+        own = self.entry.state if self.entry.state is not None else self.pool.spec.state
+        return own if isinstance(own, str) else ""
+
+    @property
     def path(self) -> Path:
         return ("spec", "ssh", "hosts", self.place)
 
@@ -144,6 +162,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         yield from _host(host)
     yield from _same_places(found)
     yield from _same_host_keys(found)
+    yield from _shut_ways(found)
 
 
 def _hosts(pool: Declaration) -> Iterator[_Host]:
@@ -278,6 +297,29 @@ def _same_places(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
                 label="taken",
                 help="write this machine's own address or port",
                 related=(Related(_address(earlier), f"here stands `{earlier.entry.name}`"),),
+            )
+
+
+def _shut_ways(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
+    shut = {}
+    for host in hosts:
+        state = host.state
+        if state and not isinstance(host.entry.address, Unknown):
+            shut[_normal(host.entry.address)] = (host, state)
+    for host in hosts:
+        jump = host.jump
+        if jump is None or host.state == LOST or isinstance(jump.address, Unknown):
+            continue
+        through, state = shut.get(_normal(jump.address), (None, ""))
+        if through is not None and through is not host:
+            yield Diagnostic(
+                JUMP_SHUT,
+                f"the machine `{host.entry.name}` is reached through `{through.entry.name}`, which is declared {state}",
+                host.pool.value(*host.jump_path, "address"),
+                label=f"this machine is {state}",
+                help=f"declare another `jump` for `{host.entry.name}`"
+                + (f", or that it is lost, too: `state: {LOST}`" if state == LOST else ""),
+                related=(Related(_address(through), f"here stands `{through.entry.name}`"),),
             )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from swarmctl import backends
+from swarmctl.backends import ways
 from swarmctl.backends.base import Backend, HostGone
 from swarmctl.graph.canonical import canonical_bytes
 from swarmctl.graph.model import Json
@@ -84,6 +85,11 @@ class MachineType:
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """Whether it takes the machine away."""
         if old is not None and (new is None or any(change.replace for change in self.diff(old, new))):
+            if new is None and ways.is_lost(old["host"]):
+                return Impact(
+                    f"{old['node']} is lost: it is asked nothing, and what was made there is forgotten; keys that are "
+                    "still on it open nothing once the others have dropped it"
+                )
             if backends.by_declaration(old["backend"]):
                 return Impact(f"{old['node']} is given back: all that was made on it goes, the machine stays")
             return Impact(f"{old['node']} goes away with everything on it")

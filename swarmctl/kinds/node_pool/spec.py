@@ -8,6 +8,7 @@ import msgspec
 
 from swarmctl.declarations.declaration import Name
 from swarmctl.declarations.duration import Duration
+from swarmctl.hosts.states import ABOUT, State
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 
 Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
@@ -118,6 +119,15 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
         ),
     ] = None
     resources: Annotated[Resources, msgspec.Meta(description="Limits of each machine. Left out: none.")] = Resources()
+    state: Annotated[
+        State | None,
+        msgspec.Meta(
+            description="What is declared of all machines of the pool that say nothing themselves. "
+            + ABOUT
+            + "Left out: they take part.",
+            examples=["isolated"],
+        ),
+    ] = None
     timeouts: Annotated[
         Timeouts,
         msgspec.Meta(

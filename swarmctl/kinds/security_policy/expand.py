@@ -7,16 +7,19 @@ from itertools import chain
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Machine, MeshMember, Ref, Resource
+from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.security_policy.spec import Flow, instant
-from swarmctl.mesh import firewall
+from swarmctl.mesh import firewall, isolation
 from swarmctl.mesh.selectors import matches
 
 FIREWALL = "swarm:securitypolicy:Firewall"
+CONFIRM = 60
+"""Seconds after which the firewall of an isolated machine is undone, unless management gets through it."""
 
 
 def expand(context: Expansion) -> None:
-    """Add one `swarm:securitypolicy:Firewall` per machine.
+    """Add one `swarm:securitypolicy:Firewall` per machine of a mesh, and one per machine that is isolated.
 
     The nodes of a flow are those of the policy's own clusters, and traffic never leaves a mesh: a policy opens
     nothing to nodes that another policy watches over.
@@ -30,6 +33,9 @@ def expand(context: Expansion) -> None:
         clusters = {
             cluster.name for cluster in context.inventory.of("Cluster") if cluster.spec.security_policy == policy.name
         }
+        for machine in machines.values():
+            if machine.state == ISOLATED and machine.cluster in clusters:
+                context.graph.add(_isolated(policy, machine))
         for inside in members.values():
             watched = [member for member in inside if machines[member.node].cluster in clusters]
             flows = [
@@ -41,6 +47,27 @@ def expand(context: Expansion) -> None:
                 own = tuple(made for flow, made in flows if matches(flow.to, machine.labels))
                 endpoints = tuple(chain.from_iterable(map(underlay.__getitem__, member.peers)))
                 context.graph.add(_firewall(policy, machine, member, endpoints, own))
+
+
+def _isolated(policy: Declaration, machine: Machine) -> Resource:
+    """The firewall that shuts it, at the address that it has anyway. No rollout holds it up."""
+    return Resource(
+        address=Address("securitypolicy", policy.name, machine.name),
+        type=FIREWALL,
+        inputs={
+            "machine": Ref(machine.address, "identity"),
+            "host": machine.host,
+            "node": machine.name,
+            "policy": policy.name,
+            "confirmWithin": CONFIRM,
+            "chains": isolation.CHAINS,
+            "rules": isolation.rules(machine.managed_ports, machine.managed_from),
+            "sets": {},
+        },
+        node=machine.name,
+        cluster=machine.cluster,
+        origin=policy.value("metadata", "name"),
+    )
 
 
 def _flow(flow: Flow, watched: Sequence[MeshMember], machines: Mapping[str, Machine], *, whole: bool) -> firewall.Flow:

@@ -22,8 +22,12 @@ from swarmctl.kinds.base import (
 )
 from swarmctl.kinds.security_policy import words
 from swarmctl.kinds.security_policy.taken import taken
-from swarmctl.mesh import nft, transaction
+from swarmctl.mesh import isolation, nft, transaction
 
+_ISOLATED = (
+    "{} is isolated: only its management gets in, and nothing out but answers to it; it leaves its meshes, and nothing "
+    "else on it is changed"
+)
 NFT = ("nft", "-f", "-")
 STARTUP_PART = "file.startup-firewall"
 REPLACE = {"machine": "it goes away with its machine"}
@@ -109,6 +113,9 @@ class FirewallType:
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """What is closed that was open, and what will be."""
+        if new is not None and isolation.is_shut(new["chains"]):
+            was = old is not None and isolation.is_shut(old["chains"])
+            return Impact("" if was else _ISOLATED.format(new["node"]))
         if old is None and new is not None:
             # A machine that is made in the same run has nothing that could be closed.
             fresh = new["machine"] is UNKNOWN

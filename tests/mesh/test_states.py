@@ -1,0 +1,160 @@
+"""Machines that are declared isolated or lost: what becomes of them in the graph, and the firewall that shuts one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from swarmctl import backends
+from swarmctl.backends import ways
+from swarmctl.backends.base import HostGone
+from swarmctl.declarations.declaration import Inventory
+from swarmctl.graph.model import Address, LostMachine, Machine, MeshMember
+from swarmctl.kinds.node_pool.resources import MACHINE
+from swarmctl.kinds.security_policy.resources import FIREWALL
+from swarmctl.mesh import firewall, isolation, nft
+from tests.mesh.builder import compiled, declare, fake_backend, lab
+
+__all__ = ["fake_backend"]
+
+POLICY = Address("securitypolicy", "baseline", "guests-0")
+GUEST = {"backend": "lab", "stack": "lab", "node": "guests-0"}
+
+
+@pytest.fixture(autouse=True)
+def _no_ways_stay() -> Iterator[None]:
+    yield
+    ways.declare("lab", [])
+
+
+def guests(state: str | None, *more: Any) -> Inventory:
+    """The lab, and a pool of one machine in a state."""
+    spec = {"region": "eu", "lab": {"count": 1}, **({"state": state} if state else {})}
+    return Inventory([*lab(), declare("NodePool", "guests", spec, {"role": "worker"}), *more])
+
+
+@pytest.mark.usefixtures("fake_backend")
+def test_an_isolated_machine_stays_and_leaves_its_mesh() -> None:
+    before, graph = compiled(guests(None)), compiled(guests("isolated"))
+    (machine,) = (it for it in graph.exported(Machine) if it.name == "guests-0")
+    assert machine.state == "isolated"
+    assert machine.address in graph.resources
+    assert "guests-0" in {it.node for it in before.exported(MeshMember)}
+    assert "guests-0" not in {it.node for it in graph.exported(MeshMember)}
+    for resource in graph.resources.values():
+        assert "guests-0" not in resource.inputs.get("peers", {})
+        assert resource.address.kind != "mesh" or resource.node != "guests-0"
+    assert "guests-0" not in graph.resources[Address("mesh", "backbone", "rotation")].inputs["nodes"]
+
+
+@pytest.mark.usefixtures("fake_backend")
+def test_its_firewall_is_shut_in_place_and_says_so() -> None:
+    old = compiled(guests(None)).resources[POLICY].inputs
+    new = compiled(guests("isolated")).resources[POLICY].inputs
+    assert dict(new["rules"]) == {"out-loopback": 'oifname "lo" accept', "loopback": 'iifname "lo" accept'}
+    assert not any(str(base).endswith("accept") for base in new["chains"].values())
+    assert "guests-0 is isolated" in FIREWALL.impact(old, new).text
+    assert "guests-0 is isolated" in FIREWALL.impact(None, new).text
+    assert FIREWALL.impact(new, new).text == ""
+    assert "guests-0 is isolated" not in FIREWALL.impact(new, old).text
+    assert FIREWALL.guarded(old, new)
+
+
+@pytest.mark.usefixtures("fake_backend")
+def test_what_else_is_on_an_isolated_machine_stays_as_it_is() -> None:
+    baseline = declare("HostBaseline", "usual", {"nodes": {}, "sysctl": {"vm.swappiness": "1"}})
+    graph = compiled(guests("isolated", baseline))
+    frozen = {str(address) for address in graph.frozen}
+    assert frozen
+    assert {graph.resources[address].node for address in graph.frozen} == {"guests-0"}
+    assert {graph.resources[address].address.kind for address in graph.frozen} == {"hostbaseline"}
+    assert not compiled(guests(None, baseline)).frozen
+
+
+@pytest.mark.usefixtures("fake_backend")
+def test_a_lost_machine_is_known_by_name_alone_and_never_asked() -> None:
+    before = compiled(guests(None)).resources[Address("nodepool", "guests", "0")].inputs
+    assert not ways.is_lost(GUEST)
+    graph = compiled(guests("lost"))
+    assert [it.name for it in graph.exported(LostMachine)] == ["guests-0"]
+    assert not [address for address, it in graph.resources.items() if it.node == "guests-0"]
+    assert ways.is_lost(GUEST)
+    host = backends.open_host(GUEST)
+    for call in (
+        lambda: host.run(["true"]),
+        lambda: host.get("/x"),
+        host.services,
+        host.logs,
+        lambda: host.exec(["x"]),
+    ):
+        with pytest.raises(HostGone, match="guests-0 is declared lost"):
+            call()
+    assert "keys that are still on it open nothing" in MACHINE.impact(before, None).text
+    compiled(guests(None))
+    assert not ways.is_lost(GUEST)
+
+
+def test_what_is_lost_is_told_to_other_processes_and_is_no_known_machine() -> None:
+    way = {"backend": "ssh", "stack": "lab", "node": "n1", "hostKeys": []}
+    ways.record("lab", [{"host": way, "hostKeys": []}])
+    try:
+        assert "n1" in ways.known("ssh", "lab")
+        ways.declare("lab", [], [way])
+        assert "n1" not in ways.known("ssh", "lab")
+        told = ways.dump()
+        ways.declare("lab", [])
+        assert not ways.is_lost(way)
+        ways.load(told)
+        assert ways.is_lost(way)
+    finally:
+        ways.record("lab", [])
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        ((), {"management", "out-management"}),
+        (("203.0.113.0/28", "192.0.2.1/32"), {"management:ip", "out-management:ip"}),
+        (("2001:db8::/64",), {"management:ip6", "out-management:ip6"}),
+    ],
+)
+def test_only_management_gets_in_and_only_answers_get_out(sources: Sequence[str], names: set[str]) -> None:
+    rules = isolation.rules([22, 2222], sources)
+    assert {name for name in rules if "management" in name} == names
+    for name, text in rules.items():
+        assert (firewall.chain(name) == "output") is name.startswith("out-")
+        assert text.endswith(" accept")
+        if name.startswith("out-management"):
+            assert "tcp sport { 22, 2222 } tcp flags ack" in text  # nothing that begins a connection
+            assert not sources or " daddr " in text
+
+
+def test_the_rules_are_read_back_as_they_are_written() -> None:
+    out = [
+        {"match": {"op": "==", "left": _payload("ip", "daddr"), "right": {"prefix": {"addr": "10.0.0.0", "len": 8}}}},
+        {"match": {"op": "==", "left": _payload("tcp", "sport"), "right": 22}},
+        {"match": {"op": "in", "left": _payload("tcp", "flags"), "right": "ack"}},
+        {"accept": None},
+    ]
+    listing = [
+        {"table": {"family": "inet", "name": "swarmctl"}},
+        {"chain": {"family": "inet", "table": "swarmctl", "name": "policy-baseline"}},
+        {
+            "rule": {
+                "family": "inet",
+                "table": "swarmctl",
+                "chain": "output",
+                "comment": "out-management:ip",
+                "expr": out,
+            }
+        },
+    ]
+    table = nft.parse({"nftables": listing})
+    assert table is not None
+    assert table.rules == {"out-management:ip": isolation.rules([22], ["10.0.0.0/8"])["out-management:ip"]}
+
+
+def _payload(protocol: str, field: str) -> Mapping[str, Any]:
+    return {"payload": {"protocol": protocol, "field": field}}
