@@ -13,7 +13,7 @@ from swarmctl.hosts.facts import Facts, Peer, WireGuard
 from swarmctl.kinds.base import UNKNOWN, ChangeKind
 from swarmctl.kinds.mesh import taken
 from swarmctl.kinds.mesh.peers import PresharedKeyMissing
-from swarmctl.kinds.mesh.preshared import exchange, files, scripts
+from swarmctl.kinds.mesh.preshared import exchange, files, scripts, shared
 from swarmctl.kinds.mesh.resources import PEERS, PRESHARED
 from swarmctl.kinds.mesh.rotation.nodes import Nodes
 from tests.mesh.builder import FakeBackend, compiled, lab
@@ -268,3 +268,21 @@ def test_reading_with_keys_that_are_yet_to_be_made_finds_what_is_there_and_claim
     )
     assert mine is not None
     assert mine.inputs["peers"].keys() == {"b", "unknown-old"}
+
+
+def test_a_mesh_without_tunnels_needs_no_preshared_keys_and_lacks_none() -> None:
+    alone = {"mesh": "m", "interface": "wg0", "folder": FOLDER, "nodes": {"a": {"host": {}, "makesFor": []}}}
+    observed = PRESHARED.read(FakeHosts(facts()), alone)
+    assert observed is not None
+    assert observed.inputs == alone
+
+
+def test_of_a_key_that_is_yet_to_be_made_nothing_is_in_place() -> None:
+    there = having(filed=("B",))
+    assert shared.filed(there, peers()) == {"B": files.path(FOLDER, "A", "B")}
+    assert shared.filed(there, peers(presharedKeys={"folder": FOLDER, "publicKey": UNKNOWN})) == {}
+
+
+def test_peers_of_an_interface_that_is_yet_to_get_its_key_are_looked_at_all_the_same() -> None:
+    wanted = peers(presharedKeys={"folder": FOLDER, "publicKey": UNKNOWN})
+    assert PEERS.read(FakeHosts(having()), wanted) is not None

@@ -14,6 +14,7 @@ from swarmctl.declarations.declaration import Inventory
 from swarmctl.graph.model import Address, LostMachine, Machine, MeshMember
 from swarmctl.kinds.node_pool.resources import MACHINE
 from swarmctl.kinds.security_policy.resources import FIREWALL
+from swarmctl.kinds.security_policy.words import in_words
 from swarmctl.mesh import firewall, isolation, nft
 from tests.mesh.builder import compiled, declare, fake_backend, lab
 
@@ -92,6 +93,7 @@ def test_a_lost_machine_is_known_by_name_alone_and_never_asked() -> None:
         with pytest.raises(HostGone, match="guests-0 is declared lost"):
             call()
     assert "keys that are still on it open nothing" in MACHINE.impact(before, None).text
+    assert FIREWALL.impact({"node": "guests-0", "host": GUEST, "chains": {}, "rules": {}}, None).text == ""
     compiled(guests(None))
     assert not ways.is_lost(GUEST)
 
@@ -158,3 +160,11 @@ def test_the_rules_are_read_back_as_they_are_written() -> None:
 
 def _payload(protocol: str, field: str) -> Mapping[str, Any]:
     return {"payload": {"protocol": protocol, "field": field}}
+
+
+def test_what_may_leave_an_isolated_machine_in_words() -> None:
+    words = {name: in_words(text, {}) for name, text in isolation.rules([22], ["203.0.113.0/28", "::1/128"]).items()}
+    assert words["out-loopback"] == "everything to the node itself"
+    assert words["out-management:ip"] == "answers of tcp/22 to 203.0.113.0/28"
+    assert words["management:ip6"] == "tcp/22 from ::1/128"
+    assert in_words(isolation.rules([22, 2222], ())["out-management"], {}) == "answers of tcp/22, 2222"

@@ -42,7 +42,7 @@ def peers(inputs: Mapping[str, Json]) -> str:
         key, endpoint = str(peer["publicKey"]), str(peer["endpoint"])
         secret = "-"
         if settings and "presharedKey" in peer:
-            secret = files.path(settings["folder"], settings["publicKey"], key)
+            secret = files.path(settings["folder"], str(settings["publicKey"]), key)
         where = f"~{endpoint}" if is_name(endpoint) else endpoint or "-"
         networks = ",".join(peer["allowedIps"]) or "-"
         lines.append(f"{key} {secret} {int(peer['persistentKeepalive'])} {where} {networks}")

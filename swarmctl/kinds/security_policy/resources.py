@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from swarmctl.backends import ways
 from swarmctl.backends.base import HostGone
 from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Json
@@ -123,6 +124,8 @@ class FirewallType:
         if old is None:
             return Impact()
         if new is None:
+            if ways.is_lost(old["host"]):
+                return Impact()
             return Impact(f"{old['node']} has no firewall of swarmctl's any more")
         return Impact(words.closed(old, new))
 

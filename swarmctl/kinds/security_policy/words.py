@@ -24,6 +24,9 @@ WORDS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
         (r'^iifname "lo" accept$', "everything from the node itself"),
+        (r'^oifname "lo" accept$', "everything to the node itself"),
+        (r"^ip6? daddr (.*) tcp sport (.*) tcp flags ack accept$", r"answers of tcp/\2 to \1"),
+        (r"^tcp sport (.*) tcp flags ack accept$", r"answers of tcp/\1"),
         (r'^iifname "([^"]+)" drop$', r"everything else on \1: dropped and counted"),
         (
             r'^iifname "([^"]+)" oifname "\1" ip6? saddr (\S+) ip6? daddr \2 accept$',

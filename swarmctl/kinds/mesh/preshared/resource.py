@@ -56,11 +56,16 @@ class PresharedKeysType:
         return self.create(hosts, new)
 
     def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
-        """As the nodes have them; of nodes that can't be read, as they were. None when no node has any."""
+        """As the nodes have them; of nodes that can't be read, as they were. None when no node has any that should."""
         nodes = Nodes(hosts, {name: node["host"] for name, node in inputs["nodes"].items()})
         facts = nodes.facts(inputs["nodes"])
         mine = f"{inputs['folder']}/"
-        if not nodes.lost and not any(path.startswith(mine) for it in facts.values() for path in it.preshared_files):
+        tunnels = any(node["makesFor"] for node in inputs["nodes"].values())
+        if (
+            tunnels
+            and not nodes.lost
+            and not any(path.startswith(mine) for it in facts.values() for path in it.preshared_files)
+        ):
             return None
         apart = exchange.apart(inputs, facts)
         exchange.note(inputs["folder"], apart)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from swarmctl.graph.model import Json
 from swarmctl.hosts.facts import Facts, Peer
+from swarmctl.kinds.base import UNKNOWN
 from swarmctl.kinds.mesh.preshared import files
 from swarmctl.kinds.mesh.preshared.exchange import APART, LEFT
 
@@ -16,14 +17,17 @@ _MOST = 3
 
 
 def filed(facts: Facts, inputs: Mapping[str, Json]) -> dict[str, str]:
-    """Files that the node has in place, by public key of the peer; without those known to differ on the other end."""
+    """Files that the node has in place, by public key of the peer; without those known to differ on the other end.
+
+    In a preview an interface may be yet to get its key: nothing is in place for that.
+    """
     settings = inputs.get(SETTINGS)
     if not settings:
         return {}
     paths = {
         str(peer["publicKey"]): files.path(settings["folder"], settings["publicKey"], peer["publicKey"])
         for peer in inputs["peers"].values()
-        if PEER in peer
+        if PEER in peer and UNKNOWN not in (settings["publicKey"], peer["publicKey"])
     }
     apart = APART.get(settings["folder"], frozenset())
     return {key: path for key, path in paths.items() if path in facts.preshared_files and path not in apart}
