@@ -13,6 +13,7 @@ from swarmctl.diagnostics import Range
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph import declared
 from swarmctl.graph.model import Address, Graph, Json, Machine
+from swarmctl.graph.names import natural
 from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds import expansion_order
 from swarmctl.kinds.base import Expansion, Nothing, Systems, load
@@ -62,6 +63,7 @@ def compile_graph(
 
 TOUCHED = ("swarm:nodepool:Machine", "swarm:securitypolicy:Firewall")
 """Types of what is done to a machine that is isolated; what has left the graph is taken away."""
+_NAMED = 5
 
 
 def _freeze(graph: Graph) -> None:
@@ -72,6 +74,15 @@ def _freeze(graph: Graph) -> None:
         for address, resource in graph.resources.items()
         if resource.node in isolated and resource.type not in TOUCHED
     }
+    kept = sorted({graph.resources[address].node for address in graph.frozen}, key=natural)
+    if kept:
+        more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+        are = (
+            "are isolated: what else is declared for them"
+            if len(kept) > 1
+            else "is isolated: what else is declared for it"
+        )
+        graph.notes.append(f"{', '.join(kept[:_NAMED])}{more} {are} is neither made nor changed meanwhile")
 
 
 def _complete(graph: Graph, inventory: Inventory) -> None:

@@ -71,6 +71,7 @@ def test_what_else_is_on_an_isolated_machine_stays_as_it_is() -> None:
     assert frozen
     assert {graph.resources[address].node for address in graph.frozen} == {"guests-0"}
     assert {graph.resources[address].address.kind for address in graph.frozen} == {"hostbaseline"}
+    assert graph.notes == ["guests-0 is isolated: what else is declared for it is neither made nor changed meanwhile"]
     assert not compiled(guests(None, baseline)).frozen
 
 
