@@ -14,11 +14,20 @@ from tests.integration.fleet import HERE, Fleet, fleet
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("lifecycle")]
 NAMES = ("n1", "n2", "n3")
+BASELINE = """\
+apiVersion: swarmctl/v1alpha1
+kind: HostBaseline
+metadata: {name: usual}
+spec:
+  nodes: {}
+  sysctl: {net.ipv4.tcp_fin_timeout: 31}
+"""
 
 
 @pytest.fixture(scope="module")
 def metal(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Iterator[Fleet]:
     with fleet(tmp_path_factory.mktemp("life"), NAMES) as made:
+        (made.stack / "baseline.yaml").write_text(BASELINE)
         made("apply", "--yes")
         yield made
 
@@ -44,6 +53,10 @@ def opens(metal: Fleet, sender: str, address: str, port: int) -> bool:
     return "ok" in metal.inside(sender, script, check=False)
 
 
+def timeout(metal: Fleet, name: str) -> int:
+    return int(metal.inside(name, "cat /proc/sys/net/ipv4/tcp_fin_timeout"))
+
+
 def states(metal: Fleet) -> dict[str, tuple[bool, str | None]]:
     return {
         it["name"]: (it["ready"], it["state"]) for it in json.loads(metal("status", "--format", "json").out)["nodes"]
@@ -57,9 +70,12 @@ def test_an_isolated_machine_is_shut_but_for_its_management_and_nothing_else_is_
     assert answers(metal, "n1", address)
     assert opens(metal, "n2", metal.servers["n1"].address, 22)
     declare(metal, n2="isolated")
-    plan = metal("plan").out
-    assert "n2 is isolated: only its management gets in" in plan
+    metal.edit("baseline.yaml", "31", "32")
+    plan = metal("plan")
+    assert "n2 is isolated: only its management gets in" in plan.out
+    assert "n2 is isolated: what else is declared for it is neither made nor changed" in plan.out + plan.err
     metal("apply", "--yes")
+    assert [timeout(metal, name) for name in NAMES] == [32, 31, 32]
     for name in ("n1", "n3"):
         assert old not in peers(metal, name)
         assert not answers(metal, name, address)
@@ -91,6 +107,7 @@ def test_a_hole_in_the_isolation_is_drift_and_status_says_so(metal: Fleet) -> No
 def test_it_comes_back_with_another_key(metal: Fleet) -> None:
     declare(metal)
     metal("apply", "--yes")
+    assert timeout(metal, "n2") == 32
     assert set(peers(metal, "n1")) == {key(metal, "n2"), key(metal, "n3")}
     assert opens(metal, "n2", metal.servers["n1"].address, 22)
     assert "verified" in metal("mesh", "verify").out

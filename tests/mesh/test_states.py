@@ -61,6 +61,7 @@ def test_its_firewall_is_shut_in_place_and_says_so() -> None:
     assert FIREWALL.impact(new, new).text == ""
     assert "guests-0 is isolated" not in FIREWALL.impact(new, old).text
     assert FIREWALL.guarded(old, new)
+    assert compiled(guests("isolated")).resources[POLICY].pool == "", "a rollout would hold it up"
 
 
 @pytest.mark.usefixtures("fake_backend")
