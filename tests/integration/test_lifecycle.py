@@ -159,17 +159,21 @@ def test_what_is_left_when_a_machine_leaves_is_an_error_that_lists_it(metal: Fle
     metal.inside(
         "n2", "echo vm.swappiness=1 >/etc/sysctl.d/99-zz-swarmctl-old.conf; echo mine >/etc/sysctl.d/mine.conf"
     )
+    metal.inside("n2", "cd /var/log/swarmctl && { sleep 600 >/dev/null 2>&1 & echo $! >/srv/holding; }")
     old = key(metal, "n2")
     metal.declare(metal.host("n1"))
     run = metal("apply", "--yes", code=7)
     said = " ".join((run.out + run.err).split())
     assert "n2: not everything could be taken away: /var/lib/swarmctl" in said
     assert "/etc/sysctl.d/99-zz-swarmctl-old.conf" in said
+    assert f"the process {metal.inside('n2', 'cat /srv/holding').strip()} (sleep)" in said
     assert "mine.conf" not in said
     assert old not in peers(metal, "n1")
     assert "nodepool/metal[n2]" in metal("state", "list").out
     assert "n2" in metal.inside("n2", "cat /var/lib/swarmctl/machine")
-    metal.inside("n2", "umount /var/lib/swarmctl/held; rm /etc/sysctl.d/99-zz-swarmctl-old.conf")
+    metal.inside(
+        "n2", "kill $(cat /srv/holding); umount /var/lib/swarmctl/held; rm /etc/sysctl.d/99-zz-swarmctl-old.conf"
+    )
     metal("apply", "--yes")
     assert "n2" not in metal("state", "list").out
     assert metal.left("n2").strip() == ""

@@ -123,7 +123,7 @@ def _give_back(inputs: Mapping[str, Any], fence: Fence | None) -> None:
 
 def _prove(way: Mapping[str, Any], node: str) -> None:
     """Look once more, whatever taking it away has said of itself. Raises CommandFailed with all that is left."""
-    said = SshHost(way).run(marks.LEFT).stdout
+    said = SshHost(way).run(marks.LEFT, timeout=120).stdout
     left = marks.left(said)
     if left:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""

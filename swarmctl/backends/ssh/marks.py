@@ -62,11 +62,6 @@ for link in /sys/class/net/*; do
     swarmctl:* | swarmctl-rotation:*) echo "left the interface ${link##*/}" ;;
   esac
 done
-for process in /proc/[0-9]*; do
-  case $(readlink "$process/fd/1" 2>/dev/null) in
-    /var/log/swarmctl/*) echo "left the process ${process##*/}" ;;
-  esac
-done
 if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep -q 'chain policy-'; then
   echo "left the nftables table inet swarmctl"
 fi
@@ -77,13 +72,23 @@ for file in /etc/sysctl.d/99-zz-swarmctl-*.conf /etc/default/grub.d/zz-swarmctl-
   [ ! -e "$file" ] || echo "left $file"
 done
 if grep -qs -e 'x-swarmctl\.' -e '^#swarmctl:' /etc/fstab; then echo "left lines in /etc/fstab"; fi
-for process in /proc/[0-9]*; do
-  [ "${process#/proc/}" != $$ ] || continue
-  case $(ls -l "$process/fd" "$process/cwd" 2>/dev/null) in
-    *' -> /etc/swarmctl/'* | *' -> /run/swarmctl/'* | *' -> /var/log/swarmctl/'* | *' -> /var/lib/swarmctl/'*)
-      echo "left the process ${process#/proc/} ($(cat "$process/comm"))" ;;
-  esac
+using() {
+  for process in /proc/[0-9]*; do
+    [ "${process##*/}" != $$ ] || continue
+    case $(ls -l "$process/fd" "$process/cwd" 2>/dev/null) in
+      # A folder that is removed, and is where a process works, stands there with a blank behind.
+      *' -> /etc/swarmctl'[/\ ]* | *' -> /run/swarmctl'[/\ ]* | \
+        *' -> /var/log/swarmctl'[/\ ]* | *' -> /var/lib/swarmctl'[/\ ]*)
+        echo "left the process ${process##*/} ($(cat "$process/comm" 2>/dev/null))" ;;
+    esac
+  done
+}
+tries=0
+while found=$(using); [ -n "$found" ] && [ "$tries" -lt 6 ]; do  # what ends just now is gone in a moment
+  tries=$((tries + 1))
+  sleep 0.5
 done
+[ -z "$found" ] || echo "$found"
 echo looked
 """
 # What was found there, each thing by its own mark (units also by what they run, which lies in our folder), in an order
