@@ -70,9 +70,9 @@ class Machine:
                 raise DriverImpossible(
                     f"{self.name}: the key of the repository can't be fetched from {repository['key']}", error.message
                 ) from None
-            key = self._judged(self.host.get(scripts.FETCHED) or b"", wanted, repository["key"])
-            self.put(KEYRING, key)
+            fetched = self.host.get(scripts.FETCHED) or b""
             self.host.remove(scripts.FETCHED)
+            self.put(KEYRING, self._judged(fetched, wanted, repository["key"]))
         if seen.source != (url,):
             self.put(SOURCES, scripts.source_line(url).encode())
         self.work(packages.refresh(SOURCES))
