@@ -241,7 +241,8 @@ def test_no_canary_is_found_anywhere(stack: Stack, canaries: Canaries, watcher: 
     stack("--debug", "apply", "--yes", code=1)
     declare(stack, version=7, fail=quoting)
     stack("--debug", "apply", "--yes")
-    stack("--debug", "destroy", "--yes", code=1)
+    # Which things still have a failure before them depends on what the killed runs had begun: all of them, or nearly.
+    assert stack("--debug", "destroy", "--yes", code=None).code in (1, 7)
     stack("--debug", "destroy", "--yes")
 
     watcher.over.set()

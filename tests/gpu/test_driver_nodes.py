@@ -252,12 +252,12 @@ def test_the_way_back_is_there_before_anything_changes(world: World, repository:
 @pytest.mark.parametrize(
     ("version", "point"),
     [
-        (OLD, "apt-get .* download"),
+        pytest.param(OLD, "apt-get .* download", marks=pytest.mark.soak),
         (NEW, "mv /var/lib/swarmctl/driver/way"),
         (OLD, "--no-remove"),
-        (NEW, "apt-mark hold"),
+        pytest.param(NEW, "apt-mark hold", marks=pytest.mark.soak),
         (OLD, "modprobe nvidia"),
-        (NEW, "rm -f /var/lib/swarmctl/driver/current"),
+        pytest.param(NEW, "rm -f /var/lib/swarmctl/driver/current", marks=pytest.mark.soak),
     ],
 )
 def test_what_is_cut_off_anywhere_is_taken_up(world: World, repository: Repository, version: str, point: str) -> None:

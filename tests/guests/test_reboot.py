@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.soak
 def test_a_guest_comes_back_as_another_boot(guest: Guest, transport: Transport) -> None:
     host = SshHost(guest.host("ops"), None, transport)
     host.run(["sh", "-c", "echo kept >/etc/kept; echo lost >/run/lost; sync"])

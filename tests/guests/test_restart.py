@@ -58,6 +58,7 @@ def test_firewall_and_mesh_come_back_by_themselves(guest: Guest, transport: Tran
         assert node.apply() == []
 
 
+@pytest.mark.soak
 def test_a_power_cut_in_the_middle_of_an_apply_is_made_good_by_the_next_one(guest: Guest, transport: Transport) -> None:
     node = Node(guest, transport)
     machine = Patient(guest.host(), None, transport)
@@ -77,6 +78,7 @@ def test_a_power_cut_in_the_middle_of_an_apply_is_made_good_by_the_next_one(gues
         assert other.reaches()
 
 
+@pytest.mark.soak
 def test_what_would_not_come_back_is_seen_and_mended_and_nothing_is_left_of_it(
     guest: Guest, transport: Transport
 ) -> None:

@@ -71,7 +71,7 @@ def test_it_is_nobodys_until_it_is_taken_over_and_again_afterwards(server: Serve
         BACKEND.delete_machine(inputs, FENCE)
     gone = ["/etc/swarmctl", "/run/swarmctl", "/var/log/swarmctl", "/var/lib/swarmctl"]
     assert plain.run(["ls", "-d", *gone], check=False).text == ""
-    assert plain.run(["pgrep", "-x", "sleep"], check=False).text == ""
+    assert plain.run(["pgrep", "-fx", "sleep 4321"], check=False).text == ""
     assert access.look(access.way(HOST)).stack == ""
     assert index.names("trial") == []
 
