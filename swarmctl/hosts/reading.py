@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts import guard, startup
+from swarmctl.hosts import guard, readings, startup
 from swarmctl.hosts.facts import Exposed, Facts, Failover, Interface, KeyTrail, Peer, Route, WireGuard
 
 LIMIT = 16 * 1024 * 1024
@@ -123,7 +123,7 @@ def parse(output: bytes, host: str) -> Facts:
     """What the script printed on the machine called `host`. Raises WorldUnreadable when that makes no sense."""
     if len(output) > LIMIT:
         raise _unreadable(host, f"it printed more than {LIMIT // 1024 // 1024} MiB")
-    parts = _split(output.decode("utf-8", "replace"))
+    parts = readings.parts(output.decode("utf-8", "replace"))
     if "end" not in parts:
         raise _unreadable(host, "its answer broke off")
     try:
@@ -137,14 +137,6 @@ def _unreadable(host: str, why: str) -> WorldUnreadable:
         f"the state of {host} cannot be read: {why}",
         f"look at what `swarmctl exec {host} -- ip -j addr` and `swarmctl exec {host} -- nft -j list ruleset` print",
     )
-
-
-def _split(text: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    for chunk in f"\n{text}".split("\n@@ ")[1:]:
-        name, _, body = chunk.partition("\n")
-        parts.setdefault(name, body)
-    return parts
 
 
 def _facts(parts: Mapping[str, str]) -> Facts:

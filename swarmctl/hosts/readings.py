@@ -22,3 +22,12 @@ class Reading(Generic[T]):
     parse: Callable[[bytes, str], T]
     """Called with standard output and the name of the host. Raises `WorldUnreadable` when that makes no sense."""
     timeout: float = TIMEOUT
+
+
+def parts(text: str) -> dict[str, str]:
+    """What a script printed after each line `@@ NAME`, by name; of a name that is there twice the first."""
+    found: dict[str, str] = {}
+    for chunk in f"\n{text}".split("\n@@ ")[1:]:
+        name, _, body = chunk.partition("\n")
+        found.setdefault(name, body)
+    return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from swarmctl.backends import open_host
 from swarmctl.backends.base import Host, HostGone
+from swarmctl.backends.looking import look
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Machine
 from swarmctl.hosts.system import READING, SystemFacts
@@ -122,7 +123,7 @@ def _sort(machine: Machine, answer: SystemFacts | BaseException, cache: Cache, a
 
 def read(host: Host) -> SystemFacts:
     """Read a machine's own facts in one call. Raises HostGone, HostUnreachable, WorldUnreadable."""
-    return READING.parse(host.run(READING.argv, timeout=READING.timeout, check=False).stdout, host.name)
+    return look(host, READING)
 
 
 class Systems:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.backends.base import Host
+from swarmctl.backends.looking import look
 from swarmctl.errors import ExitCode, SwarmError
 from swarmctl.graph.model import Machine
 from swarmctl.hosts import packages
@@ -125,9 +126,8 @@ def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open
         todo = tuple(dict.fromkeys(mend for _, mend in refusals))
         return Node(machine.name, machine.pool, cards, bool(says), None, refusals, todo=todo)
     there = open_(machine)
-    seen = READING.parse(there.run(READING.argv, timeout=READING.timeout, check=False).stdout, machine.name)
-    installed = packages.READING.parse(there.run(packages.READING.argv, check=False).stdout, machine.name)
-    now = observed(outcome, installed, seen)
+    seen = look(there, READING)
+    now = observed(outcome, look(there, packages.READING), seen)
     effects = [effect.text for effect in DRIVER.effects(now, outcome)]
     todo = tuple(_todo(machine.name, bool(says), cards, effects, seen))
     return Node(machine.name, machine.pool, cards, bool(says), outcome, (), seen, tuple(effects), todo)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from swarmctl import backends
-from swarmctl.backends import ways
+from swarmctl.backends import looking, ways
 from swarmctl.backends.base import Fence, Host
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import reading
@@ -71,12 +71,7 @@ class Connections:
 
     def look(self, host: Mapping[str, Json], reading: Reading[T]) -> T:
         """The same for any other reading. See `kinds.base.Hosts.look`."""
-
-        def ask(opened: Host) -> T:
-            answer = opened.run(reading.argv, timeout=reading.timeout, check=False)
-            return reading.parse(answer.stdout, opened.name)
-
-        return self._kept(host, reading.name, ask)
+        return self._kept(host, reading.name, lambda opened: looking.look(opened, reading))
 
     def _kept(self, host: Mapping[str, Json], name: str, ask: Callable[[Host], T]) -> T:
         entry = self._entry(host)

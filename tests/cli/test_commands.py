@@ -21,7 +21,7 @@ HEAVY = ("pulumi", "grpc", "boto3", "jinja2", "rich", "jsonschema_rs", "msgspec"
 
 def test_the_table_is_the_folder() -> None:
     modules = {module.name.removesuffix("_") for module in pkgutil.iter_modules(cli.__path__)}
-    assert modules - {"context", "interrupts", "streams"} == set(COMMANDS)
+    assert modules - {"context", "groups", "interrupts", "streams"} == set(COMMANDS)
 
 
 def test_every_command_has_one_place_in_the_help() -> None:

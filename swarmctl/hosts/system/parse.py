@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts import readings
 from swarmctl.hosts.system import devices, hardware, network, platform, script, tee
 from swarmctl.hosts.system.model import SystemFacts
 from swarmctl.hosts.system.text import name, number, words
@@ -23,7 +24,7 @@ def parse(output: bytes, host: str) -> SystemFacts:
     """
     if len(output) > LIMIT:
         raise _unreadable(host, f"it printed more than {LIMIT >> 20} MiB")
-    parts = _split(output.decode("utf-8", "replace"))
+    parts = readings.parts(output.decode("utf-8", "replace"))
     missing = [part for part in PARTS if part not in parts]
     if missing:
         raise _unreadable(host, f"its answer broke off before {missing[0]!r}")
@@ -62,14 +63,6 @@ def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, archi
         switch_management=devices.switch_management(parts, found),
         addresses=network.addresses(parts),
     )
-
-
-def _split(text: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    for chunk in f"\n{text}".split("\n@@ ")[1:]:
-        part, _, body = chunk.partition("\n")
-        parts.setdefault(part, body)
-    return parts
 
 
 def _unreadable(host: str, why: str) -> WorldUnreadable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from swarmctl.declarations.declaration import Declaration
-from swarmctl.graph.model import Address, Machine, MeshMember, Ref, Resource
+from swarmctl.graph.model import Address, Json, Machine, MeshMember, Ref, Resource
 from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.security_policy.spec import Flow, instant
@@ -51,6 +51,14 @@ def expand(context: Expansion) -> None:
 
 def _isolated(policy: Declaration, machine: Machine) -> Resource:
     """The firewall that shuts it, at the address that it has anyway. No rollout holds it up."""
+    rules = isolation.rules(machine.managed_ports, machine.managed_from)
+    return _resource(policy, machine, CONFIRM, {"chains": isolation.CHAINS, "rules": rules, "sets": {}})
+
+
+def _resource(
+    policy: Declaration, machine: Machine, confirm_within: int, table: Mapping[str, Json], pool: str = ""
+) -> Resource:
+    """`table` has the inputs `chains`, `rules` and `sets`."""
     return Resource(
         address=Address("securitypolicy", policy.name, machine.name),
         type=FIREWALL,
@@ -59,13 +67,12 @@ def _isolated(policy: Declaration, machine: Machine) -> Resource:
             "host": machine.host,
             "node": machine.name,
             "policy": policy.name,
-            "confirmWithin": CONFIRM,
-            "chains": isolation.CHAINS,
-            "rules": isolation.rules(machine.managed_ports, machine.managed_from),
-            "sets": {},
+            "confirmWithin": confirm_within,
+            **table,
         },
         node=machine.name,
         cluster=machine.cluster,
+        pool=pool,
         origin=policy.value("metadata", "name"),
     )
 
@@ -104,21 +111,9 @@ def _firewall(
         managed_ports=machine.managed_ports,
         managed_from=machine.managed_from,
     )
-    return Resource(
-        address=Address("securitypolicy", policy.name, machine.name),
-        type=FIREWALL,
-        inputs={
-            "machine": Ref(machine.address, "identity"),
-            "host": machine.host,
-            "node": machine.name,
-            "policy": policy.name,
-            "confirmWithin": member.confirm_within,
-            "chains": firewall.CHAINS,
-            "rules": firewall.compile_rules(door),
-            "sets": firewall.compile_sets(door),
-        },
-        node=machine.name,
-        cluster=machine.cluster,
-        pool=machine.pool,
-        origin=policy.value("metadata", "name"),
-    )
+    table = {
+        "chains": firewall.CHAINS,
+        "rules": firewall.compile_rules(door),
+        "sets": firewall.compile_sets(door),
+    }
+    return _resource(policy, machine, member.confirm_within, table, machine.pool)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts import readings
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
@@ -99,10 +100,8 @@ class Seen:
 
 def parse(output: bytes, host: str) -> Seen:
     """What `SCRIPT` printed. Raises WorldUnreadable when it did not come to its end."""
-    parts: dict[str, str] = {}
-    for part in output[: 4 << 20].decode("utf-8", "replace").split("\n@@ ")[1:]:
-        name, _, text = part.partition("\n")
-        parts.setdefault(name, text.strip("\n"))
+    found = readings.parts(output[: 4 << 20].decode("utf-8", "replace"))
+    parts = {name: text.strip("\n") for name, text in found.items()}
     if "end" not in parts:
         raise WorldUnreadable(f"{host}: what driver runs there can't be read", "see whether `nvidia-smi` hangs there")
     cards, failure = _cards(parts.get("smi", ""))
