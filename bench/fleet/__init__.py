@@ -6,16 +6,14 @@ computer's, so that whatever is written by way of an address is found in that ho
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-import selectors
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +28,9 @@ MOST = 1000
 """Hosts; a bridge has at most 1,023 ports."""
 _PER = 250
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "net/tun": (10, 200)}
-_ENTER = """#!/bin/sh
-# $SSH_CONNECTION: the client's address and port, then those of the server.
-set -- $SSH_CONNECTION
-exec chroot "@trees@/$3" /bin/sh -c "${SSH_ORIGINAL_COMMAND:-exec /bin/sh}"
-"""
-_CONFIG = """AuthorizedKeysFile @folder@/authorized
+_FIRST = 'mount -t proc proc "$1/proc" && exec chroot "$@"'
+"""Where a host's first process begins: it sees no processes but those of its host."""
+_CONFIG = """AuthorizedKeysFile /etc/fleet/authorized
 PidFile none
 StrictModes no
 UsePAM no
@@ -43,7 +38,6 @@ UseDNS no
 LogLevel QUIET
 PermitRootLogin yes
 PasswordAuthentication no
-ForceCommand @folder@/enter
 """
 
 
@@ -87,17 +81,17 @@ def serving(count: int) -> Iterator[Fleet]:
     _mount("tmpfs", folder, "tmpfs", "mode=755")
     try:
         addresses = tuple(f"{NETWORK}.{number // _PER}.{number % _PER + 1}" for number in range(count))
-        (folder / "host").mkdir()
-        host_keys = tuple(_keygen(folder / "host" / address) for address in addresses)
-        public = _keygen(folder / "key")
-        (folder / "authorized").write_text(public + "\n")
-        (folder / "enter").write_text(_ENTER.replace("@trees@", str(folder / "trees")))
-        (folder / "enter").chmod(0o755)
-        (folder / "config").write_text(_CONFIG.replace("@folder@", str(folder)))
         _seed(folder / "seed")
+        about = folder / "seed/etc/fleet"
+        about.mkdir()
+        host_keys = tuple(_keygen(about / address) for address in addresses)
+        public = _keygen(folder / "key")
+        (about / "authorized").write_text(public + "\n")
+        (about / "config").write_text(_CONFIG)
+        _mount("tmpfs", Path("/run"), "tmpfs", "mode=755")
+        Path("/run/netns").mkdir()
         for address in addresses:
             _tree(folder, address)
-        _server(folder / "seed")
         _networks(addresses)
         with _listening(folder, addresses):
             yield Fleet(folder, addresses, host_keys, folder / "key", public)
@@ -117,6 +111,7 @@ def _seed(seed: Path) -> None:
     for name, (major, minor) in _DEVICES.items():
         os.mknod(seed / "dev" / name, 0o20666, os.makedev(major, minor))
         (seed / "dev" / name).chmod(0o666)
+    os.mknod(seed / ".dockerenv", 0o20000, 0)  # hides (overlayfs) what says that this computer is a container
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         (seed / "dev" / name).symlink_to(f"/proc/self/fd{target}")
     passwd = Path("/etc/passwd").read_text()
@@ -127,22 +122,11 @@ def _seed(seed: Path) -> None:
     (seed / "etc/passwd").write_text("\n".join([first.rpartition(":")[0] + ":/bin/sh", *others, ""]))
 
 
-def _server(seed: Path) -> None:
-    """Lay an SSH server over this namespace's own tree where this computer has none installed."""
-    for folder in ("usr", "etc"):
-        if (seed / folder).is_dir():
-            _mount("overlay", Path("/", folder), "overlay", f"lowerdir={seed / folder}:/{folder}")
-    _mount("tmpfs", Path("/run"), "tmpfs", "mode=755")
-    for name in ("sshd", "netns"):
-        Path("/run", name).mkdir()
-
-
 def _tree(folder: Path, address: str) -> None:
     up, work, tree = (folder / name / address for name in ("up", "work", "trees"))
     for path in (up, work, tree):
         path.mkdir(parents=True)
     _mount("overlay", tree, "overlay", f"lowerdir={folder / 'seed'}:/,upperdir={up},workdir={work}")
-    _mount("proc", tree / "proc", "proc", "")
     _mount("sysfs", tree / "sys", "sysfs", "", flags=1)  # MS_RDONLY
 
 
@@ -164,51 +148,36 @@ def _batch(lines: list[str], *where: str) -> None:
 
 @contextmanager
 def _listening(folder: Path, addresses: tuple[str, ...]) -> Iterator[None]:
-    """Give every connection to an sshd of its host, as inetd does."""
-    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+    """An sshd for each, in its tree and its network. They don't start themselves anew for a connection (`-r`): of what
+    the hosts do on this computer, as much as can be had for nothing."""
+    running = []
+    try:
         for address in addresses:
-            listener = stack.enter_context(_listener(address))
-            selector.register(listener, selectors.EVENT_READ, address)
-        ending = threading.Event()
-        thread = threading.Thread(target=_serve, args=(selector, folder, ending), daemon=True)
-        thread.start()
+            sshd = [SSHD, "-D", "-r", "-f", "/etc/fleet/config", "-h", f"/etc/fleet/{address}"]
+            tree = str(folder / "trees" / address)
+            inside = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _FIRST, "sh", tree, *sshd]
+            command = ["nsenter", f"--net=/run/netns/{address}", *inside]
+            running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        for address in addresses:
+            _answering(address)
+        yield
+    finally:
+        for one in running:
+            one.kill()
+        for one in running:
+            one.wait()
+
+
+def _answering(address: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while True:
         try:
-            yield
-        finally:
-            ending.set()
-            thread.join()
-
-
-def _listener(address: str) -> socket.socket:
-    """A socket of that host's network namespace: it stays there, whoever holds it."""
-    made: list[socket.socket] = []
-
-    def make() -> None:  # in a thread of its own, which is gone with the namespace that it has entered
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/run/netns/{address}") as namespace:
-            if libc.setns(namespace.fileno(), 0):
-                raise OSError(ctypes.get_errno(), address)
-        made.append(socket.create_server((address, 22), backlog=64))
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    return made[0]
-
-
-def _serve(selector: selectors.BaseSelector, folder: Path, ending: threading.Event) -> None:
-    running: list[subprocess.Popen[bytes]] = []
-    while not ending.is_set():
-        for ready, _ in selector.select(0.5):
-            address = ready.data
-            connection, _ = ready.fileobj.accept()  # type: ignore[union-attr]
-            with connection:
-                sshd = [SSHD, "-i", "-f", str(folder / "config"), "-h", str(folder / "host" / address)]
-                command = ["nsenter", f"--net=/run/netns/{address}", *sshd]
-                running.append(
-                    subprocess.Popen(command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
-                )
-        running = [one for one in running if one.poll() is None]
+            socket.create_connection((address, 22), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def _mount(source: str, target: Path, kind: str, options: str, flags: int = 0) -> None:

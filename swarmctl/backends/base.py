@@ -218,6 +218,8 @@ class Backend(Protocol):
     """Its key under a NodePool."""
     spec: type[Any]
     """The frozen msgspec type under that key."""
+    here: bool
+    """Whether its machines are on this computer, and take its processors for what they do."""
     fences: bool
     """Whether it can compare fences; where it can't, a run that is stopped and goes on later may act once more."""
 

@@ -73,7 +73,7 @@ def _ask(
     progress: Progress,
 ) -> None:
     pending: queue.SimpleQueue[Machine] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Machine, SystemFacts | SwarmError | BaseException]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[Machine, Kept | BaseException]] = queue.SimpleQueue()
     for machine in machines:
         pending.put(machine)
 
@@ -84,7 +84,9 @@ def _ask(
             except queue.Empty:
                 return
             try:
-                done.put((machine, read(open_(machine))))
+                found = read(open_(machine))
+                if time.monotonic() < end:  # what comes later may be older than what is known by then
+                    done.put((machine, cache.put(machine.name, machine.host, found)))
             except BaseException as error:  # noqa: BLE001 - raised again where somebody can see it
                 done.put((machine, error))
 
@@ -100,7 +102,7 @@ def _ask(
         except queue.Empty:
             break
         del left[machine.name]
-        _sort(machine, answer, cache, answers)
+        _sort(machine, answer, answers)
     else:
         progress(len(machines), len(machines))
     for name in left:
@@ -110,9 +112,9 @@ def _ask(
         )
 
 
-def _sort(machine: Machine, answer: SystemFacts | BaseException, cache: Cache, answers: Answers) -> None:
-    if isinstance(answer, SystemFacts):
-        answers.known[machine.name] = cache.put(machine.name, machine.host, answer)
+def _sort(machine: Machine, answer: Kept | BaseException, answers: Answers) -> None:
+    if isinstance(answer, Kept):
+        answers.known[machine.name] = answer
     elif isinstance(answer, HostGone):
         answers.absent.add(machine.name)
     elif isinstance(answer, SwarmError):

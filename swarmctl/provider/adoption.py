@@ -42,9 +42,9 @@ class Adoption:
         """
         if inputs.get("machine") is UNKNOWN:
             return None
-        host = inputs.get("host")
+        places = _hosts(inputs)
         try:
-            if isinstance(host, Mapping) and not await self._exists(urn, host):
+            if places and not any([await self._exists(urn, host) for host in places]):
                 return None
             observed: Observed | None = await steps.run(Step(READ, urn), lambda: kind.read(hosts, inputs))
         except ForeignStack:
@@ -61,6 +61,14 @@ class Adoption:
         if key not in self._existing:
             self._existing[key] = asyncio.ensure_future(asyncio.to_thread(self._machines, *key))
         return host.get("node") in await self._existing[key]
+
+
+def _hosts(inputs: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+    """The host that a thing is on, or those of all the `nodes` that it has to do with; none for what is on no host."""
+    nodes = inputs.get("nodes")
+    places = [inputs, *(nodes.values() if isinstance(nodes, Mapping) else ())]
+    found = [place.get("host") for place in places if isinstance(place, Mapping)]
+    return [host for host in found if isinstance(host, Mapping)]
 
 
 def _nothing(kind: ResourceType, observed: Observed, inputs: Mapping[str, Json]) -> bool:

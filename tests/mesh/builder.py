@@ -32,6 +32,7 @@ class FakeBackend:
     """Machines called `POOL-ORDINAL` at 172.30.0.N and fd30::N, in the order of the pools."""
 
     name = "lab"
+    here = True
 
     def place(
         self, stack: str, pools: Sequence[PoolRequest], previous: Mapping[str, Mapping[str, Any]]

@@ -38,7 +38,7 @@ def inputs(**keys: Any) -> dict[str, Any]:
         "interface": "wg0",
         "folder": FOLDER,
         "nodes": {
-            name: {"host": {"node": name}, "publicKey": keys[name], "makesFor": names[number + 1 :]}
+            name: {"host": {"backend": "lab", "node": name}, "publicKey": keys[name], "makesFor": names[number + 1 :]}
             for number, name in enumerate(names)
         },
     }
@@ -271,7 +271,12 @@ def test_reading_with_keys_that_are_yet_to_be_made_finds_what_is_there_and_claim
 
 
 def test_a_mesh_without_tunnels_needs_no_preshared_keys_and_lacks_none() -> None:
-    alone = {"mesh": "m", "interface": "wg0", "folder": FOLDER, "nodes": {"a": {"host": {}, "makesFor": []}}}
+    alone = {
+        "mesh": "m",
+        "interface": "wg0",
+        "folder": FOLDER,
+        "nodes": {"a": {"host": {"backend": "lab", "node": "a"}, "makesFor": []}},
+    }
     observed = PRESHARED.read(FakeHosts(facts()), alone)
     assert observed is not None
     assert observed.inputs == alone

@@ -69,7 +69,10 @@ def node(
 
 
 def inputs(*numbers: int, every: int = 0, **changes: Any) -> dict[str, Any]:
-    nodes = {f"n-{it}": {"host": {"node": f"n-{it}"}, "generation": 0, "key": "installed"} for it in numbers}
+    nodes = {
+        f"n-{it}": {"host": {"backend": "lab", "node": f"n-{it}"}, "generation": 0, "key": "installed"}
+        for it in numbers
+    }
     given = {
         "mesh": "backbone",
         "interface": "wg0",

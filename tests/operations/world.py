@@ -213,6 +213,7 @@ class Backend:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.here = True
         self.fences = True
         self.sweep = world.sweep
 

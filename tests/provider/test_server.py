@@ -349,6 +349,19 @@ def test_hosts_that_do_not_exist_are_asked_for_once_and_never_looked_at(kind: Pe
     assert len(kind.calls) == 1
 
 
+def test_what_has_to_do_with_many_nodes_is_looked_at_when_one_of_them_exists(kind: Peers) -> None:
+    kind.observed = Observed({}, {"key": "k"})
+    served = Provider(
+        NoHosts(), {TOKEN: kind}.__getitem__, adoption=Adoption(lambda backend, stack: frozenset({"workers-1"}))
+    )
+    with serving(served) as provider:
+        for nodes, there in ((("workers-0", "workers-2"), False), (("workers-0", "workers-1"), True)):
+            inputs = to_struct({"nodes": {node: {"host": {"backend": "lab", "node": node}} for node in nodes}})
+            created = provider.Create(provider_pb2.CreateRequest(urn=URN, preview=True, properties=inputs))
+            assert ("swarm:adopted" in created.properties) == there
+    assert len(kind.calls) == 1
+
+
 def test_equal_inputs_need_no_comparison_and_unknown_ones_do(provider: Any, kind: Peers) -> None:
     same = to_struct({"n": [1]})
     assert (

@@ -18,6 +18,7 @@ class LabBackend:
 
     name = "lab"
     spec: type[Any] = LabSpec
+    here = True
     fences = True
 
     def place(

@@ -20,7 +20,9 @@ from swarmctl.errors import SwarmError
 AT_ONCE = 64
 """Machines that are asked at the same time."""
 DEADLINE = 20.0
-"""Seconds after which nobody waits any longer for machines that are only asked whose they are."""
+"""Seconds after which nobody waits any longer for machines that are only asked whose they are, and `EACH` more for
+every machine."""
+EACH = 0.1
 _MINE = ("key", "certificate", "agent")
 
 
@@ -62,7 +64,8 @@ def look(way: Mapping[str, Any], fence: Fence | None = None) -> Seen:
 
 
 def ask(hosts: Collection[Mapping[str, Any]], deadline: float = DEADLINE) -> dict[str, Seen | SwarmError]:
-    """What machines say of themselves, many at once, by node; those that are silent after `deadline` seconds fail."""
+    """What machines say of themselves, many at once, by node; those that are silent after `deadline` seconds, and as
+    many times `EACH` as there are, fail."""
 
     def one(host: Mapping[str, Any]) -> Seen | SwarmError:
         try:
@@ -74,7 +77,7 @@ def ask(hosts: Collection[Mapping[str, Any]], deadline: float = DEADLINE) -> dic
         return {}
     pool = ThreadPoolExecutor(min(AT_ONCE, len(hosts)), "swarmctl-ask")
     asked = {host["node"]: pool.submit(one, host) for host in hosts}
-    done, _ = wait(asked.values(), deadline)
+    done, _ = wait(asked.values(), deadline + EACH * len(hosts))
     pool.shutdown(wait=False, cancel_futures=True)
     silent = "did not answer in time"
     return {

@@ -17,6 +17,7 @@ class SshBackend:
 
     name = "ssh"
     spec: type[Any] = SshSpec
+    here = False
     fences = True
 
     def place(

@@ -38,7 +38,7 @@ echo "arch $(uname -m)"
 echo "clock $(date +%s)"
 echo "connection ${SSH_CONNECTION-}"
 for tool in flock ip nft wg; do command -v "$tool" >/dev/null || echo "missing $tool"; done
-[ -d /sys/module/wireguard ] || modprobe -nq wireguard 2>/dev/null || command -v wireguard-go >/dev/null ||
+[ -d /sys/module/wireguard ] || command -v wireguard-go >/dev/null || modprobe -nq wireguard 2>/dev/null ||
   echo "missing wireguard-go"
 for manager in apt-get dnf zypper apk pacman; do
   if command -v "$manager" >/dev/null; then echo "manager $manager"; break; fi

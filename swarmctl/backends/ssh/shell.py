@@ -39,7 +39,9 @@ nonce=$1 size=$2
 shift 2
 refuse() { printf '%s %s %s\n' @swarmctl-ssh "$nonce" "$1" >&2; exit 74; }
 cd / && umask 022
-if [ "$size" != - ]; then
+if [ "$size" = 0 ]; then
+  exec </dev/null
+elif [ "$size" != - ]; then
   file=$(umask 077 && mktemp /run/swarmctl.XXXXXXXXXX) || refuse no-room
   { exec 3>"$file" 4<"$file"; rm -f "$file"; } || refuse no-room
   cat >&3 || refuse no-room

@@ -22,7 +22,7 @@ def cpu(parts: Mapping[str, str], architecture: str) -> Cpu:
     said = pairs(parts["lscpu"], ":").get("Model name") or pairs(parts["cpu"], ":").get("model name")
     model = words(said)
     siblings = {line for line in parts["siblings"].splitlines() if _counted(line)}
-    packages = [number(line) for line in parts["packages"].splitlines()]
+    packages = {number(line) for line in parts["packages"].splitlines()}
     # Some ARM kernels know of no packages and write -1.
     sockets = len(packages) if packages and None not in packages else None
     return Cpu(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from swarmctl import backends
 from swarmctl.backends.base import Fenced, ForeignStack, Host, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Json
@@ -14,9 +15,11 @@ from swarmctl.hosts.facts import Facts
 from swarmctl.kinds.base import Hosts
 
 T = TypeVar("T")
-AT_ONCE = min(16, max(2, os.cpu_count() or 2))
-"""Nodes that are worked on at the same time: more than it has processors would only wait for this machine, and where
-the nodes are on it, too, the traffic that must not stand still waits with them."""
+HERE = min(16, max(2, os.cpu_count() or 2))
+"""Nodes that are worked on at the same time where they are on this computer: more than it has processors would only
+wait for those, and the traffic that must not stand still waits with them."""
+ELSEWHERE = 64
+"""The same of nodes that only have to be waited for."""
 Hook = Callable[[str, str], None]
 """Called with a phase and a node before anything of that phase is done there."""
 
@@ -71,7 +74,8 @@ class Nodes:
         found: dict[str, T] = {}
         if not nodes:
             return found
-        with ThreadPoolExecutor(min(AT_ONCE, len(nodes)), "rotation") as pool:
+        here = any(backends.load(name).here for name in {str(self._known[node]["backend"]) for node in nodes})
+        with ThreadPoolExecutor(min(HERE if here else ELSEWHERE, len(nodes)), "rotation") as pool:
             pending = {node: pool.submit(what, node) for node in nodes}
         for node, future in pending.items():
             try:
