@@ -7,6 +7,7 @@ computer's, so that whatever is written by way of an address is found in that ho
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import socket
@@ -23,13 +24,25 @@ from tests.backends.ssh import unpacked
 
 SSHD = "/usr/sbin/sshd"
 INSIDE = "SWARMCTL_BENCH_INSIDE"
-NETWORK, OWN = "10.66", "10.66.255.254/16"
+NETWORK, OWN = "10.66", "10.66.255.254"
+_ROUTER, _HOST = "02:00:00:00:00:01", "02:00:00:00:00:02"
 MOST = 1000
-"""Hosts; a bridge has at most 1,023 ports."""
+"""Hosts."""
 _PER = 250
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "net/tun": (10, 200)}
-_FIRST = 'mount -t proc proc "$1/proc" && exec chroot "$@"'
-"""Where a host's first process begins: it sees no processes but those of its host."""
+_FIRST = """set -e
+folder=$1 address=$2
+tree=$folder/trees/$address
+shift 2
+mount -t overlay overlay -o "lowerdir=$folder/seed:/,upperdir=$folder/up/$address,workdir=$folder/work/$address" "$tree"
+mount -t proc proc "$tree/proc"
+mount -t sysfs -o ro sysfs "$tree/sys"
+cd "$tree"
+pivot_root . .
+umount --lazy .
+exec chroot . "$@"
+"""
+"""Where a host's first process begins: it sees no mounts, processes and interfaces but those of its host."""
 _CONFIG = """AuthorizedKeysFile /etc/fleet/authorized
 PidFile none
 StrictModes no
@@ -90,8 +103,8 @@ def serving(count: int) -> Iterator[Fleet]:
         (about / "config").write_text(_CONFIG)
         _mount("tmpfs", Path("/run"), "tmpfs", "mode=755")
         Path("/run/netns").mkdir()
-        for address in addresses:
-            _tree(folder, address)
+        for name, address in itertools.product(("up", "work", "trees"), addresses):
+            (folder / name / address).mkdir(parents=True)
         _networks(addresses)
         with _listening(folder, addresses):
             yield Fleet(folder, addresses, host_keys, folder / "key", public)
@@ -122,24 +135,38 @@ def _seed(seed: Path) -> None:
     (seed / "etc/passwd").write_text("\n".join([first.rpartition(":")[0] + ":/bin/sh", *others, ""]))
 
 
-def _tree(folder: Path, address: str) -> None:
-    up, work, tree = (folder / name / address for name in ("up", "work", "trees"))
-    for path in (up, work, tree):
-        path.mkdir(parents=True)
-    _mount("overlay", tree, "overlay", f"lowerdir={folder / 'seed'}:/,upperdir={up},workdir={work}")
-    _mount("sysfs", tree / "sys", "sysfs", "", flags=1)  # MS_RDONLY
-
-
 def _networks(addresses: tuple[str, ...]) -> None:
-    """A network namespace for each, called like its address, all on one switch."""
-    lines = ["link add switch type bridge", f"address add {OWN} dev switch", "link set switch up"]
+    """A network namespace for each, called like its address, and this one in the middle as their router.
+
+    Nothing asks for hardware addresses: on one switch with a thousand ports each such question would cost a thousand
+    deliveries, and the kernel remembers hardly more answers (net.ipv4.neigh.default.gc_thresh3 is 1,024).
+    """
+    lines = [f"address add {OWN}/32 dev lo"]
     for number, address in enumerate(addresses):
         subprocess.run(["ip", "netns", "add", address], check=True)
-        lines.append(f"link add v{number} type veth peer name eth0 netns {address}")
-        lines.append(f"link set v{number} master switch up")
+        ends = f"address {_ROUTER} type veth peer name eth0 address {_HOST} netns {address}"
+        lines += [
+            f"link add v{number} {ends}",
+            f"link set v{number} addrgenmode none",
+            f"link set v{number} up",
+        ]
     _batch(lines)
     for address in addresses:
-        _batch([f"address add {address}/16 dev eth0", "link set eth0 up", "link set lo up"], "-n", address)
+        lines = [
+            "link set lo up",
+            "link set eth0 addrgenmode none",
+            "link set eth0 up",
+            f"address add {address}/32 dev eth0",
+            f"route add {OWN} dev eth0",
+            f"neighbour add {OWN} lladdr {_ROUTER} dev eth0",
+            f"route add default via {OWN}",
+        ]
+        _batch(lines, "-n", address)
+    lines = []
+    for number, address in enumerate(addresses):
+        lines += [f"route add {address} dev v{number}", f"neighbour add {address} lladdr {_HOST} dev v{number}"]
+    _batch(lines)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
 def _batch(lines: list[str], *where: str) -> None:
@@ -154,9 +181,9 @@ def _listening(folder: Path, addresses: tuple[str, ...]) -> Iterator[None]:
     try:
         for address in addresses:
             sshd = [SSHD, "-D", "-r", "-f", "/etc/fleet/config", "-h", f"/etc/fleet/{address}"]
-            tree = str(folder / "trees" / address)
-            inside = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _FIRST, "sh", tree, *sshd]
-            command = ["nsenter", f"--net=/run/netns/{address}", *inside]
+            apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+            first = ["sh", "-c", _FIRST, "sh", str(folder), address, *sshd]
+            command = ["nsenter", f"--net=/run/netns/{address}", *apart, *first]
             running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         for address in addresses:
             _answering(address)
@@ -180,9 +207,9 @@ def _answering(address: str, seconds: float = 60.0) -> None:
             time.sleep(0.05)
 
 
-def _mount(source: str, target: Path, kind: str, options: str, flags: int = 0) -> None:
+def _mount(source: str, target: Path, kind: str, options: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source.encode(), str(target).encode(), kind.encode(), flags, options.encode()):
+    if libc.mount(source.encode(), str(target).encode(), kind.encode(), 0, options.encode()):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(target))
 
