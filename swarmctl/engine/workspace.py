@@ -30,6 +30,8 @@ from swarmctl.state.store import PROJECT, Store, checkpoint_file
 from swarmctl.state.unlocking import opened
 
 Json = Any
+_MEMORY, _MEMORY_EACH = 220 << 10, 20
+"""KiB that the engine may take before it collects garbage in earnest: at all, and for each resource."""
 _PASSED = re.compile(
     r"HOME|PATH|SSH_AUTH_SOCK|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|SSL_CERT_(FILE|DIR)|SWARMCTL_\w+"
     r"|(https?|all|no)_proxy|(HTTPS?|ALL|NO)_PROXY"
@@ -70,8 +72,8 @@ class Workspace:
         """The engine's record of the resources."""
         return checkpoint_file(self.state, self.stack)
 
-    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The engine's environment, from ours by an allow-list."""
+    def environment(self, inherited: Mapping[str, str], resources: int = 0) -> dict[str, str]:
+        """The engine's environment, from ours by an allow-list, for so many resources."""
         passed = {name: it for name, it in inherited.items() if _PASSED.fullmatch(name) and name != VARIABLE}
         return {
             **passed,
@@ -92,7 +94,8 @@ class Workspace:
             "PULUMI_SKIP_CHECKPOINTS": "true",
             # The engine lives a second or a few: collecting garbage less often is a tenth of that.
             "GOGC": "400",
-            "GOMEMLIMIT": "220MiB",
+            # Nothing but collecting is done where all that it holds is near the limit.
+            "GOMEMLIMIT": f"{_MEMORY + _MEMORY_EACH * resources}KiB",
         }
 
 
