@@ -103,9 +103,12 @@ def _exact(wanted: Wanted, cards: Sequence[Card], tables: Tables) -> Choice | li
 
 def _is_whole(version: str, vendor: Vendor) -> bool:
     try:
-        return len(version_key(version)) > WORDS[vendor]
+        numbers = version_key(version)
     except ValueError:
         return False
+    if vendor == "amd":  # packages carry two digits of each of three numbers
+        return len(numbers) == 3 and max(numbers) < 100
+    return len(numbers) > WORDS[vendor]
 
 
 def _declared(
@@ -166,6 +169,20 @@ def _version_needed(wanted: Wanted) -> Refusal:
         "declare `version` as the archive has it (apt-cache policy, dnf info), or take the vendor's repository",
         "declaration",
     )
+
+
+def unchanging(wanted: Wanted) -> list[Refusal]:
+    """What of `wanted` has no meaning for its vendor."""
+    if wanted.vendor == "amd" and wanted.persistence is False:
+        return [
+            Refusal(
+                "persistence-refused",
+                "amdgpu stays loaded whether a client is there or not, and has no daemon that could be left out",
+                "leave `persistence` out for AMD's cards",
+                "AMD GPU Driver documentation",
+            )
+        ]
+    return []
 
 
 def choose_flavour(

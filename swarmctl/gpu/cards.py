@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarmctl.gpu.catalogue import GPU_CLASSES, VENDORS, Card, Catalogue, is_model
-from swarmctl.gpu.model import Device, Host, Reason, Refusal, Wanted
+from swarmctl.gpu.model import Cards, Device, Host, Reason, Refusal, Wanted
 
 VGA = "0300"
 """The class of what drives a display, which the processor's own graphics have too."""
@@ -19,8 +19,8 @@ class Found:
 
     cards: tuple[tuple[Device, Card], ...]
     """All that the driver will drive, by PCI address."""
-    counted: tuple[tuple[Device, Card], ...]
-    """Those of them that are of the declared model."""
+    counted: tuple[tuple[tuple[Device, Card], ...], ...]
+    """Those of them that are of each declared model, in the order of `Wanted.cards`."""
     switches: tuple[Device, ...]
     """NVSwitches that are devices of the host."""
     warnings: tuple[Reason, ...]
@@ -39,19 +39,22 @@ def find(host: Host, wanted: Wanted, catalogue: Catalogue) -> tuple[Found, list[
     unknown = [device for device in gpus if device.device not in catalogue.cards]
     # AMD's processors have graphics of their own, which need nothing of what is installed here.
     spare = [device for device in unknown if wanted.vendor == "amd" and device.kind == VGA and cards]
-    counted = tuple((device, card) for device, card in cards if not wanted.model or is_model(wanted.model, card))
+    counted = tuple(tuple(each for each in cards if is_of(item, each[1])) for item in wanted.cards)
     warnings = [_spare(device, catalogue) for device in spare]
-    if counted and len(counted) < len(cards):
-        others = listed(card for _, card in cards if not is_model(wanted.model, card))
-        warnings.append(
-            Reason(
-                "cards", f"{others} are there too: they are driven, and not counted as {wanted.model}", "declaration"
-            )
-        )
+    others = [card for _, card in cards if not any(is_of(item, card) for item in wanted.cards)]
+    if all(counted) and others:
+        named = " or ".join(item.model for item in wanted.cards)
+        clause = f"{listed(others)} are there too: they are driven, and not counted as {named}"
+        warnings.append(Reason("cards", clause, "declaration"))
     switches = tuple(device for device in devices if device.device in catalogue.switches)
     found = Found(cards, counted, switches, tuple(warnings))
     refusals = [_unknown(device, catalogue) for device in unknown if device not in spare]
     return found, refusals + _contradictions(host, wanted, found, bool(unknown), catalogue)
+
+
+def is_of(item: Cards, card: Card) -> bool:
+    """Whether `item` declares `card`."""
+    return not item.model or is_model(item.model, card)
 
 
 def listed(cards: Iterable[Card]) -> str:
@@ -74,26 +77,21 @@ def _contradictions(host: Host, wanted: Wanted, found: Found, unknown: bool, cat
         for card in found.kinds
         if (needed := catalogue.architecture(card).cpu) not in ("", host.cpu)
     ]
-    if not found.counted:
-        refusals.append(
-            Refusal(
-                "model-absent",
-                f"{wanted.model} is declared, and by its PCI ids this host has {there}",
-                f"declare the model {found.cards[0][1].models[0]}, or take this host out of the pool",
-                ids,
-            )
-        )
-    elif wanted.count is not None and wanted.count != len(found.counted):
-        model = f" {wanted.model}" if wanted.model else ""
-        meant = listed(card for _, card in found.counted)
-        refusals.append(
-            Refusal(
-                "count-differs",
-                f"{wanted.count}{model} are declared, and by its PCI ids this host has {meant}",
-                f"declare {len(found.counted)}, or look for the card that has left the bus",
-                ids,
-            )
-        )
+    for number, (item, counted) in enumerate(zip(wanted.cards, found.counted, strict=True)):
+        if not counted:
+            left = [card for _, card in found.cards if not any(is_of(other, card) for other in wanted.cards)]
+            instead = (left or [card for _, card in found.cards])[0].models[0]
+            mend = f"declare the model {instead}, or take this host out of the pool"
+            if not left and wanted.beside:
+                mend = "leave this model out, or take this host out of the pool"
+            reason = f"{item.model} is declared, and by its PCI ids this host has {there}"
+            refusals.append(Refusal("model-absent", reason, mend, ids, number))
+        elif item.count is not None and item.count != len(counted):
+            model = f" {item.model}" if item.model else ""
+            meant = listed(card for _, card in counted)
+            reason = f"{item.count}{model} are declared, and by its PCI ids this host has {meant}"
+            mend = f"declare {len(counted)}, or look for the card that has left the bus"
+            refusals.append(Refusal("count-differs", reason, mend, ids, number))
     return refusals
 
 

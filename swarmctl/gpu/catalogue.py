@@ -106,6 +106,9 @@ class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Its place in the order of `auto`; None when it is taken only if declared."""
     cuda: int | None = None
     rocm: str = ""
+    """The release of ROCm that is installed with it."""
+    module: str = ""
+    """Version of the kernel module, where that is another than the driver's."""
 
 
 class Counters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

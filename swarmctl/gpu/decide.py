@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarmctl.gpu import amd
 from swarmctl.gpu import packages as names
-from swarmctl.gpu.branch import Choice, choose, choose_flavour, drives
+from swarmctl.gpu.branch import Choice, choose, choose_flavour, drives, unchanging
 from swarmctl.gpu.cards import Found, find
 from swarmctl.gpu.catalogue import Tables, tables
 from swarmctl.gpu.fabric import fabric
 from swarmctl.gpu.lockstep import held_back
-from swarmctl.gpu.mig import resolve
+from swarmctl.gpu.mig import resolve_all
 from swarmctl.gpu.model import (
     Decision,
     FabricManager,
     Flavour,
     Host,
-    Package,
     Partitions,
     Reason,
     Refusal,
@@ -39,6 +39,7 @@ def decide(host: Host, wanted: Wanted, known: Tables | None = None) -> Decision 
     """
     known = known or tables(wanted.vendor)
     found, refusals = find(host, wanted, known.catalogue)
+    refusals += unchanging(wanted)
     on = system(host, wanted.vendor, wanted.source)
     if isinstance(on, Refusal):
         refusals.append(on)
@@ -52,7 +53,7 @@ def decide(host: Host, wanted: Wanted, known: Tables | None = None) -> Decision 
     flavour = choose_flavour(wanted, branch, found.kinds, known)
     if isinstance(flavour, list):
         refusals += flavour
-    partitions = resolve(wanted.mig, found.counted, known.catalogue) if wanted.mig != "" else None
+    partitions = resolve_all(wanted, found.counted, known.catalogue)
     if isinstance(partitions, list):
         refusals += partitions
     if (
@@ -131,22 +132,16 @@ def _nvidia(case: _Case) -> Decision | Refusals:
     )
 
 
-def _amd(case: _Case) -> Decision:
+def _amd(case: _Case) -> Decision | Refusals:
     wanted, found, choice, known = case.wanted, case.found, case.choice, case.known
     rocm = known.drivers.branches[choice.branch].rocm
     manual, unsure = _secure_boot(case.host)
-    where = repository(case.on, wanted.vendor, wanted.source, choice.version, rocm)
-    packages: tuple[Package, ...] = names.amd()
-    clause = f"each release has a repository of its own, {where}, so that none needs a version; all are held"
-    idle = (
-        (
-            Reason(
-                "persistence", "amdgpu is always loaded; `persistence` changes nothing", "AMD GPU Driver documentation"
-            ),
-        )
-        if wanted.persistence is not None
-        else ()
+    packages = amd.packages(choice.version, choice.branch, known)
+    refusals = held_back(
+        choice.version, packages, case.host.held, lambda version: drives(version, wanted.vendor, found.kinds, known)
     )
+    if refusals:
+        return tuple(refusals)
     return Decision(
         vendor=wanted.vendor,
         models=tuple((device.address, card.name) for device, card in found.cards),
@@ -154,7 +149,7 @@ def _amd(case: _Case) -> Decision:
         version=choice.version,
         flavour=case.flavour[0],
         fabric_manager=FabricManager.NONE,
-        repository=where,
+        repository=repository(case.on, wanted.vendor, wanted.source, choice.version, rocm),
         pin=None,
         packages=packages,
         services=(),
@@ -162,8 +157,8 @@ def _amd(case: _Case) -> Decision:
         partitions=None,
         counters=(),
         manual=manual,
-        warnings=(*found.warnings, *choice.warnings, *unsure, *idle),
-        reasons=(choice.reason, case.flavour[1], Reason("packages", clause, known.drivers.sources["version"])),
+        warnings=(*found.warnings, *choice.warnings, *unsure),
+        reasons=(choice.reason, case.flavour[1], amd.why(packages, choice.version, rocm)),
     )
 
 

@@ -5,21 +5,24 @@ A model's name may stand for several cards; then only what is impossible on ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import product
 
-from swarmctl.gpu.branch import choose, choose_flavour
+from swarmctl.gpu.amd import GUIDE
+from swarmctl.gpu.branch import choose, choose_flavour, unchanging
 from swarmctl.gpu.catalogue import Card, Tables, is_model, tables
 from swarmctl.gpu.mig import resolve
-from swarmctl.gpu.model import Device, Refusal, Refusals, Wanted
+from swarmctl.gpu.model import Device, Refusal, Refusals, Source, Wanted
 
 
 def impossible(wanted: Wanted, known: Tables | None = None) -> Refusals:
     """Every reason why no host can be what is `wanted`; none when one can. `known` as in `decide`."""
     known = known or tables(wanted.vendor)
     catalogue = known.catalogue
-    cards = {number: card for number, card in catalogue.cards.items() if is_model(wanted.model, card)}
+    cards = _named(wanted.model, known)
+    found = [*unchanging(wanted), *_source(wanted)]
     if not wanted.model:
-        return tuple(_branch(wanted, (), known))
+        return (*found, *_branch(wanted, (), known))
     if not cards:
         return (
             Refusal(
@@ -29,12 +32,73 @@ def impossible(wanted: Wanted, known: Tables | None = None) -> Refusals:
                 catalogue.sources["id"],
             ),
         )
-    found: list[Refusal] = []
     for of in (_branch, _flavour, _mig):
         each = [of(wanted, ((number, card),), known) for number, card in cards.items()]
         if all(each):
             found += each[0]
     return tuple(found)
+
+
+def together(wanted: Wanted, known: Tables | None = None) -> Refusals:
+    """Every reason why no host can have all models of `wanted.cards`, each of which is possible by itself."""
+    known = known or tables(wanted.vendor)
+    named = [_named(item.model, known) for item in wanted.cards]
+    if not wanted.beside or not all(named):
+        return ()
+    shared = _same(wanted, [cards.keys() for cards in named], known)
+    if shared:
+        return shared
+    # What decides is the same for most cards of one model, so few combinations are left.
+    kinds = [list({_window(card, known): (number, card) for number, card in cards.items()}.values()) for cards in named]
+    found: list[Refusal] = []
+    for of in (_branch, _flavour):
+        first: list[Refusal] = []
+        for cards in product(*kinds):
+            refusals = of(wanted, cards, known)
+            if not refusals:
+                break
+            first = first or refusals
+        else:
+            found += first
+    return tuple(found)
+
+
+def _same(wanted: Wanted, named: Sequence[Collection[str]], known: Tables) -> Refusals:
+    """Models that name the same cards: how many of each there are could not be told."""
+    return tuple(
+        Refusal(
+            "model-twice",
+            f"{wanted.cards[later].model} and {wanted.cards[earlier].model} both mean "
+            f"{known.catalogue.cards[sorted(both)[0]].name}",
+            "name each model once, or so far that they differ",
+            "declaration",
+            later,
+        )
+        for later in range(len(named))
+        for earlier in range(later)
+        if (both := set(named[later]) & set(named[earlier]))
+    )
+
+
+def _window(card: Card, known: Tables) -> tuple[str, str]:
+    return card.architecture, known.catalogue.minimum(card)
+
+
+def _named(model: str, known: Tables) -> dict[str, Card]:
+    return {number: card for number, card in known.catalogue.cards.items() if is_model(model, card)}
+
+
+def _source(wanted: Wanted) -> list[Refusal]:
+    if wanted.vendor != "amd" or wanted.source is not Source.DISTRIBUTION:
+        return []
+    return [
+        Refusal(
+            "source-refused",
+            "no distribution packages AMD's driver itself: what its kernel has is of no release of AMD's",
+            "leave `source` out, or declare a mirror",
+            GUIDE,
+        )
+    ]
 
 
 _Cards = Sequence[tuple[str, Card]]

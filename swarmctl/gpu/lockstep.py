@@ -37,20 +37,28 @@ def held_back(
     version: str, packages: Iterable[Package], held: Mapping[str, str], drives: Callable[[str], bool]
 ) -> list[Refusal]:
     """Refusals for what the host holds at another version than is decided; `drives` tells what could be declared."""
-    wrong = dict(mismatches(version, held))
-    for package in packages:
-        there = upstream(held.get(package.name, ""))
-        if package.lockstep and there and there != package.version:
-            wrong[package.name] = there
+    wrong = {name: (there, version) for name, there in mismatches(version, held)}
+    lockstep = {package.name: package.version or "" for package in packages if package.lockstep}
+    wrong |= {name: (there, wanted) for name, there, wanted in contrary(lockstep, held)}
     return [
         Refusal(
             "lockstep-held",
-            f"{name} is held at {there[:LONGEST]}, and must be {version} as the driver",
+            f"{name} is held at {there[:LONGEST]}, and must be {wanted}{' as the driver' if wanted == version else ''}",
             _mend(there, drives),
             SOURCE,
         )
-        for name, there in sorted(wrong.items())
+        for name, (there, wanted) in sorted(wrong.items())
     ]
+
+
+def contrary(wanted: Mapping[str, str], held: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
+    """Of `held` (as in `mismatches`) what has another version than is `wanted` (by name; empty for any), both as
+    upstream has them."""
+    return tuple(
+        (name, upstream(held[name]), upstream(version))
+        for name, version in sorted(wanted.items())
+        if version and name in held and upstream(held[name]) not in ("", upstream(version))
+    )
 
 
 def _mend(there: str, drives: Callable[[str], bool]) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from swarmctl.gpu.catalogue import Card, Catalogue, Mig
-from swarmctl.gpu.model import Device, Partitions, Refusal
+from swarmctl.gpu.model import Device, Partitions, Refusal, Wanted
 
 PROFILE = re.compile(r"(?P<compute>[1-7])g\.(?P<memory>[1-9][0-9]{0,2})gb(?P<extra>[+-][a-z.]{1,8})?")
 """Such as `1g.10gb+me`: slices for computing, GB, extensions."""
@@ -24,6 +25,8 @@ SIZES: Mapping[int, Mapping[int, int]] = {8: {1: 1, 2: 2, 3: 4, 4: 4, 7: 8}, 4: 
 """Memory slices of the card → compute slices of the profile → memory slices it takes."""
 COMPUTE = {8: 7, 4: 4}
 """Memory slices of the card → its compute slices."""
+AMD = "1002"
+"""PCI vendor id."""
 DOUBLE_STARTS = (0, 2, 4, 6)
 """Where a profile of one compute slice with twice the memory may begin."""
 
@@ -86,8 +89,32 @@ def resolve(
     )
 
 
+def resolve_all(
+    wanted: Wanted, counted: Sequence[Sequence[tuple[Device, Card]]], catalogue: Catalogue
+) -> Partitions | list[Refusal] | None:
+    """The layout of every model that is declared, on its own cards; None where none of them is divided."""
+    cards: dict[str, tuple[tuple[str, int], ...]] = {}
+    total: Counter[str] = Counter()
+    refusals: list[Refusal] = []
+    for number, (item, of) in enumerate(zip(wanted.cards, counted, strict=True)):
+        if item.mig == "":
+            continue
+        outcome = resolve(item.mig, of, catalogue)
+        if isinstance(outcome, list):
+            refusals += [replace(refusal, item=number) for refusal in outcome]
+        else:
+            cards |= outcome.cards
+            total.update(outcome.total)
+    if refusals:
+        return refusals
+    return Partitions(cards, dict(sorted(total.items()))) if any(item.mig != "" for item in wanted.cards) else None
+
+
 def _on_card(layout: str | Mapping[str, int], card: Card, catalogue: Catalogue) -> Mapping[str, int] | Refusal:
     source = catalogue.sources.get("mig", catalogue.sources["id"])
+    if catalogue.vendor == AMD:
+        reason = f"{card.name} is AMD's, and MIG is NVIDIA's way of dividing a card"
+        return Refusal("mig-unknown", reason, "leave `mig` out for these cards", source)
     if not card.mig:
         reason = f"{card.name} has no MIG profiles that are known here"
         return Refusal("mig-unknown", reason, "leave `mig` out for these cards", source)

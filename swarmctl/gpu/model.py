@@ -65,8 +65,17 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Cards:
+    """What a pool declares of the cards of one model; the fields are those of `Wanted`."""
+
+    model: str
+    count: int | None = None
+    mig: str | Mapping[str, int] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a pool declares of its accelerators."""
+    """What a pool declares of one vendor's accelerators."""
 
     vendor: Literal["nvidia", "amd"]
     model: str = ""
@@ -81,8 +90,16 @@ class Wanted:
     mig: str | Mapping[str, int] = ""
     """Per card: profile → how many; or `balanced`, or `all-PROFILE` for as many as fit; empty for MIG off."""
     persistence: bool | None = None
-    """Whether the driver stays loaded without a client; None for what the vendor advises. AMD's always does."""
+    """Whether the driver stays loaded without a client; None for what the vendor advises. AMD's always does, and to
+    declare that it should not is refused."""
     source: Source = Source.VENDOR
+    beside: tuple[Cards, ...] = ()
+    """Further models of the vendor in the same machine; all are run by one driver."""
+
+    @property
+    def cards(self) -> tuple[Cards, ...]:
+        """Every model that is declared, this one first."""
+        return (Cards(self.model, self.count, self.mig), *self.beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,8 @@ class Refusal:
     reason: str
     mend: str
     source: str
+    item: int = 0
+    """Which of `Wanted.cards` it is about; the first one also where it is about all."""
 
 
 @dataclass(frozen=True, slots=True)

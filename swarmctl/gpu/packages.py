@@ -1,7 +1,7 @@
 """Names of packages, by vendor, source and operating system; all that belong together carry one version. Pure.
 
 Sources: NVIDIA Driver Installation Guide 610 (compute-only installation); NVIDIA gpu-driver-container, install.sh of
-debian13 and rhel9, for the lockstep set; Debian's and Ubuntu's archives; AMD's ROCm 7.2 installation guide.
+debian13 and rhel9, for the lockstep set; Debian's and Ubuntu's archives. AMD's are in `amd`.
 """
 
 from __future__ import annotations
@@ -82,11 +82,6 @@ def tools(tables: Tables, branch: str, cards: Iterable[Card]) -> tuple[Package, 
         Package(f"{DCGM}-cuda{cuda}", versions[DCGM]),
         Package(EXPORTER, versions[EXPORTER]),
     )
-
-
-def amd() -> tuple[Package, ...]:
-    """AMD's kernel module and ROCm. Each release has a repository of its own, so the names say it all."""
-    return Package("amdgpu-dkms", None), Package("rocm", None)
 
 
 def services(mode: FabricManager, rack: bool, persistence: bool, with_tools: bool) -> tuple[str, ...]:

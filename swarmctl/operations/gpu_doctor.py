@@ -12,13 +12,17 @@ from typing import Any
 from swarmctl.backends.base import Host
 from swarmctl.backends.looking import look
 from swarmctl.errors import ExitCode, SwarmError
+from swarmctl.gpu import model as gpu
+from swarmctl.gpu.catalogue import Vendor
 from swarmctl.graph.model import Machine
 from swarmctl.hosts import packages
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.kinds.node_pool.accelerators import decision
-from swarmctl.kinds.node_pool.accelerators.reading import READING, Seen
+from swarmctl.kinds.node_pool.accelerators.reading import Seen
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, observed
+from swarmctl.kinds.node_pool.accelerators.rules import by_vendor
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
+from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 from swarmctl.operations.exec import open_machine
 from swarmctl.operations.facts import accelerators, report
 from swarmctl.operations.facts_cache import MAX_AGE, Cache
@@ -30,13 +34,10 @@ PREFIX = "swarmctl/gpu"
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One machine."""
+class Driver:
+    """What is to be said of one vendor's cards in a machine."""
 
-    name: str
-    pool: str
-    cards: Mapping[str, str] = field(default_factory=dict)
-    """PCI address → model, or the id of one that is not known."""
+    vendor: str
     declared: bool = False
     """Whether its pool says which cards it has; without that what follows is advice."""
     should: Mapping[str, Any] | None = None
@@ -47,7 +48,29 @@ class Node:
     differences: tuple[str, ...] = ()
     """In what it runs otherwise, as a plan would say it."""
     todo: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine."""
+
+    name: str
+    pool: str
+    cards: Mapping[str, str] = field(default_factory=dict)
+    """PCI address → model, or the id of one that is not known."""
+    drivers: tuple[Driver, ...] = ()
+    """One for each vendor whose cards are there or declared."""
     error: SwarmError | None = None
+
+    @property
+    def declared(self) -> bool:
+        """Whether its pool says which cards it has."""
+        return any(driver.declared for driver in self.drivers)
+
+    @property
+    def todo(self) -> tuple[str, ...]:
+        """What is to be done, each once."""
+        return tuple(dict.fromkeys(text for driver in self.drivers for text in driver.todo))
 
     @property
     def healthy(self) -> bool:
@@ -63,8 +86,8 @@ class Node:
         found = {
             "model": "_".join(sorted(models)),
             "count": str(len(self.cards)),
-            "driver": self.runs.answers if self.runs else "",
-            "driver-wanted": self.should["version"] if self.should else "",
+            "driver": "_".join(it.runs.answers for it in self.drivers if it.runs and it.runs.answers),
+            "driver-wanted": "_".join(it.should["version"] for it in self.drivers if it.should),
             "healthy": str(self.healthy).lower(),
         }
         return {f"{PREFIX}-{name}": _label(value) for name, value in found.items() if value}
@@ -113,33 +136,60 @@ def examine(
 
 def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open_: Callable[[Machine], Host]) -> Node:
     """One machine that exists, read now. Raises what reading a host raises."""
+    there = accelerators(facts)
     cards = {
-        it.device.address: it.card.models[0] if it.card else f"{it.device.vendor}:{it.device.device}"
-        for it in accelerators(facts)
+        it.device.address: it.card.models[0] if it.card else f"{it.device.vendor}:{it.device.device}" for it in there
     }
     host = decision.known(facts)
-    if host is None or not (cards or says):
+    if host is None:
         return Node(machine.name, machine.pool, cards)
-    outcome = decision.inputs(host, says[0] if says else Accelerator("nvidia"))
+    items = by_vendor(says)
+    known: list[Vendor] = ["nvidia", "amd"]
+    vendors = [vendor for vendor in known if vendor in items or any(it.vendor == vendor for it in there)]
+    drivers = [
+        _driver(
+            machine,
+            host,
+            vendor,
+            [*items[vendor].values()] if vendor in items else [],
+            Counter(cards[it.device.address] for it in there if it.vendor == vendor),
+            open_,
+        )
+        for vendor in vendors
+    ]
+    return Node(machine.name, machine.pool, cards, tuple(drivers))
+
+
+def _driver(
+    machine: Machine,
+    host: gpu.Host,
+    vendor: Vendor,
+    says: Sequence[Accelerator],
+    models: Mapping[str, int],
+    open_: Callable[[Machine], Host],
+) -> Driver:
+    outcome = decision.inputs(host, *(says or [Accelerator(vendor)]))
     if not isinstance(outcome, Mapping):
         refusals = tuple((refusal.reason, refusal.mend) for refusal in outcome)
         todo = tuple(dict.fromkeys(mend for _, mend in refusals))
-        return Node(machine.name, machine.pool, cards, bool(says), None, refusals, todo=todo)
+        return Driver(vendor, bool(says), None, refusals, todo=todo)
     there = open_(machine)
-    seen = look(there, READING)
+    seen = look(there, VENDORS[vendor].reading)
     now = observed(outcome, look(there, packages.READING), seen)
     effects = [effect.text for effect in DRIVER.effects(now, outcome)]
-    todo = tuple(_todo(machine.name, bool(says), cards, effects, seen))
-    return Node(machine.name, machine.pool, cards, bool(says), outcome, (), seen, tuple(effects), todo)
+    todo = tuple(_todo(machine.name, vendor, bool(says), models, effects, seen))
+    return Driver(vendor, bool(says), outcome, (), seen, tuple(effects), todo)
 
 
-def _todo(name: str, says: bool, cards: Mapping[str, str], effects: Sequence[str], seen: Seen) -> list[str]:
+def _todo(
+    name: str, vendor: str, says: bool, models: Mapping[str, int], effects: Sequence[str], seen: Seen
+) -> list[str]:
     if not effects:
         return []
     if not says:
-        models = Counter(cards.values())
-        model, count = models.most_common(1)[0]
-        written = f"{{vendor: nvidia, model: {model.replace(' ', '-')}, count: {count}}}"
+        written = ", ".join(
+            f"{{vendor: {vendor}, model: {model.replace(' ', '-')}, count: {count}}}" for model, count in models.items()
+        )
         return [f"declare `accelerators: [{written}]` in its pool, then run `swarmctl apply`"]
     found = []
     if seen.enrolled is False and not seen.loaded:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
+from swarmctl.gpu.catalogue import Card, is_model
 from swarmctl.hosts.system import Nic, SystemFacts
 from swarmctl.operations.facts import Accelerator, accelerators
 from swarmctl.operations.import_text import word
@@ -69,18 +70,44 @@ def _accelerators(found: SystemFacts) -> Iterator[str]:
         return
     for (vendor, ids, called), number in Counter(map(_kind, there)).items():
         yield f"  # {number} x {called}, by its PCI id {vendor}:{ids}"
-    models = {one.card.models[0] for one in there if one.card}
-    unknown = [one for one in there if one.card is None]
-    vendors = {one.vendor for one in there}
-    if unknown or vendors != {"nvidia"} or len(models) != 1:
-        yield "  # No `accelerators` here: they are of several models, or of one that swarmctl has no driver for."
+    kinds = Counter((one.vendor, one.device.device) for one in there)
+    cards = {(one.vendor, one.device.device): one.card for one in there}
+    if None in cards.values():
+        yield "  # No `accelerators` here: swarmctl knows no driver for all of them."
+        return
+    if any(_shared(vendor, cards, number) for vendor, number in kinds):
+        yield "  # No `accelerators` here: some are of models that only their PCI ids tell apart."
         return
     if found.secure_boot:
         yield "  # Secure boot is on: a driver's modules load only once its key is enrolled at the machine's console."
-    first = there[0].card
+    items = [
+        f"{{vendor: {vendor}{_model(vendor, cards, number)}, count: {count}}}"
+        for (vendor, number), count in kinds.items()
+    ]
+    if len(items) == 1:
+        yield f"  accelerators: [{items[0]}]"
+        return
+    yield "  accelerators:"
+    yield from (f"    - {item}" for item in items)
+
+
+_Cards = Mapping[tuple[str, str], Card | None]
+"""By vendor and PCI id."""
+
+
+def _model(vendor: str, cards: _Cards, number: str) -> str:
+    """The card's model, where its id stands for one, or where another of the vendor's has to be told from it."""
+    card = cards[vendor, number]
+    alone = sum(whose == vendor for whose, _ in cards) == 1
     # An id that stands for several models says nothing of which it is.
-    model = f", model: {word(first.models[0])}" if first is not None and len(first.models) == 1 else ""
-    yield f"  accelerators: [{{vendor: nvidia{model}, count: {len(there)}}}]"
+    return "" if card is None or (alone and len(card.models) > 1) else f", model: {word(card.models[0])}"
+
+
+def _shared(vendor: str, cards: _Cards, number: str) -> bool:
+    """Whether the name of its model means another card of the machine, too."""
+    card = cards[vendor, number]
+    others = [other for (whose, id_), other in cards.items() if whose == vendor and id_ != number]
+    return card is not None and any(other is not None and is_model(card.models[0], other) for other in others)
 
 
 def _kind(one: Accelerator) -> tuple[str, str, str]:

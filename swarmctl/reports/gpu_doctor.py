@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from swarmctl.operations.gpu_doctor import Examination, Node
+from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
+from swarmctl.operations.gpu_doctor import Driver, Examination, Node
 
 
 def render(found: Examination) -> str:
@@ -36,39 +37,55 @@ def _lines(node: Node) -> Iterator[str]:
         return
     counted = Counter(node.cards.values())
     yield f"  is      {' and '.join(f'{number} x {model}' for model, number in counted.items()) or 'without a card'}"
-    for reason, _ in node.refusals:
-        yield f"  refused {reason}"
-    if node.should is not None:
-        advice = "" if node.declared else ", by its cards alone: nothing is declared"
-        yield f"  should  run {node.should['version']}, {node.should['kernelModule']} kernel module{advice}"
-        yield from (f"          {why}" for why in node.should["why"])
-        yield from (f"          by hand: {text}" for text in node.should["manual"])
-    if node.runs is not None:
-        module = f"{node.runs.loaded} {node.runs.flavour}".strip() or "no kernel module"
-        said = node.runs.failure or node.runs.answers or "nothing"
-        yield f"  runs    {module}; nvidia-smi answers: {said}"
-        yield from (f"  differs {text}" for text in node.differences if " → " in text)
+    for driver in node.drivers:
+        yield from _driver(driver)
     for text in node.todo or (("nothing",) if node.cards else ()):
         yield f"  to do   {text}"
 
 
+def _driver(driver: Driver) -> Iterator[str]:
+    for reason, _ in driver.refusals:
+        yield f"  refused {reason}"
+    if driver.should is not None:
+        advice = "" if driver.declared else ", by its cards alone: nothing is declared"
+        yield f"  should  run {driver.should['version']}, {driver.should['kernelModule']} kernel module{advice}"
+        yield from (f"          {why}" for why in driver.should["why"])
+        yield from (f"          by hand: {text}" for text in driver.should["manual"])
+    if driver.runs is not None:
+        module = f"{driver.runs.loaded} {driver.runs.flavour}".strip() or "no kernel module"
+        said = driver.runs.failure or driver.runs.answers or "nothing"
+        yield f"  runs    {module}; {VENDORS[driver.vendor].tool} answers: {said}"
+        yield from (f"  differs {text}" for text in driver.differences if " → " in text)
+
+
 def _node(node: Node) -> dict[str, Any]:
-    runs = node.runs
+    first = node.drivers[0] if node.drivers else Driver("")
     return {
         "node": node.name,
         "pool": node.pool,
         "error": node.error.message if node.error else None,
         "cards": [{"pci": pci, "model": model} for pci, model in node.cards.items()],
         "declared": node.declared,
-        "refusals": [{"reason": reason, "mend": mend} for reason, mend in node.refusals],
+        **_told(first),
+        "drivers": [{"vendor": driver.vendor, **_told(driver)} for driver in node.drivers],
+        "todo": list(node.todo),
+        "healthy": node.healthy,
+        "labels": dict(node.labels),
+    }
+
+
+def _told(driver: Driver) -> dict[str, Any]:
+    runs = driver.runs
+    return {
+        "refusals": [{"reason": reason, "mend": mend} for reason, mend in driver.refusals],
         "should": {
-            "branch": node.should["branch"],
-            "version": node.should["version"],
-            "kernelModule": node.should["kernelModule"],
-            "why": list(node.should["why"]),
-            "manual": list(node.should["manual"]),
+            "branch": driver.should["branch"],
+            "version": driver.should["version"],
+            "kernelModule": driver.should["kernelModule"],
+            "why": list(driver.should["why"]),
+            "manual": list(driver.should["manual"]),
         }
-        if node.should
+        if driver.should
         else None,
         "runs": {
             "loaded": runs.loaded or None,
@@ -79,8 +96,5 @@ def _node(node: Node) -> dict[str, Any]:
         }
         if runs
         else None,
-        "differences": list(node.differences),
-        "todo": list(node.todo),
-        "healthy": node.healthy,
-        "labels": dict(node.labels),
+        "differences": list(driver.differences),
     }

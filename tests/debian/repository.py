@@ -73,7 +73,7 @@ class Repository:
 
     def publish(self, key: Key | None = None) -> None:
         """Write the index anew and sign it, by another key if one is given."""
-        index = "\n".join(_entry(one, self.folder / one.file) for one in self._debs.values()).encode()
+        index = "\n".join(entry(one, self.folder / one.file) for one in self._debs.values()).encode()
         (self.folder / "Packages").write_bytes(index)
         release = "".join(
             f"{line}\n"
@@ -129,10 +129,11 @@ def serving(host: Any, path: str = "/srv/repository", port: int = 8099) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _entry(package: Deb, file: Path) -> str:
+def entry(package: Deb, file: Path, folder: str = ".") -> str:
+    """A package in an index, its file in that folder of the repository."""
     content = file.read_bytes()
     fields = package.control() | {
-        "Filename": f"./{file.name}",
+        "Filename": f"{folder}/{file.name}",
         "Size": str(len(content)),
         "SHA256": hashlib.sha256(content).hexdigest(),
     }

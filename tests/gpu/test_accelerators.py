@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.errors import InvalidDeclaration, WorldUnreadable
-from swarmctl.gpu.catalogue import Card, Vendor
+from swarmctl.gpu.catalogue import Card, Vendor, tables
 from swarmctl.gpu.declared import impossible
 from swarmctl.gpu.model import Host, Wanted
 from swarmctl.graph.model import Address, Graph, Machine, Resource
 from swarmctl.hosts.packages import Packages, openpgp
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.kinds.compile import compile_graph
-from swarmctl.kinds.node_pool.accelerators import scripts, services
+from swarmctl.kinds.node_pool.accelerators import amd, places, scripts, services
 from swarmctl.kinds.node_pool.accelerators.codes import PLACES
 from swarmctl.kinds.node_pool.accelerators.expand import DRIVER as TYPE
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, parse
@@ -173,11 +173,9 @@ def test_what_facts_contradict_is_refused_at_its_field(
 def test_nothing_is_impossible_by_declaration_that_is_possible_on_a_machine(
     vendor: Vendor, number: str, card: Card
 ) -> None:
-    if vendor != "nvidia":
-        return
     machine = composed.alone(vendor, number, card)
     for model in card.models:
-        for branch in ("auto", "610", "595", "580", "535"):
+        for branch in ("auto", *tables(vendor).drivers.branches):
             for module in ("auto", "open", "proprietary"):
                 wanted = Wanted(vendor, model, driver=branch, kernel_module=module)
                 refusals = impossible(wanted)
@@ -286,12 +284,13 @@ def test_a_key_is_known_by_its_fingerprint() -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        scripts.fetch_key("https://a.example/k'; id"),
+        scripts.fetch_key(places.AMD, "https://a.example/k'; id"),
         scripts.reload("595.91.07", "open", ["mlx5_core"]),
         scripts.divide({"0000:10:00.0": {"1g.10gb": 2}}, ["0000:10:00.0"]),
-        scripts.cdi() + scripts.keep() + scripts.busy() + scripts.diagnose(),
+        scripts.cdi() + scripts.keep(places.NVIDIA) + scripts.busy() + scripts.diagnose(),
         services.counters_script(["DCGM_FI_DEV_XID_ERRORS"]) + services.start_script([]) + services.stop_script(),
         services.STATES,
+        amd.SCRIPT + amd.reload("30.30.4", "open", []) + amd.cdi() + amd.diagnose(8) + amd.busy() + amd.forget(),
     ],
 )
 def test_every_script_is_one_that_a_shell_understands(script: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from swarmctl.gpu import amd
 from swarmctl.gpu.catalogue import Card, Vendor, catalogue, drivers
-from swarmctl.gpu.model import Decision, FabricManager, Flavour, Pin, Source, Wanted
+from swarmctl.gpu.model import Cards, Decision, FabricManager, Flavour, Pin, Source, Wanted
 from tests.gpu.hosts import ALL, HGX_A100, HGX_B200, HGX_H100, HGX_H200, alone, decided, host
 
 NVIDIA = Wanted("nvidia")
@@ -224,14 +225,52 @@ def test_persistence_is_as_declared(persistence: bool | None, runs: bool) -> Non
 
 
 def test_amd_has_the_same_shape() -> None:
-    decision = decided(host(*["74a1"] * 8, vendor="1002"), Wanted("amd", "MI300X", 8, persistence=True))
+    decision = decided(host(*["74a1"] * 8, vendor="1002"), Wanted("amd", "MI300X", 8))
     assert (decision.version, decision.flavour, decision.repository) == (
         "30.30.4",
         "open",
         "amdgpu/30.30.4 and rocm/7.2.4",
     )
-    assert decision.held == ("amdgpu-dkms", "rocm")
-    assert [warning.about for warning in decision.warnings] == ["persistence"]
+    assert specs(decision) == [
+        "amdgpu-dkms=1:6.16.13.30300400-*",
+        "amdgpu-dkms-firmware=30.30.4.0.30300400-*",
+        "rocm-core=7.2.4.70204-*",
+        "rocm-hip-runtime=7.2.4.70204-*",
+        "rocminfo=1.0.0.70204-*",
+        "amd-smi-lib",
+        "amd-container-toolkit",
+    ]
+    assert (decision.warnings, decision.services, decision.counters) == ((), (), ())
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "folder"), [("30.30.4", "30300400", "30.30.4"), ("30.20.0", "30200000", "30.20")]
+)
+def test_amd_s_packages_tell_their_release_and_their_repository_is_called_after_it(
+    version: str, code: str, folder: str
+) -> None:
+    assert (amd.code(version), amd.folder(version)) == (code, folder)
+    assert amd.packaged(f"1:6.16.6.{code}-2255209.24.04") == ("6.16.6", version)
+    assert amd.packaged("1:6.12.12.60404-2202139.24.04") == ("", ""), "from before driver and ROCm were told apart"
+
+
+def test_several_models_in_one_machine_share_a_driver_and_have_a_layout_each() -> None:
+    there = host(*["A100 40GB"] * 2, "H100", "L40S")
+    wanted = Wanted("nvidia", "A100", 2, mig="all-1g.5gb", beside=(Cards("H100", 1, {"1g.10gb": 7}),))
+    decision = decided(there, wanted)
+    assert (decision.branch, decision.flavour) == ("595", "open")
+    assert decision.partitions is not None
+    assert decision.partitions.cards == {
+        "0000:10:00.0": (("1g.5gb", 7),),
+        "0000:11:00.0": (("1g.5gb", 7),),
+        "0000:12:00.0": (("1g.10gb", 7),),
+    }
+    assert decision.partitions.total == {"1g.10gb": 7, "1g.5gb": 14}
+    assert [warning.clause for warning in decision.warnings] == [
+        "1 x L40S are there too: they are driven, and not counted as A100 or H100"
+    ]
+    undivided = decided(there, Wanted("nvidia", "A100", beside=(Cards("H100"), Cards("L40S"))))
+    assert (undivided.partitions, undivided.warnings) == (None, ())
 
 
 def test_a_branch_without_support_is_taken_when_declared_and_pointed_out() -> None:

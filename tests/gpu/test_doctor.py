@@ -67,7 +67,7 @@ def test_a_machine_of_which_nothing_is_declared_gets_advice() -> None:
 
 def test_what_can_t_be_is_told_with_its_mend() -> None:
     found = examined(composed.host("V100"), Accelerator("nvidia", driver=Driver("595")))
-    assert "last branch" in found.refusals[0][0]
+    assert "last branch" in found.drivers[0].refusals[0][0]
     assert found.todo == ("declare 580, or `auto`",)
     assert not found.healthy
 

@@ -15,7 +15,7 @@ from swarmctl.gpu.model import Wanted
 from swarmctl.hosts import packages
 from swarmctl.kinds.node_pool.accelerators import decision, turn
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible, DriverRolledBack, DriverUnverified
-from swarmctl.kinds.node_pool.accelerators.reading import FOLDER
+from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver, Mirror
 from swarmctl.provider.hosts import Connections
@@ -181,7 +181,9 @@ def goes(world: World, repository: Repository) -> None:
 
 
 def test_what_must_not_be_is_refused_before_anything_changes(world: World, repository: Repository) -> None:
-    world.sh(f"dpkg -i {PLACE}/libnvidia-nscq_{NEW}-1_all.deb && apt-mark hold libnvidia-nscq && rm -rf {FOLDER}")
+    world.sh(
+        f"dpkg -i {PLACE}/libnvidia-nscq_{NEW}-1_all.deb && apt-mark hold libnvidia-nscq && rm -rf {NVIDIA.folder}"
+    )
     with pytest.raises(DriverImpossible) as raised:
         world.bring(inputs(repository, OLD))
     assert f"libnvidia-nscq is held at {NEW}, and must be {OLD}" in raised.value.message
@@ -240,7 +242,7 @@ def test_the_way_back_is_there_before_anything_changes(world: World, repository:
     world.sh(f"mv {PLACE}/{file} /srv/{file}")
     world.bring(inputs(repository, OLD))
     world.sh(
-        f"mv {PLACE}/nvidia-driver-cuda_{OLD}-1_all.deb /srv/ && mv /srv/{file} {PLACE}/ && rm -r {FOLDER}/current/*"
+        f"mv {PLACE}/nvidia-driver-cuda_{OLD}-1_all.deb /srv/ && mv /srv/{file} {PLACE}/ && rm -r {NVIDIA.current}/*"
     )
     with pytest.raises(DriverImpossible) as raised:
         world.bring(inputs(repository, NEW))

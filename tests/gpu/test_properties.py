@@ -8,11 +8,12 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarmctl.gpu import amd
 from swarmctl.gpu.branch import fitting, obstacle
 from swarmctl.gpu.catalogue import Vendor, catalogue, drivers, tables
 from swarmctl.gpu.decide import decide
-from swarmctl.gpu.lockstep import mismatches
-from swarmctl.gpu.model import Decision, Device, Host, Wanted
+from swarmctl.gpu.lockstep import contrary, mismatches
+from swarmctl.gpu.model import Cards, Decision, Device, Host, Wanted
 
 SYSTEMS = [
     ("debian", "12"),
@@ -23,6 +24,10 @@ SYSTEMS = [
     ("ol", "9"),
     ("rocky", "10.0"),
 ]
+
+
+MIXED = {"amdgpu-dkms": "1:6.12.12.60404-2202139.24.04", "rocm-core": "6.4.4.60404-129~24.04"}
+"""Of a release from before those that are known."""
 
 
 @st.composite
@@ -43,12 +48,18 @@ def hosts(draw: st.DrawFn, vendor: Vendor) -> Host:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Host, Wanted]:
-    vendor: Vendor = draw(st.sampled_from(["nvidia", "nvidia", "nvidia", "amd"]))
+    vendor: Vendor = draw(st.sampled_from(["nvidia", "nvidia", "amd"]))
     driver = draw(st.sampled_from(["auto", *drivers(vendor).branches]))
     modules: list[Literal["auto", "open", "proprietary"]] = ["auto", "open", "proprietary"]
     module = draw(st.sampled_from(modules))
     mig = draw(st.sampled_from(["", "", "balanced"]))
-    return draw(hosts(vendor)), Wanted(vendor, driver=driver, kernel_module=module, mig=mig)
+    host = draw(hosts(vendor))
+    facts = catalogue(vendor)
+    models = sorted({facts.cards[one.device].models[0] for one in host.devices if one.device in facts.cards})
+    # One item for whatever is there, or one for each of the first models.
+    named = draw(st.sampled_from([[""], models, models[:2]]))
+    beside = tuple(Cards(model) for model in named[1:])
+    return host, Wanted(vendor, named[0], driver=driver, kernel_module=module, mig=mig, beside=beside)
 
 
 @given(cases())
@@ -73,6 +84,14 @@ def test_no_decision_contradicts_the_table(case: tuple[Host, Wanted]) -> None:
 def test_lockstep_is_always_equal(case: tuple[Host, Wanted]) -> None:
     decision = decide(*case)
     if not isinstance(decision, Decision):
+        return
+    if decision.vendor == "amd":
+        rocm = drivers("amd").branches[decision.branch].rocm
+        for package in decision.packages:
+            ends = amd.code(decision.version) if "dkms" in package.name else amd.rocm_code(rocm)
+            assert not package.lockstep or (package.version or "").endswith(f".{ends}")
+        assert contrary({each.name: each.version or "" for each in decision.packages}, dict(MIXED))
+        assert sum(package.lockstep for package in decision.packages) == 5
         return
     assert {package.version for package in decision.packages if package.lockstep} <= {decision.version}
     assert mismatches(decision.version, {each.name: each.version or "" for each in decision.packages}) == ()

@@ -180,7 +180,7 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         host("74a1", vendor="1002"),
         Wanted("amd", mig="balanced"),
         "mig-unknown",
-        "MI300X has no MIG profiles that are known here",
+        "MI300X is AMD's, and MIG is NVIDIA's way of dividing a card",
         "leave `mig` out for these cards",
     ),
     "another model than declared": (
@@ -246,6 +246,20 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         "nothing is packaged for alpine 3.22 on x86_64",
         "packages that the vendor's repository has are for debian 12 13, ubuntu 22.04 24.04, rhel 8 9 10, "
         "on x86_64 and aarch64",
+    ),
+    "AMD without persistence": (
+        host("74a1", vendor="1002"),
+        Wanted("amd", persistence=False),
+        "persistence-refused",
+        "amdgpu stays loaded whether a client is there or not, and has no daemon that could be left out",
+        "leave `persistence` out for AMD's cards",
+    ),
+    "AMD's firmware held at another release": (
+        host("74a1", vendor="1002", held={"amdgpu-dkms-firmware": "30.20.1.0.30200100-2255209.24.04"}),
+        Wanted("amd"),
+        "lockstep-held",
+        "amdgpu-dkms-firmware is held at 30.20.1.0.30200100, and must be 30.30.4.0.30300400",
+        "release the hold on the host",
     ),
     "AMD on Arm": (
         host("74a1", vendor="1002", cpu="aarch64"),

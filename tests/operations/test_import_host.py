@@ -43,6 +43,10 @@ spec: {network: {flows: []}}
 """
 
 
+TWINS = cards(1, "10de:20b1") + cards(1, "10de:20f1", first=0x40)
+"""Two cards that are both called A100 PCIe 40GB."""
+
+
 def valid(folder: Path, text: str) -> None:
     (folder / "stack.yaml").write_text(STACK)
     (folder / "pool.yaml").write_text(text)
@@ -91,9 +95,27 @@ def test_an_address_that_no_interface_has_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "parts", [{"lspci": cards(1, "10de:ffff")}, MACHINES["mixed"], {"lspci": cards(1, "1002:740f")}]
+    ("parts", "items"),
+    [
+        (
+            MACHINES["mixed"],
+            [
+                '    - {vendor: nvidia, model: "V100 SXM2 32GB", count: 2}',
+                '    - {vendor: nvidia, model: "T4", count: 2}',
+            ],
+        ),
+        ({"lspci": cards(1, "1002:740f")}, ['  accelerators: [{vendor: amd, model: "MI210", count: 1}]']),
+        ({"lspci": cards(2, "1002:740c")}, ["  accelerators: [{vendor: amd, count: 2}]"]),
+    ],
 )
-def test_cards_that_swarmctl_has_no_one_driver_for_are_only_told(parts: dict[str, str]) -> None:
+def test_every_model_has_an_item(tmp_path: Path, parts: dict[str, str], items: list[str]) -> None:
+    text = pool("n1", WAY, read(**parts))
+    assert [line for line in text.splitlines() if "vendor:" in line] == items
+    valid(tmp_path, text)
+
+
+@pytest.mark.parametrize("parts", [{"lspci": cards(1, "10de:ffff")}, {"lspci": TWINS}])
+def test_cards_that_can_t_be_told_apart_or_have_no_driver_are_only_told(parts: dict[str, str]) -> None:
     text = pool("n1", WAY, read(**parts))
     assert "No `accelerators` here" in text
     assert "\n  accelerators:" not in text

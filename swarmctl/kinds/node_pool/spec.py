@@ -96,7 +96,7 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     ] = 0
 
 
-Accelerators = Annotated[list[Accelerator], msgspec.Meta(max_length=1)]
+Accelerators = Annotated[list[Accelerator], msgspec.Meta(max_length=8)]
 
 
 class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -148,8 +148,9 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
     accelerators: Annotated[
         Accelerators,
         msgspec.Meta(
-            description="Cards that every machine has, one item for each vendor; the driver that they need is decided "
-            "from them when the stack is planned, and installed. Left out: cards and drivers are nobody's business.",
+            description="Cards that every machine has, one item for each model; the driver that all of one vendor's "
+            "need is decided from them when the stack is planned, and installed. Items of one vendor say the same of "
+            "it. Left out: cards and drivers are nobody's business.",
             examples=[
                 [
                     {

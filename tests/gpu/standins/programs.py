@@ -7,6 +7,8 @@ from collections.abc import Mapping
 RUN = "/run/standin"
 MODULE = "/usr/lib/standin/module"
 """What DKMS has built: version and flavour of the module that would be loaded."""
+BUILT = "/usr/lib/standin/amdgpu"
+"""The same of AMD's: version and digest of its source."""
 LIBRARY = "/usr/lib/standin/library"
 """Version of the libraries."""
 XID = "/usr/lib/standin/xid"
@@ -27,13 +29,24 @@ case "$*" in
     if [ "$flavour" = open ]; then kind='Open Kernel Module for x86_64'; else kind='x86_64 Kernel Module'; fi
     echo "NVRM version: NVIDIA UNIX $kind  $version  Release Build"
     echo "GCC version:  gcc version 12.2.0" ;;
+  /sys/module/amdgpu/initstate) [ -f {run}/amdgpu ] && echo live ;;
+  /sys/module/amdgpu/version) [ -f {run}/amdgpu ] && head -n 1 {run}/amdgpu ;;
+  /sys/module/amdgpu/srcversion) [ -f {run}/amdgpu ] && tail -n 1 {run}/amdgpu ;;
   *) exec /bin/cat "$@" ;;
 esac
 """.replace("{run}", RUN)
 
-MODPROBE = """#!/bin/sh
-# A stand-in: the module that DKMS has built counts as loaded.
+MODPROBE = (
+    """#!/bin/sh
+# A stand-in: the module that DKMS has built counts as loaded. Of AMD's the kernel has one of its own, too.
 case "$*" in
+  "-r amdgpu")
+    [ ! -e {run}/busy ] || { echo 'modprobe: FATAL: Module amdgpu is in use.' >&2; exit 1; }
+    rm -f {run}/amdgpu ;;
+  amdgpu)
+    [ ! -f {run}/amdgpu ] || exit 0
+    mkdir -p {run}
+    if [ -f {built} ]; then cp {built} {run}/amdgpu; else printf '\\nOF-THE-KERNEL\\n' >{run}/amdgpu; fi ;;
   "-r nvidia")
     [ ! -e {run}/busy ] || { echo 'modprobe: FATAL: Module nvidia is in use.' >&2; exit 1; }
     rm -f {run}/loaded ;;
@@ -44,7 +57,24 @@ case "$*" in
       echo "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service" >&2; exit 1; }
     mkdir -p {run} && cp {module} {run}/loaded ;;
 esac
-""".replace("{run}", RUN).replace("{module}", MODULE)
+""".replace("{run}", RUN)
+    .replace("{module}", MODULE)
+    .replace("{built}", BUILT)
+)
+
+MODINFO = """#!/bin/sh
+# A stand-in: the module of AMD's that would be loaded.
+[ "$*" = "-F srcversion amdgpu" ] || exec /sbin/modinfo "$@"
+if [ -f {built} ]; then tail -n 1 {built}; else echo OF-THE-KERNEL; fi
+""".replace("{built}", BUILT)
+
+LS = """#!/bin/sh
+# A stand-in for one folder of the kernel: processes that compute on AMD's cards.
+case "$*" in
+  /sys/class/kfd/kfd/proc) exec /bin/ls {run}/kfd ;;
+  *) exec /bin/ls "$@" ;;
+esac
+""".replace("{run}", RUN)
 
 MOKUTIL = """#!/bin/sh
 # A stand-in: what the firmware takes.
@@ -121,6 +151,8 @@ KERNEL: Mapping[str, str] = {
     "/usr/local/bin/lspci": LSPCI,
     "/usr/local/bin/cat": CAT,
     "/usr/local/bin/mokutil": MOKUTIL,
+    "/usr/local/bin/modinfo": MODINFO,
+    "/usr/local/bin/ls": LS,
     "/usr/local/sbin/modprobe": MODPROBE,
 }
 """What is there before any driver: the kernel, the firmware and the bus."""

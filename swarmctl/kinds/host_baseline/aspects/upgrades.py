@@ -17,6 +17,7 @@ from swarmctl.kinds.host_baseline.reading import Seen
 EXCLUDED = (
     "nvidia-", "libnvidia-", "cuda-", "libcuda", "libnvsdm", "libxnvctrl", "xserver-xorg-video-nvidia",
     "datacenter-gpu-manager", "nvlsm", "libnvinfer", "libcudnn", "libnccl", "rocm", "hip", "amdgpu", "libdrm-amdgpu",
+    "amd-smi", "amd-container-toolkit", "hsa-", "comgr",
     "linux-modules-nvidia",
 )  # fmt: skip
 """What drivers of GPUs are made of, by how the names of their packages begin (unattended-upgrades matches there)."""

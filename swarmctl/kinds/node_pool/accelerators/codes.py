@@ -43,7 +43,7 @@ MIG = Code(
     "SW3253",
     "layout of MIG that these cards do not take",
     """MIG profiles are named after slices and memory of one kind of card, and all of a layout must have room on one
-card together, by the placements that the card has.
+card together, by the placements that the card has. MIG is NVIDIA's; AMD's cards have none.
 
 Wrong: `{model: H100-SXM5-80GB, mig: {1g.5gb: 7}}` (a profile of the A100 with 40 GB)
 
@@ -86,13 +86,46 @@ Right: the same in a pool of machines with Ubuntu or Debian
 KEY = Code(
     "SW3257",
     "repository whose key is not known",
-    """A machine trusts a repository by the fingerprint of the key that signs it. That of NVIDIA's repositories for
-Debian 12 and Ubuntu is known here; others are declared.
+    """A machine trusts a repository by the fingerprint of the key that signs it. Those of NVIDIA's repositories for
+Debian 12 and Ubuntu and of AMD's are known here; others are declared.
 
 Wrong: `source: mirror` without `mirror:`, or `source: vendor` on Debian 13
 
 Right: `source: mirror` and
 `mirror: {url: https://mirror.example/cuda/repos, fingerprint: EB693B3035CD5710E231E123A4B469963BF863CC}`
+""",
+)
+CONTRARY = Code(
+    "SW3258",
+    "another driver than other cards of the vendor need",
+    """One driver runs all cards of one vendor in a machine, so the items of one vendor say the same of branch, version,
+kernel module, persistence and source. `auto`, and a version left out, agree with everything. Drivers of different
+vendors have nothing to do with each other.
+
+Wrong: `[{vendor: nvidia, model: T4, driver: {branch: "580"}}, {vendor: nvidia, model: L4, driver: {branch: "595"}}]`
+
+Right: `[{vendor: nvidia, model: T4, driver: {branch: "580"}}, {vendor: nvidia, model: L4}]`
+""",
+)
+TWICE = Code(
+    "SW3259",
+    "cards that two items mean",
+    """Each item says how many cards of its model are there and how they are divided, so a card may be meant by one item
+only. Where a vendor has several items, each names its model.
+
+Wrong: `[{vendor: nvidia, model: H100}, {vendor: nvidia, model: H100-PCIe}]`
+
+Right: `[{vendor: nvidia, model: H100-SXM5}, {vendor: nvidia, model: H100-PCIe}]`
+""",
+)
+PERSISTENCE = Code(
+    "SW3260",
+    "persistence that a driver can't do without",
+    """NVIDIA's driver is kept loaded between clients by a daemon, which can be left out. AMD's always stays loaded.
+
+Wrong: `{vendor: amd, persistence: false}`
+
+Right: `{vendor: amd}`
 """,
 )
 
@@ -113,6 +146,9 @@ PLACES: Mapping[str, tuple[Code, tuple[str, ...]]] = {
     "model-absent": (CARDS, ("model",)),
     "count-differs": (CARDS, ("count",)),
     "cpu-contradicts": (CARDS, ("model",)),
+    "model-twice": (TWICE, ("model",)),
+    "persistence-refused": (PERSISTENCE, ("persistence",)),
+    "source-refused": (SOURCE, ("source",)),
     "os-unknown": (SOURCE, ("source",)),
     "version-needed": (SOURCE, ("source",)),
     "fabric-unavailable": (SOURCE, ("source",)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from swarmctl.gpu import amd
+from swarmctl.gpu.catalogue import drivers
 from swarmctl.gpu.decide import decide
 from swarmctl.gpu.model import Decision, FabricManager, Host, Refusal, Refusals, Source
 from swarmctl.gpu.systems import FAMILIES
@@ -14,12 +16,17 @@ from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 if TYPE_CHECKING:
     from swarmctl.hosts.system import SystemFacts
 
-VENDOR = "https://developer.download.nvidia.com/compute/cuda/repos"
-KEY_FILE = "3bf863cc.pub"
-FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
-"""Of NVIDIA's key in `3bf863cc.pub`, as public installers pin it, such as Canonical's Checkbox (virtualization.py)."""
+VENDORS = {"nvidia": "https://developer.download.nvidia.com/compute/cuda/repos", "amd": "https://repo.radeon.com"}
+KEY_FILES = {"nvidia": "3bf863cc.pub", "amd": "rocm/rocm.gpg.key"}
+"""NVIDIA's is beside the packages, AMD's below the address of all of its repositories."""
+FINGERPRINTS = {
+    "nvidia": "EB693B3035CD5710E231E123A4B469963BF863CC",
+    "amd": "CA8BB4727A47B4D09B4EE8969386B48A1A693C5C",
+}
+"""Of these keys, as public installers pin them: both in Canonical's Checkbox (virtualization.py); AMD's also in
+ROCm/ROCm issue 854 and Azure's AKSFlexNode (AMD GPU setup)."""
 SIGNED = {("debian", "12"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
-"""System and release whose repository that key signs."""
+"""System and release whose repository of NVIDIA's that key signs."""
 
 
 def known(facts: SystemFacts) -> Host | None:
@@ -36,9 +43,13 @@ def known(facts: SystemFacts) -> Host | None:
     )
 
 
-def inputs(host: Host, declared: Accelerator) -> Mapping[str, Any] | Refusals:
-    """Inputs of `swarm:nodepool:Driver`, without machine, host and node; or every reason why there are none."""
-    decision = decide(host, wanted(declared))
+def inputs(host: Host, *items: Accelerator) -> Mapping[str, Any] | Refusals:
+    """Inputs of `swarm:nodepool:Driver`, without machine, host and node; or every reason why there are none.
+
+    `items` are those of one vendor, one at least.
+    """
+    declared = items[0]
+    decision = decide(host, wanted(items))
     if not isinstance(decision, Decision):
         return decision
     refusals = [*_manager(host), *_key(host, declared)]
@@ -55,7 +66,7 @@ def inputs(host: Host, declared: Accelerator) -> Mapping[str, Any] | Refusals:
         "answers": version,
         "fabricManager": {} if decision.fabric_manager is FabricManager.NONE else {"version": version},
         "fabricMode": str(decision.fabric_manager),
-        "repository": _repository(decision, declared),
+        "repository": _repository(host, decision, declared),
         "pin": decision.pin.what if decision.pin else "",
         "packages": {package.name: package.version or "" for package in decision.packages},
         "held": sorted(decision.held),
@@ -64,15 +75,15 @@ def inputs(host: Host, declared: Accelerator) -> Mapping[str, Any] | Refusals:
         "mig": _layout(decision),
         "persistence": declared.persistence,
         "counters": sorted(decision.counters),
-        "cdi": version if any("toolkit" in name for name in decision.held) else "",
+        "cdi": _cdi(decision),
         "why": [f"{reason.about}: {reason.clause}" for reason in decision.reasons],
         "manual": [reason.clause for reason in decision.manual],
     }
 
 
-def warnings(host: Host, declared: Accelerator) -> tuple[str, ...]:
+def warnings(host: Host, *items: Accelerator) -> tuple[str, ...]:
     """What is unwise or unsure about the decision."""
-    decision = decide(host, wanted(declared))
+    decision = decide(host, wanted(items))
     return tuple(reason.clause for reason in decision.warnings) if isinstance(decision, Decision) else ()
 
 
@@ -81,15 +92,32 @@ def _layout(decision: Decision) -> dict[str, dict[str, int]]:
     return {address: dict(profiles) for address, profiles in cards.items()}
 
 
-def _repository(decision: Decision, declared: Accelerator) -> Mapping[str, str]:
+def _cdi(decision: Decision) -> str:
+    """What the CDI specification is known by: the libraries that it names, or for AMD's cards its kind."""
+    if not any("toolkit" in name for name in decision.held):
+        return ""
+    return "amd.com/gpu" if decision.vendor == "amd" else decision.version
+
+
+def _repository(host: Host, decision: Decision, declared: Accelerator) -> Mapping[str, Any]:
     """Where packages come from, and whose key signs them; nothing for what the machine has already."""
-    if wanted(declared).source is Source.DISTRIBUTION:
+    if wanted([declared]).source is Source.DISTRIBUTION:
         return {}
-    base = declared.mirror.url if declared.mirror else VENDOR
-    url = f"{base.rstrip('/')}/{decision.repository}"
+    base = (declared.mirror.url if declared.mirror else VENDORS[declared.vendor]).rstrip("/")
     key = declared.mirror.key if declared.mirror else None
-    fingerprint = declared.mirror.fingerprint if declared.mirror else FINGERPRINT
-    return {"url": url, "key": key or f"{url}/{KEY_FILE}", "fingerprint": fingerprint}
+    fingerprint = declared.mirror.fingerprint if declared.mirror else FINGERPRINTS[declared.vendor]
+    if declared.vendor == "nvidia":
+        url = f"{base}/{decision.repository}"
+        return {"url": url, "key": key or f"{url}/{KEY_FILES['nvidia']}", "fingerprint": fingerprint}
+    known = drivers("amd")
+    rocm, toolkit = known.branches[decision.branch].rocm, known.tools[amd.TOOLKIT]
+    return {
+        "url": base,
+        "key": key or f"{base}/{KEY_FILES['amd']}",
+        "fingerprint": fingerprint,
+        "sources": list(amd.sources(base, host.release, decision.version, rocm, toolkit)),
+        "origin": amd.ORIGIN,
+    }
 
 
 def _manager(host: Host) -> list[Refusal]:
@@ -107,13 +135,13 @@ def _manager(host: Host) -> list[Refusal]:
 
 def _key(host: Host, declared: Accelerator) -> list[Refusal]:
     release = host.release.partition(".")[0] if host.os == "debian" else host.release
-    if declared.source != "vendor" or (host.os, release) in SIGNED:
+    if declared.vendor != "nvidia" or declared.source != "vendor" or (host.os, release) in SIGNED:
         return []
     return [
         Refusal(
             "key-unknown",
             f"whose key signs the vendor's repository for {host.os[:40]} {host.release[:20]} is not known here",
-            f"declare `source: mirror` with `mirror: {{url: {VENDOR}, fingerprint: …, key: …}}`",
+            f"declare `source: mirror` with `mirror: {{url: {VENDORS['nvidia']}, fingerprint: …, key: …}}`",
             "docs/gpu.md",
         )
     ]

@@ -10,8 +10,10 @@ from swarmctl.hosts import packages
 from swarmctl.hosts.packages import Move, Packages, openpgp
 from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.node_pool.accelerators import scripts, services
+from swarmctl.kinds.node_pool.accelerators.amd import preferences
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
-from swarmctl.kinds.node_pool.accelerators.reading import KEYRING, MODULES, READING, SOURCES, Seen
+from swarmctl.kinds.node_pool.accelerators.reading import Seen
+from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 
 
 class Machine:
@@ -22,6 +24,8 @@ class Machine:
         self._at = inputs["host"]
         self.host = hosts.open(self._at)
         self.name: str = inputs["node"]
+        self.vendor = VENDORS[inputs["vendor"]]
+        self.places = self.vendor.places
 
     def changed(self) -> None:
         """Forget what was read."""
@@ -29,11 +33,11 @@ class Machine:
 
     def is_ours(self) -> bool:
         """Whether a driver was brought here before."""
-        return self.host.run(["test", "-d", scripts.CURRENT], check=False).returncode == 0
+        return self.host.run(["test", "-d", self.places.current], check=False).returncode == 0
 
     def seen(self) -> Seen:
         """What driver is there."""
-        return self._hosts.look(self._at, READING)
+        return self._hosts.look(self._at, self.vendor.reading)
 
     def installed(self) -> Packages:
         """What is installed."""
@@ -59,23 +63,25 @@ class Machine:
         self.host.put(path, content)
         self._hosts.changed(self._at)
 
-    def trust(self, repository: Mapping[str, str]) -> None:
+    def trust(self, repository: Mapping[str, Any]) -> None:
         """Take packages from there, if its key is the declared one. Raises DriverImpossible when it is not."""
-        url, wanted = repository["url"], repository["fingerprint"]
+        at, wanted = self.places, repository["fingerprint"]
         seen = self.seen()
         if seen.fingerprints != (wanted,):
             try:
-                self.script(scripts.fetch_key(repository["key"]))
+                self.script(scripts.fetch_key(at, repository["key"]))
             except CommandFailed as error:
                 raise DriverImpossible(
                     f"{self.name}: the key of the repository can't be fetched from {repository['key']}", error.message
                 ) from None
-            fetched = self.host.get(scripts.FETCHED) or b""
-            self.host.remove(scripts.FETCHED)
-            self.put(KEYRING, self._judged(fetched, wanted, repository["key"]))
-        if seen.source != (url,):
-            self.put(SOURCES, scripts.source_line(url).encode())
-        self.work(packages.refresh(SOURCES))
+            fetched = self.host.get(at.fetched) or b""
+            self.host.remove(at.fetched)
+            self.put(at.keyring, self._judged(fetched, wanted, repository["key"]))
+        if seen.origin != repository.get("origin", ""):
+            self.put(at.preferences, preferences(repository["origin"]).encode())
+        if seen.source != scripts.entries(repository):
+            self.put(at.sources, scripts.source_lines(at, repository).encode())
+        self.work(packages.refresh(at.sources))
 
     def _judged(self, key: bytes, wanted: str, url: str) -> bytes:
         try:
@@ -93,7 +99,7 @@ class Machine:
     def planned(self, wanted: Sequence[str]) -> list[Move]:
         """What an installation would change, nothing that is none of the driver's removed. Raises DriverImpossible."""
         moves = packages.moves(self.work(packages.simulate(wanted)))
-        foreign = [move.name for move in moves if not move.after and not is_drivers(move.name)]
+        foreign = [move.name for move in moves if not move.after and not self.vendor.is_drivers(move.name)]
         if foreign:
             raise DriverImpossible(
                 f"{self.name}: the driver can be installed only by removing {', '.join(foreign[:5])}",
@@ -103,8 +109,8 @@ class Machine:
 
     def fetch(self, wanted: Iterable[str], folder: str) -> None:
         """Have the files of these (`NAME=VERSION`) in that folder; those kept from earlier need no repository."""
-        kept = f"if [ -d {scripts.CURRENT} ]; then cp -al {scripts.CURRENT}/. {folder}/; fi"
-        self.script(f"mkdir -p {folder}\n{'' if folder == scripts.NEW else kept}")
+        kept = f"if [ -d {self.places.current} ]; then cp -al {self.places.current}/. {folder}/; fi"
+        self.script(f"mkdir -p {folder}\n{'' if folder == self.places.new else kept}")
         there = self.files(folder)
         missing = [one for one in wanted if not any(is_file_of(one, file) for file in there)]
         if missing:
@@ -117,6 +123,8 @@ class Machine:
 
     def stop(self) -> None:
         """End all daemons around the driver."""
+        if not self.vendor.daemons:
+            return
         if "none" in self.script(services.stop_script()).text:
             for daemon in reversed(list(services.DAEMONS.values())):
                 if daemon.argv:
@@ -125,6 +133,8 @@ class Machine:
 
     def start(self, units: Sequence[str]) -> None:
         """Have these run, and no other of them."""
+        if not self.vendor.daemons:
+            return
         if "none" in self.script(services.start_script(units)).text:
             wanted = services.ordered(units)
             for daemon in services.DAEMONS.values():
@@ -137,18 +147,10 @@ class Machine:
     def load_at_start(self, modules: Sequence[str]) -> None:
         """Kernel modules that are loaded whenever the machine starts."""
         if modules:
-            self.put(MODULES, "".join(f"{module}\n" for module in modules).encode())
+            self.put(self.places.modules, "".join(f"{module}\n" for module in modules).encode())
         elif self.seen().modules:
-            self.host.remove(MODULES)
+            self.host.remove(self.places.modules)
             self._hosts.changed(self._at)
-
-
-def is_drivers(name: str) -> bool:
-    """Whether a package is one of the driver's, which may give way to another of them."""
-    bare = name.partition(":")[0]
-    return bare.startswith(
-        ("nvidia-", "libnvidia-", "libnvsdm", "libcuda1", "cuda-drivers", "xserver-xorg-video-nvidia")
-    )
 
 
 def is_file_of(wanted: str, path: str) -> bool:

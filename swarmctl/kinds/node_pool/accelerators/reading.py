@@ -13,15 +13,8 @@ from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import readings
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
+from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
-
-SOURCES = "/etc/apt/sources.list.d/swarmctl-nvidia.list"
-KEYRING = "/etc/apt/keyrings/swarmctl-nvidia.gpg"
-MODULES = "/etc/modules-load.d/swarmctl-nvidia.conf"
-CDI = "/var/run/cdi/nvidia.yaml"
-"""Where `nvidia-cdi-refresh` writes it; a second file elsewhere would name the same devices, which CDI refuses."""
-FOLDER = "/var/lib/swarmctl/driver"
-"""`current`: packages of the driver that works; `new` and `old`: those of an upgrade that is not verified yet."""
 
 SCRIPT = f"""
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
@@ -35,12 +28,12 @@ fi
 part instances; timeout 20 nvidia-smi -L 2>/dev/null
 part fabric; ! command -v nv-fabricmanager >/dev/null || timeout 10 nv-fabricmanager --version 2>/dev/null
 part units; {STATES}
-part cdi; grep -o 'libcuda\\.so\\.[0-9][0-9.]*' {CDI} 2>/dev/null | head -n 1
+part cdi; grep -o 'libcuda\\.so\\.[0-9][0-9.]*' {NVIDIA.cdi} 2>/dev/null | head -n 1
 part counters; sed -n 's/^\\(DCGM_FI_[A-Z0-9_]*\\),.*/\\1/p' {COUNTERS} 2>/dev/null
-part sources; cat {SOURCES} 2>/dev/null
-part keyring; base64 -w 0 {KEYRING} 2>/dev/null
-part modules; cat {MODULES} 2>/dev/null
-part unverified; [ ! -e {FOLDER}/old ] || echo yes
+part sources; cat {NVIDIA.sources} 2>/dev/null
+part keyring; base64 -w 0 {NVIDIA.keyring} 2>/dev/null
+part modules; cat {NVIDIA.modules} 2>/dev/null
+part unverified; [ ! -e {NVIDIA.old} ] || echo yes
 part enrolled
 if [ -f /var/lib/dkms/mok.pub ] && command -v mokutil >/dev/null; then
   LC_ALL=C mokutil --test-key /var/lib/dkms/mok.pub 2>&1
@@ -53,7 +46,7 @@ SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One card that `nvidia-smi` sees."""
+    """One card that `nvidia-smi` or `amd-smi` sees."""
 
     index: int
     pci: str
@@ -67,12 +60,12 @@ class Seen:
     """Everything that one reading tells."""
 
     loaded: str = ""
-    """Version of the kernel module that is loaded; empty when none is."""
+    """Version of the driver whose kernel module is loaded; empty when none is."""
     flavour: str = ""
-    """`open` or `proprietary`; empty when it can't be told."""
+    """`open`, `proprietary`, or that it is the kernel's own; empty when it can't be told."""
     cards: tuple[Card, ...] = ()
     failure: str = ""
-    """What `nvidia-smi` says instead; empty when it answers, or is not there."""
+    """What the tool says instead; empty when it answers, or is not there."""
     instances: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """PCI address → MIG profile → how many."""
     fabric: str = ""
@@ -84,6 +77,8 @@ class Seen:
     counters: frozenset[str] = frozenset()
     source: tuple[str, ...] = ()
     """Address in our sources list, if that is as we write it."""
+    origin: str = ""
+    """Of the repositories that apt prefers, if our file for that is as we write it."""
     fingerprints: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     unverified: bool = False
@@ -93,7 +88,7 @@ class Seen:
 
     @property
     def answers(self) -> str:
-        """The one version that `nvidia-smi` tells for all cards; empty when it does not."""
+        """The one version that the tool tells for all cards; empty when it does not."""
         versions = {card.version for card in self.cards}
         return versions.pop() if len(versions) == 1 and not self.failure else ""
 
@@ -116,14 +111,24 @@ def parse(output: bytes, host: str) -> Seen:
         cdi=_version(parts.get("cdi", "").rstrip(".")),
         counters=frozenset(re.findall(r"(?m)^DCGM_FI_[A-Z0-9_]{1,80}$", parts.get("counters", ""))),
         source=tuple(re.findall(r"(?m)^deb \[signed-by=\S+\] (\S{1,400}) /$", parts.get("sources", ""))[:9]),
-        fingerprints=_fingerprints(parts.get("keyring", "")),
-        modules=tuple(re.findall(r"(?m)^[a-z0-9_]{1,60}$", parts.get("modules", ""))),
+        fingerprints=fingerprints(parts.get("keyring", "")),
+        modules=modules(parts.get("modules", "")),
         unverified=parts.get("unverified") == "yes",
-        enrolled=_enrolled(parts.get("enrolled", "")),
+        enrolled=enrolled(parts.get("enrolled", "")),
     )
 
 
 READING: Reading[Seen] = Reading("nvidia driver", ("sh", "-c", SCRIPT), parse, timeout=90.0)
+
+
+def plain(text: str) -> str:
+    """The beginning of what a machine said, as a terminal may show it."""
+    return "".join(char if char.isprintable() else "?" for char in text[:SHOWN])
+
+
+def modules(text: str) -> tuple[str, ...]:
+    """Lines that are names of kernel modules."""
+    return tuple(re.findall(r"(?m)^[a-z0-9_]{1,60}$", text))
 
 
 def _version(text: str) -> str:
@@ -146,7 +151,7 @@ def _cards(text: str) -> tuple[tuple[Card, ...], str]:
     lines = body.strip().splitlines()
     if status.strip() != "0":
         said = " ".join(lines[0].split())[:SHOWN] if lines else "it gave no reason"
-        return (), "".join(char if char.isprintable() else "?" for char in said)
+        return (), plain(said)
     found = []
     for line in lines[:256]:
         match = re.fullmatch(
@@ -172,15 +177,16 @@ def _instances(text: str, cards: tuple[Card, ...]) -> Mapping[str, Mapping[str, 
     return {address: dict(profiles) for address, profiles in found.items()}
 
 
-def _fingerprints(text: str) -> tuple[str, ...]:
+def fingerprints(text: str) -> tuple[str, ...]:
+    """Of a keyring in base64; none where it is none."""
     try:
         return tuple(openpgp.fingerprints(base64.b64decode(text, validate=True))) if text else ()
     except (ValueError, binascii.Error):
         return ()
 
 
-def _enrolled(text: str) -> bool | None:
-    """`/var/lib/dkms/mok.pub is already enrolled`, or `… is not enrolled` (mokutil(1))."""
+def enrolled(text: str) -> bool | None:
+    """Whether the firmware takes the key: `… is already enrolled`, or `… is not enrolled` (mokutil(1))."""
     if "is already enrolled" in text:
         return True
     return False if "is not enrolled" in text else None

@@ -1,11 +1,12 @@
-"""`swarm:nodepool:Driver`: the driver of one machine's cards, with all that has to be of its version.
+"""`swarm:nodepool:Driver`: the driver of one vendor's cards in a machine, with all that has to be of its version.
 
 Inputs: `machine` (identity), `host`, `node`; `vendor`, `cards` (PCI address → model), `branch`, `version`,
-`kernelModule`, `fabricMode`; `repository` (`url`, `key`, `fingerprint`; empty for the distribution's), `pin`,
-`packages` (name → version without the packager's revision, empty for any), `held`, `services`, `modules`, `mig` (PCI
-address → profile → number), `persistence`, `counters`; `why` and `manual`, which are for people and no property of the
-machine. Measured, too: `loaded` and `answers` (versions that the kernel and `nvidia-smi` tell), `fabricManager`
-(`version`), `cdi` (version of the libraries that its specification names).
+`kernelModule`, `fabricMode`; `repository` (`url`, `key`, `fingerprint`, for AMD's `sources` and `origin`, too; empty
+for the distribution's), `pin`, `packages` (name → version without the packager's revision, empty for any), `held`,
+`services`, `modules`, `mig` (PCI address → profile → number), `persistence`, `counters`; `why` and `manual`, which are
+for people and no property of the machine. Measured, too: `loaded` and `answers` (versions that the kernel and the
+vendor's tool tell), `fabricManager` (`version`), `cdi` (version of the libraries that its specification names, or the
+kind of its devices).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from swarmctl.kinds.base import (
     words,
 )
 from swarmctl.kinds.node_pool.accelerators import scripts
-from swarmctl.kinds.node_pool.accelerators.reading import READING, Seen
-from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, OVERRIDE, PERSISTENCE
+from swarmctl.kinds.node_pool.accelerators.reading import Seen
+from swarmctl.kinds.node_pool.accelerators.services import PERSISTENCE
+from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 
 REPLACE = {"machine": "it goes away with its machine"}
 TOLD = ("why", "manual")
@@ -66,7 +68,7 @@ class DriverType:
         """As the machine has it; None when nothing of it is there, or the machine is gone."""
         try:
             there = hosts.look(inputs["host"], packages.READING)
-            seen = hosts.look(inputs["host"], READING)
+            seen = hosts.look(inputs["host"], VENDORS[inputs["vendor"]].reading)
         except HostGone:
             return None
         if not seen.loaded and not any(name in there.installed for name in inputs["packages"]):
@@ -80,7 +82,7 @@ class DriverType:
             there = hosts.look(inputs["host"], packages.READING)
             if names := sorted(set(inputs["held"]) & there.held):
                 packages.carry_out(host, packages.unhold(names))
-            host.run(["sh", "-eu", "-c", scripts.forget(COUNTERS, OVERRIDE)])
+            host.run(["sh", "-eu", "-c", VENDORS[inputs["vendor"]].forget()])
         except HostGone:
             return
         finally:
@@ -119,7 +121,12 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
     """The inputs as the machine has them."""
     wanted: Mapping[str, str] = inputs["packages"]
     repository = inputs["repository"]
-    known = repository and seen.source == (repository["url"],) and seen.fingerprints == (repository["fingerprint"],)
+    known = (
+        repository
+        and seen.source == scripts.entries(repository)
+        and seen.fingerprints == (repository["fingerprint"],)
+        and seen.origin == repository.get("origin", "")
+    )
     found = {
         name: version
         if not version or upstream(there.installed[name]) == upstream(version)

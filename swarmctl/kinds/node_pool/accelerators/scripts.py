@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from shlex import quote
+from typing import Any
 
-from swarmctl.kinds.node_pool.accelerators.reading import CDI, FOLDER, KEYRING, MODULES, SOURCES
+from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places
 
-OLD, NEW, CURRENT = f"{FOLDER}/old", f"{FOLDER}/new", f"{FOLDER}/current"
-WAY = f"{FOLDER}/way"
-"""What becomes `OLD` when all of it is there."""
-MANIFEST = f"{OLD}/before"
-"""What was installed before an upgrade: a line `NAME=VERSION` each, and `NAME=` for what was not."""
-FETCHED = f"{FOLDER}/key"
 UNLOADED = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_peermem", "nvidia_fs", "gdrdrv", "nvidia")
 """Modules in the order in which they go: each uses those after it."""
 
 
-def fetch_key(url: str) -> str:
+def fetch_key(at: Places, url: str) -> str:
     """Fetch the key file of a repository, as apt fetches files."""
-    return f"mkdir -p {FOLDER}\nrm -f {FETCHED}\n/usr/lib/apt/apt-helper download-file {quote(url)} {FETCHED} >&2\n"
+    helper = f"/usr/lib/apt/apt-helper download-file {quote(url)} {at.fetched}"
+    return f"mkdir -p {at.folder}\nrm -f {at.fetched}\n{helper} >&2\n"
 
 
-def source_line(url: str) -> str:
-    """For `SOURCES`; the repository is flat."""
-    return f"deb [signed-by={KEYRING}] {url} /\n"
+def entries(repository: Mapping[str, Any]) -> tuple[str, ...]:
+    """What apt takes packages from, as readings tell it: an address, or address, suite and component of several."""
+    return tuple(repository.get("sources") or (repository["url"],))
+
+
+def source_lines(at: Places, repository: Mapping[str, Any]) -> str:
+    """For `Places.sources`; a repository without a suite is flat."""
+    if "sources" in repository:
+        return "".join(f"deb [arch=amd64 signed-by={at.keyring}] {one}\n" for one in repository["sources"])
+    return f"deb [signed-by={at.keyring}] {repository['url']} /\n"
 
 
 def busy() -> str:
@@ -75,7 +78,7 @@ def cdi() -> str:
     """Write the CDI specification anew, by the service that keeps it where there is one."""
     return f"""
 if [ -d /run/systemd/system ]; then systemctl restart nvidia-cdi-refresh.service
-else mkdir -p {CDI.rpartition("/")[0]}; timeout 60 nvidia-ctk cdi generate --output={CDI} >&2; fi
+else mkdir -p {NVIDIA.cdi.rpartition("/")[0]}; timeout 60 nvidia-ctk cdi generate --output={NVIDIA.cdi} >&2; fi
 """
 
 
@@ -84,22 +87,23 @@ def diagnose() -> str:
     return "timeout 300 dcgmi diag -r 1 2>&1\n"
 
 
-def keep() -> str:
-    """What is verified becomes what one can go back to."""
+def keep(at: Places) -> str:
+    """What is verified becomes what one can go back to. From now on the driver is ours, also one that was there."""
     return f"""
-if [ -d {NEW} ]; then
-  mkdir -p {CURRENT}
-  for file in {NEW}/*.deb; do
+mkdir -p {at.current}
+if [ -d {at.new} ]; then
+  for file in {at.new}/*.deb; do
     [ -e "$file" ] || continue
     name=${{file##*/}}
-    rm -f {CURRENT}/"${{name%%_*}}"_*.deb
-    mv "$file" {CURRENT}/
+    rm -f {at.current}/"${{name%%_*}}"_*.deb
+    mv "$file" {at.current}/
   done
 fi
-rm -rf {NEW} {OLD}
+rm -rf {at.new} {at.old}
 """
 
 
 def forget(counters: str, override: str) -> str:
-    """Remove every file of ours."""
-    return f"rm -rf {FOLDER} {SOURCES} {KEYRING} {MODULES} {counters} {override}\n"
+    """Remove every file of ours that is about NVIDIA's driver."""
+    ours = f"{NVIDIA.folder} {NVIDIA.sources} {NVIDIA.keyring} {NVIDIA.modules}"
+    return f"rm -rf {ours} {counters} {override}\n"

@@ -46,10 +46,10 @@ class Driver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
         str,
         msgspec.Meta(
             description="Branch of the vendor's driver, or `auto`: the first one supported that drives every card of "
-            "the machine.",
-            pattern="^(auto|[1-9][0-9]{2})$",
-            extra_json_schema={"patternErrorMessage": "`auto`, or a branch such as `580`, in quotes"},
-            examples=["auto", "580"],
+            "the machine. NVIDIA's have one number, AMD's two.",
+            pattern="^(auto|[1-9][0-9]{2}|[1-9][0-9]\\.[0-9]{2})$",
+            extra_json_schema={"patternErrorMessage": "`auto`, or a branch such as `580` or `30.30`, in quotes"},
+            examples=["auto", "580", "30.30"],
         ),
     ] = "auto"
     version: Annotated[
@@ -69,7 +69,8 @@ class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
         Url,
         msgspec.Meta(
             description="Address in whose place the vendor has `https://developer.download.nvidia.com/compute/cuda/"
-            "repos`: below it come system and architecture, such as `ubuntu2404/x86_64`.",
+            "repos`: below it come system and architecture, such as `ubuntu2404/x86_64`; or, for AMD's cards, "
+            "`https://repo.radeon.com` with `amdgpu/30.30.4/ubuntu` and the others below it.",
             examples=["https://mirror.example/cuda/repos"],
         ),
     ]
@@ -83,23 +84,25 @@ class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     key: Annotated[
         Url | None,
         msgspec.Meta(
-            description="Where a machine gets that key. Left out: the file `3bf863cc.pub` beside the packages, as the "
-            "vendor has it.",
+            description="Where a machine gets that key. Left out: the file `3bf863cc.pub` beside the packages, or for "
+            "AMD's cards `rocm/rocm.gpg.key` below the mirror, as the vendors have it.",
             examples=["https://mirror.example/cuda/key.asc"],
         ),
     ] = None
 
 
 class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Cards of one vendor, in every machine of the pool."""
+    """Cards of one vendor and model, in every machine of the pool."""
 
-    vendor: Annotated[Literal["nvidia"], msgspec.Meta(description="Who makes the cards.", examples=["nvidia"])]
+    vendor: Annotated[
+        Literal["nvidia", "amd"], msgspec.Meta(description="Who makes the cards.", examples=["nvidia", "amd"])
+    ]
     model: Annotated[
         Model | None,
         msgspec.Meta(
             description="The cards' model: its name, and of form and memory as much as one likes. Left out: whatever "
-            "is there.",
-            examples=["H100-SXM5-80GB", "L40S"],
+            "is there of the vendor's.",
+            examples=["H100-SXM5-80GB", "L40S", "MI300X"],
         ),
     ] = None
     count: Annotated[
@@ -116,14 +119,17 @@ class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
     mig: Annotated[
         str | dict[Profile, Instances],
         msgspec.Meta(
-            description="How each card is divided: `none`, profiles with their number, `balanced`, or `all-PROFILE` "
-            "for as many of one as fit.",
+            description="How each card of the model is divided: `none`, profiles with their number, `balanced`, or "
+            "`all-PROFILE` for as many of one as fit. Cards of AMD's have no MIG.",
             examples=["none", {"1g.10gb": 7}, "all-1g.10gb"],
         ),
     ] = "none"
     persistence: Annotated[
         bool,
-        msgspec.Meta(description="Whether the driver stays loaded while nothing uses it, as the vendor advises."),
+        msgspec.Meta(
+            description="Whether the driver stays loaded while nothing uses it, as the vendor advises; AMD's always "
+            "does."
+        ),
     ] = True
     source: Annotated[
         Literal["vendor", "distribution", "mirror"],

@@ -1,20 +1,19 @@
 """A machine's driver, brought to what is decided: fetched first, installed, loaded, verified, else the old one back.
 
-Nothing is remembered but on the machine: what was installed before is written there (`scripts.MANIFEST`) before
+Nothing is remembered but on the machine: what was installed before is written there (`Places.manifest`) before
 anything changes, and is removed when the new driver is verified. So a turn that was cut off anywhere is taken up by
 the next one, which knows from that file what to go back to.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed
 from swarmctl.backends.reboot import CannotReboot, reboot
 from swarmctl.errors import SwarmError
-from swarmctl.gpu.lockstep import mismatches
+from swarmctl.gpu.lockstep import contrary, mismatches
 from swarmctl.hosts import packages
 from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.node_pool.accelerators import scripts, verify
@@ -28,7 +27,6 @@ from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 
-PINS = re.compile(r"nvidia-driver-pinning-[0-9.]{1,20}")
 RESTART = 900.0
 """Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
@@ -52,7 +50,7 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
         if stale:
             machine.stop()
         if moves:
-            files = [file for file in machine.files(scripts.NEW) if any(_is_new(move, file) for move in moves)]
+            files = [file for file in machine.files(machine.places.new) if any(_is_new(move, file) for move in moves)]
             machine.work(packages.install(files, [move.name for move in moves if not move.after]))
         _settle(machine, inputs, reload=stale)
         problem = verify.problem(machine, inputs)
@@ -63,7 +61,7 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
         problem = Problem(error.message.removeprefix(f"{machine.name}: "), error.hint)
     if problem is not None:
         _back(machine, inputs, problem)
-    machine.script(scripts.keep())
+    machine.script(scripts.keep(machine.places))
 
 
 def _mend(machine: Machine) -> None:
@@ -84,20 +82,25 @@ def _not_held(machine: Machine, inputs: Mapping[str, Any]) -> None:
     """
     there = machine.installed()
     held = {name: there.installed[name] for name in there.held if name in there.installed}
-    wrong = [*mismatches(inputs["version"], held)]
+    if inputs["vendor"] == "nvidia":
+        wrong = [(name, version, inputs["version"]) for name, version in mismatches(inputs["version"], held)]
+    else:
+        wrong = [*contrary(inputs["packages"], held)]
     if not wrong or machine.is_ours():
         return
-    name, version = wrong[0]
+    name, version, wanted = wrong[0]
+    declare = f", or declare version {version[:40]}" if wanted == inputs["version"] else ""
     raise DriverImpossible(
-        f"{machine.name}: {name} is held at {version[:40]}, and must be {inputs['version']} as the driver",
-        f"release the hold there (`apt-mark unhold {name}`), or declare version {version[:40]}; nothing was changed",
+        f"{machine.name}: {name} is held at {version[:40]}, and must be {wanted} as the driver",
+        f"release the hold there (`apt-mark unhold {name}`){declare}; nothing was changed",
     )
 
 
 def _pin(machine: Machine, wanted: str) -> None:
     """Have apt keep to the branch: by that package alone, since one of another branch would be in the way."""
     there = machine.installed().installed
-    if others := [name for name in there if PINS.fullmatch(name) and name != wanted]:
+    pins = machine.vendor.pins
+    if others := [name for name in there if pins and pins.fullmatch(name) and name != wanted]:
         machine.work(packages.purge(others))
     if wanted and wanted not in there:
         machine.work(packages.install([wanted]))
@@ -116,7 +119,7 @@ def _is_stale(machine: Machine, inputs: Mapping[str, Any]) -> bool:
 
 def _idle(machine: Machine) -> None:
     """Nothing may compute on the cards: its work would be lost. Raises DriverImpossible."""
-    lines = [line.split(",")[0] for line in machine.script(scripts.busy(), check=False).text.splitlines()]
+    lines = [line.split(",")[0] for line in machine.script(machine.vendor.busy(), check=False).text.splitlines()]
     pids = [pid for pid in lines if pid.isdecimal()]
     if pids:
         raise DriverImpossible(
@@ -128,20 +131,21 @@ def _idle(machine: Machine) -> None:
 
 def _fetch(machine: Machine, moves: list[packages.Move]) -> None:
     """Have all files there, those of the way back among them, before anything is stopped."""
-    machine.fetch([f"{move.name}={move.after}" for move in moves if move.after], scripts.NEW)
+    machine.fetch([f"{move.name}={move.after}" for move in moves if move.after], machine.places.new)
     seen = machine.seen()
     if seen.unverified or not seen.answers:
         return  # the way back is laid already, or leads nowhere: what is there does not work
     try:
-        machine.fetch([f"{move.name}={move.before}" for move in moves if move.before], scripts.WAY)
+        machine.fetch([f"{move.name}={move.before}" for move in moves if move.before], machine.places.way)
     except packages.PackagesFailed as error:
         raise DriverImpossible(
             f"{machine.name}: there would be no way back from an upgrade: {error.message}",
             "put the old packages back into the repository; nothing was changed",
         ) from None
     lines = "".join(f"{move.name}={move.before}\n" for move in moves)
-    machine.put(f"{scripts.WAY}/{scripts.MANIFEST.rpartition('/')[2]}", f"{seen.answers}\n{lines}".encode())
-    machine.script(f"rm -rf {scripts.OLD}\nmv {scripts.WAY} {scripts.OLD}\n")
+    at = machine.places
+    machine.put(f"{at.way}/{at.manifest.rpartition('/')[2]}", f"{seen.answers}\n{lines}".encode())
+    machine.script(f"rm -rf {at.old}\nmv {at.way} {at.old}\n")
 
 
 def _is_new(move: packages.Move, file: str) -> bool:
@@ -165,7 +169,7 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
         if "pending" in said:
             raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
     if inputs["cdi"] and (seen.cdi != inputs["cdi"] or reload or layout != inputs["mig"]):
-        machine.script(scripts.cdi())
+        machine.script(machine.vendor.cdi())
 
 
 def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> None:
@@ -193,7 +197,7 @@ def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> No
 
 def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) -> str:
     try:
-        return machine.script(scripts.reload(version, flavour, modules)).text
+        return machine.script(machine.vendor.reload(version, flavour, modules)).text
     except CommandFailed:
         if machine.seen().enrolled is not False:
             raise
@@ -207,7 +211,7 @@ def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) ->
 def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None:
     """Bring the old driver back, and say what happened. Always raises."""
     new = f"{inputs['vendor']} driver {inputs['version']}"
-    raw = machine.host.get(scripts.MANIFEST)
+    raw = machine.host.get(machine.places.manifest)
     if raw is None:
         raise DriverUnverified(
             f"{machine.name}: {new} is installed and not verified: {problem.text}",
@@ -240,19 +244,20 @@ def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: 
         except packages.PackagesFailed:
             pass  # the package that can't be configured is about to be replaced
     added = [name for name, was in before.items() if not was and name in machine.installed().installed]
-    files = machine.files(scripts.OLD)
+    files = machine.files(machine.places.old)
     chosen = [file for file in files if any(was and is_file_of(f"{name}={was}", file) for name, was in before.items())]
     machine.work(packages.install(chosen, added))
     kept = [name for name, was in before.items() if was]
     machine.work(packages.hold(kept))
     load(machine, version, _flavour_before(before, inputs), inputs["modules"])
     machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
-    if inputs["cdi"] and machine.seen().cdi != version:
-        machine.script(scripts.cdi())
+    if inputs["cdi"]:
+        machine.script(machine.vendor.cdi())
     problem = verify.problem(machine, {**inputs, "version": version, "answers": version})
     if problem is not None:
         raise DriverUnverified(f"{machine.name}: {problem.text}")
-    machine.script(f"mkdir -p {scripts.CURRENT}\nrm -rf {scripts.OLD} {scripts.NEW}\n")
+    at = machine.places
+    machine.script(f"mkdir -p {at.current}\nrm -rf {at.old} {at.new}\n")
 
 
 def _flavour_before(before: Mapping[str, str], inputs: Mapping[str, Any]) -> str:

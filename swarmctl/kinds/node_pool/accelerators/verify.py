@@ -1,4 +1,4 @@
-"""Whether a machine's driver works: what answers, in which version, and what DCGM says of it."""
+"""Whether a machine's driver works: what answers, in which version, and what DCGM or ROCm says of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swarmctl.kinds.node_pool.accelerators import scripts
+from swarmctl.kinds.node_pool.accelerators import amd, scripts
 from swarmctl.kinds.node_pool.accelerators.machine import Machine
-from swarmctl.kinds.node_pool.accelerators.reading import Seen
+from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
 
 FABRIC = "nvidia-fabricmanager.service"
 HOSTENGINE = "nvidia-dcgm.service"
-SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +25,19 @@ class Problem:
 def problem(machine: Machine, inputs: Mapping[str, Any]) -> Problem | None:
     """The first thing that is wrong; None when the driver is verified."""
     seen = machine.seen()
-    return _answers(seen, inputs) or _fabric(seen, inputs) or _diagnosed(machine, inputs)
+    return _answers(machine, seen, inputs) or _fabric(seen, inputs) or _diagnosed(machine, inputs)
 
 
-def _answers(seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
-    version = inputs["version"]
+def _answers(machine: Machine, seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
+    version, tool = inputs["version"], machine.vendor.tool
     if seen.failure:
-        return Problem(f"nvidia-smi says: {seen.failure}")
+        return Problem(f"{tool} says: {seen.failure}")
     if seen.loaded != version:
         return Problem(f"the kernel module that is loaded is {seen.loaded or 'none'}, not {version}")
     if seen.answers != version:
-        return Problem(f"nvidia-smi answers with {seen.answers or 'nothing'}, not {version}")
+        return Problem(f"{tool} answers with {seen.answers or 'nothing'}, not {version}")
     if missing := sorted(set(inputs["cards"]) - {card.pci for card in seen.cards}):
-        return Problem(f"nvidia-smi does not see the card at {missing[0]}, which is on the bus")
+        return Problem(f"{tool} does not see the card at {missing[0]}, which is on the bus")
     return None
 
 
@@ -53,13 +52,15 @@ def _fabric(seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
 
 
 def _diagnosed(machine: Machine, inputs: Mapping[str, Any]) -> Problem | None:
-    if HOSTENGINE not in inputs["services"]:
+    if inputs["vendor"] == "amd":
+        script, what, where = amd.diagnose(len(inputs["cards"])), "ROCm does not work", "`rocminfo`"
+    elif HOSTENGINE in inputs["services"]:
+        script, what, where = scripts.diagnose(), "DCGM's diagnostics (level 1) fail", "`dcgmi diag -r 1`"
+    else:
         return None
-    done = machine.script(scripts.diagnose(), timeout=330, check=False)
+    done = machine.script(script, timeout=330, check=False)
     if done.returncode == 0:
         return None
-    lines = [
-        " ".join(line.split()) for line in done.text.splitlines() if "fail" in line.lower() or "xid" in line.lower()
-    ]
-    said = "".join(char if char.isprintable() else "?" for char in (lines or [f"status {done.returncode}"])[0])
-    return Problem(f"DCGM's diagnostics (level 1) fail: {said[:SHOWN]}", "see `dcgmi diag -r 1` there")
+    lines = [" ".join(line.split()) for line in done.text.splitlines()]
+    telling = [line for line in lines if any(word in line.lower() for word in ("fail", "xid", "not loaded", "error"))]
+    return Problem(f"{what}: {plain((telling or [f'status {done.returncode}'])[0])}", f"see {where} there")

@@ -1,0 +1,73 @@
+"""Where the files of ours are on a machine, for each vendor's driver: two drivers on one machine share none. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths of one vendor's driver."""
+
+    name: str
+    """Of the files below /etc."""
+    folder: str
+    """What is kept for the way back."""
+    cdi: str
+    """The CDI specification: where the vendor's own tool writes it."""
+
+    @property
+    def sources(self) -> str:
+        """What apt takes packages from."""
+        return f"/etc/apt/sources.list.d/{self.name}.list"
+
+    @property
+    def keyring(self) -> str:
+        """The one key that may sign them."""
+        return f"/etc/apt/keyrings/{self.name}.gpg"
+
+    @property
+    def preferences(self) -> str:
+        """Which repository apt prefers."""
+        return f"/etc/apt/preferences.d/{self.name}"
+
+    @property
+    def modules(self) -> str:
+        """Kernel modules that are loaded whenever the machine starts."""
+        return f"/etc/modules-load.d/{self.name}.conf"
+
+    @property
+    def current(self) -> str:
+        """Packages of the driver that works."""
+        return f"{self.folder}/current"
+
+    @property
+    def new(self) -> str:
+        """Packages of one that is not verified yet."""
+        return f"{self.folder}/new"
+
+    @property
+    def old(self) -> str:
+        """Packages to go back to until it is."""
+        return f"{self.folder}/old"
+
+    @property
+    def way(self) -> str:
+        """What becomes `old` when all of it is there."""
+        return f"{self.folder}/way"
+
+    @property
+    def manifest(self) -> str:
+        """What was installed before an upgrade: a line `NAME=VERSION` each, and `NAME=` for what was not."""
+        return f"{self.old}/before"
+
+    @property
+    def fetched(self) -> str:
+        """A key that nobody has judged yet."""
+        return f"{self.folder}/key"
+
+
+NVIDIA = Places("swarmctl-nvidia", "/var/lib/swarmctl/driver", "/var/run/cdi/nvidia.yaml")
+"""`nvidia-cdi-refresh` writes that file; a second one elsewhere would name the same devices, which CDI refuses."""
+AMD = Places("swarmctl-amd", "/var/lib/swarmctl/driver-amd", "/etc/cdi/amd.json")
+"""`amd-ctk cdi generate` writes that file unless told otherwise (AMD Container Toolkit, CDI guide)."""
