@@ -285,6 +285,7 @@ def test_a_key_is_known_by_its_fingerprint() -> None:
     "script",
     [
         scripts.fetch_key(places.AMD, "https://a.example/k'; id"),
+        scripts.elsewhere(places.AMD, {"sources": ["https://a.example/k'; id jammy main"]}),
         scripts.reload("595.91.07", "open", ["mlx5_core"]),
         scripts.divide({"0000:10:00.0": {"1g.10gb": 2}}, ["0000:10:00.0"]),
         scripts.cdi() + scripts.keep(places.NVIDIA) + scripts.busy() + scripts.diagnose(),

@@ -119,6 +119,13 @@ def comes(world: World, inputs: Any) -> None:
         world.bring(wanted)
     assert "1 process computes on the cards (4711)" in raised.value.message
     world.sh("rmdir /run/standin/kfd/4711")
+    world.sh(
+        f"printf 'deb [trusted=yes] file:{PLACE}/rocm/apt/{ROCM}/ jammy main\\n' >/etc/apt/sources.list.d/rocm.list"
+    )
+    with pytest.raises(DriverImpossible) as raised:
+        world.bring(wanted)
+    assert f"/etc/apt/sources.list.d/rocm.list has apt take packages from file:{PLACE}/rocm" in raised.value.message
+    world.sh("rm /etc/apt/sources.list.d/rocm.list")
     world.bring(wanted)
     assert world.drift(wanted) == set()
     there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
@@ -205,8 +212,11 @@ def is_taken_over_as_it_is(world: World, inputs: Any) -> None:
     world.bring(inputs(NEW))
     assert world.drift(inputs(NEW)) == set()
     assert world.sh("stat -c %Y /var/lib/dpkg/info/amdgpu-dkms.list") == status
+    world.sh(f"mv {AMD.current} /srv/away")
+    world.host.put(f"{AMD.current}/mark", b"")
     with pytest.raises(DriverImpossible) as raised:
         world.bring(inputs(OLD))
-    assert "no way back" in raised.value.message, "what is held is ours now, and its release is not in the repository"
-    world.bring(inputs(NEW))
-    assert world.drift(inputs(NEW)) == set()
+    assert "no way back" in raised.value.message, "its release is not in the repository of the other"
+    world.sh(f"rm -r {AMD.current} && mv /srv/away {AMD.current}")
+    world.bring(inputs(OLD))
+    assert world.drift(inputs(OLD)) == set(), "what is held is ours now, and its files were kept"

@@ -15,6 +15,7 @@ from swarmctl.operations.gpu_doctor import Examination, Node, node
 from swarmctl.reports import gpu_doctor
 from tests.gpu import hosts as composed
 from tests.gpu.test_accelerators import HGX, READING, facts
+from tests.gpu.test_several import with_both
 from tests.reports.test_json import compare
 
 MACHINE = Machine("n1", Address("nodepool", "gpu", "0"), "gpu", "core", "eu", {}, (), {"backend": "lab", "node": "n1"})
@@ -26,19 +27,82 @@ class Answering:
 
     name = "n1"
 
-    def __init__(self, driver: bytes = READING) -> None:
+    def __init__(self, driver: bytes = READING, amd: bytes = b"") -> None:
         self.driver = driver
+        self.amd = amd
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True) -> Completed:
-        asks = "dpkg-query" in argv[-1]
-        return Completed(tuple(argv), 0, INSTALLED if asks else self.driver, b"")
+        for word, answer in (("amdgpu", self.amd), ("dpkg-query", INSTALLED)):
+            if word in argv[-1]:
+                return Completed(tuple(argv), 0, answer, b"")
+        return Completed(tuple(argv), 0, self.driver, b"")
 
 
-def examined(host: Host, *says: Accelerator, driver: bytes = READING) -> Node:
-    return node(MACHINE, facts(host), says, lambda machine: Answering(driver))  # type: ignore[arg-type,return-value]
+def examined(host: Host, *says: Accelerator, driver: bytes = READING, amd: bytes = b"") -> Node:
+    return node(MACHINE, facts(host), says, lambda machine: Answering(driver, amd))  # type: ignore[arg-type,return-value]
 
 
 H100 = Accelerator("nvidia", "H100", 8)
+
+
+AMD = b"""
+@@ loaded
+6.16.6
+
+@@ state
+live
+
+@@ source
+ABC
+
+@@ built
+ABC
+
+@@ package
+1:6.16.6.30200100-2255209.22.04
+
+@@ rocm
+7.2.4.70204-93~22.04
+
+@@ version
+WARNING: banner
+[{"tool": "AMDSMI Tool", "rocm_version": "7.2.4", "amdgpu_version": "6.16.6"}]
+@ 0
+
+@@ list
+[{"gpu": 0, "bdf": "0000:10:00.0"}, {"gpu": 1, "bdf": "0000:10:00.0", "partition_id": 1}]
+@ 0
+
+@@ cdi
+"amd.com/gpu"
+
+@@ end
+"""
+"""What a machine with AMD's driver prints; composed, with versions as repo.radeon.com has them."""
+
+
+def test_each_vendor_s_cards_are_told_of() -> None:
+    there = with_both()
+    found = examined(there, Accelerator("amd", "MI210", 1), Accelerator("nvidia", "L40S", 2), amd=AMD)
+    text = gpu_doctor.render(Examination("s", (found,)))
+    assert "is      2 x L40S and 1 x MI210" in text
+    assert "runs    30.20.1 open; amd-smi answers: 30.20.1" in text
+    assert "differs version 30.20.1" not in text
+    assert "should  run 30.30.4, open kernel module\n" in text
+    assert "nvidia-smi answers: 595.91.07" in text
+    assert found.labels["swarmctl/gpu-driver"] == "595.91.07_30.20.1"
+    assert found.labels["swarmctl/gpu-driver-wanted"] == "595.91.07_30.30.4"
+    document = gpu_doctor.to_json(Examination("s", (found,)))["nodes"][0]
+    assert [one["vendor"] for one in document["drivers"]] == ["nvidia", "amd"]
+    assert document["should"] == document["drivers"][0]["should"]
+
+
+def test_both_vendors_are_advised_to_be_declared() -> None:
+    found = examined(with_both(), amd=AMD)
+    assert found.todo == (
+        "declare `accelerators: [{vendor: nvidia, model: L40S, count: 2}]` in its pool, then run `swarmctl apply`",
+        "declare `accelerators: [{vendor: amd, model: MI210, count: 1}]` in its pool, then run `swarmctl apply`",
+    )
 
 
 def test_a_machine_that_runs_something_else_is_told_what_to_do() -> None:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from swarmctl.errors import InvalidDeclaration
+from swarmctl.errors import InvalidDeclaration, WorldUnreadable
 from swarmctl.gpu.catalogue import Branch, Drivers, Tables, tables
 from swarmctl.gpu.declared import together
 from swarmctl.gpu.model import Cards, Host, Wanted
 from swarmctl.graph.model import Address
+from swarmctl.kinds.node_pool.accelerators import amd
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
 from tests.gpu import hosts as composed
 from tests.gpu.hosts import decided, host, refused
@@ -113,16 +116,16 @@ def test_each_vendor_s_cards_have_a_driver_and_one_waits_for_the_other(tmp_path:
     first, second = Address("nodepool", "p0", "0/driver-amd"), Address("nodepool", "p0", "0/driver")
     assert graph.resources[first].depends_on == ()
     assert graph.resources[second].depends_on == (first,)
-    amd = graph.resources[first].inputs
-    assert amd["cards"] == {"0000:a0:00.0": "MI210"}
-    assert amd["repository"]["sources"] == [
+    inputs = graph.resources[first].inputs
+    assert inputs["cards"] == {"0000:a0:00.0": "MI210"}
+    assert inputs["repository"]["sources"] == [
         "https://repo.radeon.com/amdgpu/30.30.4/ubuntu noble main",
         "https://repo.radeon.com/rocm/apt/7.2.4 noble main",
         "https://repo.radeon.com/graphics/7.2.4/ubuntu noble main",
         "https://repo.radeon.com/amd-container-toolkit/apt/1.2.0 noble main",
     ]
-    assert amd["repository"]["key"] == "https://repo.radeon.com/rocm/rocm.gpg.key"
-    assert amd["repository"]["fingerprint"] == "CA8BB4727A47B4D09B4EE8969386B48A1A693C5C"
+    assert inputs["repository"]["key"] == "https://repo.radeon.com/rocm/rocm.gpg.key"
+    assert inputs["repository"]["fingerprint"] == "CA8BB4727A47B4D09B4EE8969386B48A1A693C5C"
     again = compiled(stack, Facts({}), graph.resources)
     assert drivers(again) == drivers(graph)
     assert again.notes == [
@@ -255,3 +258,82 @@ def test_every_card_of_amd_s_gets_the_same_driver_from_the_vendor_s_repositories
     assert set(resource.inputs["held"]) == set(resource.inputs["packages"])
     assert all(" jammy main" in one for one in resource.inputs["repository"]["sources"])
     assert decided(there, Wanted("amd")).manual == ()
+
+
+LOADED = b"""
+@@ loaded
+6.16.13
+
+@@ state
+live
+
+@@ source
+A6F143BEC60C0AFC3263226
+
+@@ built
+A6F143BEC60C0AFC3263226
+
+@@ package
+1:6.16.13.30300400-2341068.24.04
+
+@@ rocm
+7.2.4.70204-93~24.04
+
+@@ version
+[{"tool": "AMDSMI Tool", "version": "26.2.0", "rocm_version": "7.2.4", "amdgpu_version": "6.16.13"}]
+@ 0
+
+@@ list
+[{"gpu": 0, "bdf": "0000:05:00.0", "uuid": "x"}, {"gpu": 1, "bdf": "0000:26:00.0", "uuid": "y"}]
+@ 0
+
+@@ end
+"""
+"""As amd-smi of ROCm 7.2 answers, by public recordings of its `version --json`; composed with the rest."""
+
+
+def test_what_a_machine_with_amd_s_cards_tells_is_understood() -> None:
+    seen = amd.parse(LOADED, "n1")
+    assert (seen.loaded, seen.flavour, seen.answers, seen.failure) == ("30.30.4", "open", "30.30.4", "")
+    assert [card.pci for card in seen.cards] == ["0000:05:00.0", "0000:26:00.0"]
+    assert (seen.cdi, seen.origin, seen.source) == ("", "", ())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loaded", "flavour", "answers", "failure"),
+    [
+        (b"@@ source\nA6", b"@@ source\nB6", "6.16.13", "open", "6.16.13", ""),
+        (b"@@ loaded\n6.16.13", b"@@ loaded\n", "", "the kernel's own", "6.16.13", ""),
+        (b"@@ loaded\n6.16.13", b"@@ loaded\n6.14.14", "6.14.14", "open", "6.16.13", ""),
+        (b".30300400-", b".60404-", "6.16.13", "open", "6.16.13", ""),
+        (b'"amdgpu_version": "6.16.13"', b'"amdgpu_version": "6.12.12"', "30.30.4", "open", "6.12.12", ""),
+        (b"7.2.4.70204", b"7.1.1.70101", "30.30.4", "open", "", "amd-smi is of ROCm 7.2.4, and rocm-core of 7.1.1"),
+        (b'"y"}]\n@ 0', b"no \x1b[31mcard\n@ 255", "30.30.4", "open", "", "[31mcard"),
+        (b'[{"gpu"', b'{"gpu"', "30.30.4", "open", "", "it sees no card"),
+        (b'[{"gpu": 0', b"[{", "30.30.4", "open", "", "it did not answer in JSON"),
+        (b'"bdf": "', b'"bdf": "x', "30.30.4", "open", "", "it sees no card"),
+    ],
+)
+def test_what_does_not_fit_together_is_never_taken_for_a_release(
+    before: bytes, after: bytes, loaded: str, flavour: str, answers: str, failure: str
+) -> None:
+    assert before in LOADED
+    seen = amd.parse(LOADED.replace(before, after), "n1")
+    assert (seen.loaded, seen.flavour, seen.answers) == (loaded, flavour, answers)
+    assert failure in seen.failure
+    assert bool(failure) == bool(seen.failure)
+    assert "\x1b" not in seen.failure
+
+
+def test_a_reading_without_an_end_is_none() -> None:
+    with pytest.raises(WorldUnreadable):
+        amd.parse(LOADED[:-8], "n1")
+
+
+@given(st.binary(max_size=300))
+def test_noise_is_never_taken_for_amd_s_driver(noise: bytes) -> None:
+    names = (b"loaded", b"state", b"source", b"built", b"package", b"rocm", b"version", b"list", b"cdi", b"sources")
+    seen = amd.parse(b"".join(b"\n@@ " + name + b"\n" + noise for name in names) + b"\n@@ end\n", "n1")
+    assert all(len(text) < 500 for text in (seen.loaded, seen.failure, seen.answers, *seen.source))
+    assert seen.cards == ()
+    assert seen.failure.isprintable()

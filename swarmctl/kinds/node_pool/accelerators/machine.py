@@ -12,7 +12,7 @@ from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.node_pool.accelerators import scripts, services
 from swarmctl.kinds.node_pool.accelerators.amd import preferences
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
-from swarmctl.kinds.node_pool.accelerators.reading import Seen
+from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 
 
@@ -82,6 +82,17 @@ class Machine:
         if seen.source != scripts.entries(repository):
             self.put(at.sources, scripts.source_lines(at, repository).encode())
         self.work(packages.refresh(at.sources))
+
+    def alone(self, repository: Mapping[str, Any]) -> None:
+        """Nobody else may have told apt of the repository: it takes nothing at all while two of its sources name
+        different keys for one repository. Raises DriverImpossible."""
+        lines = self.script(scripts.elsewhere(self.places, repository)).text.splitlines()
+        if lines:
+            file, _, url = plain(lines[0]).partition(" ")
+            raise DriverImpossible(
+                f"{self.name}: {file} has apt take packages from {url} already, by a key of its own",
+                "remove that file there: swarmctl brings the repository itself; nothing was changed",
+            )
 
     def _judged(self, key: bytes, wanted: str, url: str) -> bytes:
         try:

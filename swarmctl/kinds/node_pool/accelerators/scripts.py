@@ -30,6 +30,23 @@ def source_lines(at: Places, repository: Mapping[str, Any]) -> str:
     return f"deb [signed-by={at.keyring}] {repository['url']} /\n"
 
 
+def elsewhere(at: Places, repository: Mapping[str, Any]) -> str:
+    """Prints the other files in which apt is told of one of the repositories, and which one: a line each."""
+    addresses = " ".join(quote(entry.split()[0].rstrip("/")) for entry in entries(repository))
+    return f"""
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+  if [ ! -f "$file" ] || [ "$file" = {at.sources} ]; then continue; fi
+  for url in {addresses}; do
+    awk -v url="$url" -v file="$file" '
+      /^[ \t]*#/ {{ next }}
+      /^Enabled:[ \t]*no/ {{ off = 1 }}
+      {{ for (i = 1; i <= NF; i++) {{ word = $i; sub("/+$", "", word); if (word == url) there = 1 }} }}
+      END {{ if (there && !off) print file, url }}' "$file"
+  done
+done
+"""
+
+
 def busy() -> str:
     """Prints the processes that compute on the cards."""
     return "timeout 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null || :\n"

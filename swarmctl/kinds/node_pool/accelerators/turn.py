@@ -36,6 +36,7 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
     machine = Machine(hosts, inputs)
     _mend(machine)
     if inputs["repository"]:
+        machine.alone(inputs["repository"])
         machine.trust(inputs["repository"])
     _not_held(machine, inputs)
     _pin(machine, inputs["pin"])
@@ -62,6 +63,24 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
     if problem is not None:
         _back(machine, inputs, problem)
     machine.script(scripts.keep(machine.places))
+    if not moves:
+        _keep_as_it_is(machine, inputs)
+
+
+def _keep_as_it_is(machine: Machine, inputs: Mapping[str, Any]) -> None:
+    """Have the files of a driver that was there already, as the way back from a later one.
+
+    AMD's releases have a repository each, so they could not be fetched any more when another one is declared.
+    """
+    at, there = machine.places, machine.installed().installed
+    kept = machine.files(at.current)
+    wanted = [f"{name}={there[name]}" for name in inputs["packages"] if name in there]
+    missing = [one for one in wanted if not any(is_file_of(one, file) for file in kept)]
+    try:
+        if missing:
+            machine.work(packages.download(missing, at.current))
+    except packages.PackagesFailed:
+        pass  # the driver works; who changes it is told that there would be no way back
 
 
 def _mend(machine: Machine) -> None:
