@@ -54,16 +54,21 @@ def key() -> Iterator[Key]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def node(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
-    tree = Tree(tmp_path_factory.mktemp("tree"), key, "jammy", ORIGIN)
+def publish(tree: Tree) -> None:
+    """Every release as AMD publishes them: each in a repository of its own, and the key beside them."""
     places: dict[str, dict[str, Deb]] = {f"graphics/{ROCM}/ubuntu": {}}
     for version, variant in [(OLD, ""), (NEW, ""), *((version, variant) for variant, version in BROKEN.items())]:
         for deb in standins.debs(decided(version), variant):  # type: ignore[arg-type]
             places.setdefault(standins.place(deb, decided(version), ROCM), {})[deb.file] = deb
     for place, debs in places.items():
         tree.repository(place, *debs.values())
-    tree.put("rocm/rocm.gpg.key", key.public)
+    tree.put("rocm/rocm.gpg.key", tree.key.public)
+
+
+@pytest.fixture(scope="module")
+def node(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
+    tree = Tree(tmp_path_factory.mktemp("tree"), key, "jammy", ORIGIN)
+    publish(tree)
     # The distribution has a package of the same name and a higher version, as Ubuntu's archive does.
     distribution = Repository(tmp_path_factory.mktemp("distribution"), key)
     distribution.add(kernel(), Deb("amd-smi-lib", "99.0-1ubuntu1"), Deb("nvidia-driver-pinning-595", "1-1"))
