@@ -13,7 +13,6 @@ from swarmctl.gpu.catalogue import Tables, version_key
 from swarmctl.gpu.model import Package, Reason
 
 GUIDE = "AMD GPU Driver documentation 30.30 and ROCm 7.2 installation on Linux, Ubuntu native installation"
-TOOLKIT_GUIDE = "AMD Container Toolkit 1.2.0, quick start guide"
 ORIGIN = "repo.radeon.com"
 """As AMD's repositories call themselves: they go before the archive of the distribution, which has packages of the same
 names and higher versions (ROCm installation guide)."""
