@@ -120,12 +120,12 @@ SERVE = (
 )
 
 
-def serving(host: Any, path: str = "/srv/repository", port: int = 8099) -> str:
+def serving(host: Any, path: str = "/srv/repository", port: int = 8099, ready: str = "Release") -> str:
     """Serve that folder on the machine's own loopback, as a service of its; returns the URL."""
     program = f"import os;os.chdir({path!r});{SERVE}"
     host.start_service("repository", ["python3", "-c", program, str(port)])
     wait = 'i=0; until curl -sf "$0" >/dev/null; do i=$((i+1)); [ $i -lt 100 ] || exit 1; sleep 0.05; done'
-    host.run(["sh", "-c", wait, f"http://127.0.0.1:{port}/Release"])
+    host.run(["sh", "-c", wait, f"http://127.0.0.1:{port}/{ready}"])
     return f"http://127.0.0.1:{port}"
 
 

@@ -42,7 +42,7 @@ def test_what_is_there_what_is_held_and_what_is_broken() -> None:
 
 
 def test_other_managers_are_told_and_a_reading_that_was_cut_off_is_none() -> None:
-    assert parse(b"@ dnf\n@ end\n", "n1").manager == "dnf"
+    assert parse(b"@ dnf x86_64\n@ end\n", "n1").manager == "dnf"
     assert parse(b"@ none\n@ end\n", "n1").manager == ""
     for cut in (b"", LINES[:-6], b"sh: not found\n"):
         with pytest.raises(WorldUnreadable):

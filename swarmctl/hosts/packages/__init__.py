@@ -1,12 +1,11 @@
 """Packages of a machine's operating system: what is installed and held, and how that is changed.
 
-Pure: `carry_out` runs a script by a host that is given. Debian's kind alone is driven, by apt and dpkg; a machine with
-dnf is told apart and no more.
+Pure: `carry_out` runs a script by a host that is given. `by` has what a machine's package manager takes: apt and dpkg,
+or dnf and rpm. The functions here are apt's.
 """
 
 from swarmctl.hosts.packages.acting import Runs, carry_out
 from swarmctl.hosts.packages.apt import (
-    Work,
     download,
     hold,
     install,
@@ -17,7 +16,7 @@ from swarmctl.hosts.packages.apt import (
     simulate,
     unhold,
 )
-from swarmctl.hosts.packages.faults import (
+from swarmctl.hosts.packages.errors import (
     BadSignature,
     DiskFull,
     Interrupted,
@@ -28,9 +27,11 @@ from swarmctl.hosts.packages.faults import (
     UnknownPackage,
     Unmet,
 )
+from swarmctl.hosts.packages.managers import Manages, by
 from swarmctl.hosts.packages.model import Manager, Move, Packages
 from swarmctl.hosts.packages.reading import READING
 from swarmctl.hosts.packages.simulation import moves
+from swarmctl.hosts.packages.work import Work
 
 __all__ = [
     "READING",
@@ -39,6 +40,7 @@ __all__ = [
     "Interrupted",
     "Locked",
     "Manager",
+    "Manages",
     "Move",
     "Packages",
     "PackagesFailed",
@@ -48,6 +50,7 @@ __all__ = [
     "UnknownPackage",
     "Unmet",
     "Work",
+    "by",
     "carry_out",
     "download",
     "hold",

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from shlex import join, quote
 
 from swarmctl.hosts.packages.model import NAME
+from swarmctl.hosts.packages.work import FILE, LOCK, QUICK, SLOW, Work, folder, some
 
-LOCK = 120
-"""Seconds to wait for whoever holds a lock of apt's or dpkg's; unattended upgrades take some minutes at most."""
-QUICK = 120.0
-SLOW = 1800.0
-"""Seconds of a download or an installation: drivers are built by DKMS meanwhile."""
 WANTED = re.compile(rf"{NAME.pattern}(=([0-9]{{1,9}}:)?[A-Za-z0-9.+~-]{{1,200}}\*?)?")
 """A package, with a version or the beginning of one: `nvidia-imex=595.91.07-*`."""
-FILE = re.compile(r"/[A-Za-z0-9/._+~%-]{1,400}\.deb")
-FOLDER = re.compile(r"/[A-Za-z0-9/._+~-]{1,300}")
 OPTIONS = (
     "-q",
     *("-o", "DPkg::Lock::Timeout=0"),
@@ -61,23 +54,11 @@ waiting() {
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One change of a machine's packages."""
-
-    what: str
-    """For people: "installing nvidia-imex"."""
-    script: str
-    """For `sh -eu -s`."""
-    timeout: float = QUICK
-    """Seconds."""
-
-
 def refresh(source: str = "", *, wait: int = LOCK) -> Work:
     """Read the indexes of the repositories anew; of one `source` alone, a file below /etc/apt/sources.list.d."""
     only: tuple[str, ...] = ()
     if source:
-        only = ("-o", f"Dir::Etc::sourcelist={_folder(source)}", "-o", "Dir::Etc::sourceparts=-")
+        only = ("-o", f"Dir::Etc::sourcelist={folder(source)}", "-o", "Dir::Etc::sourceparts=-")
         only += ("-o", "APT::Get::List-Cleanup=0")
     command = ("apt-get", *OPTIONS, "-o", "APT::Update::Error-Mode=any", *only, "update")
     return _work("reading the repositories", command, wait)
@@ -88,14 +69,14 @@ def simulate(wanted: Sequence[str], removing: Iterable[str] = ()) -> Work:
     return _work("planning an installation", ("apt-get", *OPTIONS, "-s", *EXACT, *_install(wanted, removing)), 0)
 
 
-def download(wanted: Sequence[str], folder: str, *, wait: int = LOCK) -> Work:
+def download(wanted: Sequence[str], into: str, *, wait: int = LOCK) -> Work:
     """Fetch the files of these alone, without what they need, into a folder of the machine; what is there is kept.
 
     They are called as apt calls them: name, version and architecture by underscores, a colon as `%3a`.
     """
-    at = quote(_folder(folder))
+    at = quote(folder(into))
     command = ("apt-get", *OPTIONS, "download", *(_known(one) for one in wanted))
-    return _work(f"fetching {_some(wanted)}", command, wait, SLOW, before=f"mkdir -p {at}\ncd {at}\n")
+    return _work(f"fetching {some(wanted)}", command, wait, SLOW, before=f"mkdir -p {at}\ncd {at}\n")
 
 
 def install(wanted: Sequence[str], removing: Iterable[str] = (), *, wait: int = LOCK) -> Work:
@@ -107,17 +88,17 @@ def install(wanted: Sequence[str], removing: Iterable[str] = (), *, wait: int = 
     gone = list(removing)
     safe = () if gone else ("--no-remove",)
     command = ("apt-get", *OPTIONS, "-y", *EXACT, *safe, *_install(wanted, gone))
-    return _work(f"installing {_some(wanted)}", command, wait, SLOW)
+    return _work(f"installing {some(wanted)}", command, wait, SLOW)
 
 
 def hold(names: Sequence[str], *, wait: int = LOCK) -> Work:
     """Keep these at the version they have."""
-    return _work(f"holding {_some(names)}", ("apt-mark", "hold", *map(_name, names)), wait)
+    return _work(f"holding {some(names)}", ("apt-mark", "hold", *map(_name, names)), wait)
 
 
 def unhold(names: Sequence[str], *, wait: int = LOCK) -> Work:
     """Let these change again."""
-    return _work(f"releasing {_some(names)}", ("apt-mark", "unhold", *map(_name, names)), wait)
+    return _work(f"releasing {some(names)}", ("apt-mark", "unhold", *map(_name, names)), wait)
 
 
 def remove(names: Sequence[str], *, wait: int = LOCK) -> Work:
@@ -138,7 +119,7 @@ def mend(*, wait: int = LOCK) -> Work:
 
 def _gone(how: str, names: Sequence[str], wait: int) -> Work:
     command = ("apt-get", *OPTIONS, "-y", "--allow-change-held-packages", how, *map(_name, names))
-    return _work(f"removing {_some(names)}", command, wait, SLOW)
+    return _work(f"removing {some(names)}", command, wait, SLOW)
 
 
 def _install(wanted: Sequence[str], removing: Iterable[str]) -> tuple[str, ...]:
@@ -162,14 +143,3 @@ def _name(name: str) -> str:
     if "=" in name:
         raise ValueError(f"not a package: {name[:80]!r}")
     return _known(name)
-
-
-def _folder(path: str) -> str:
-    if not FOLDER.fullmatch(path):
-        raise ValueError(f"not a path that apt takes: {path[:80]!r}")
-    return path
-
-
-def _some(wanted: Sequence[str]) -> str:
-    names = [one.partition("=")[0].rpartition("/")[2] for one in wanted]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -9,51 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from swarmctl.errors import SwarmError
+from swarmctl.hosts.packages.errors import (
+    BadSignature,
+    DiskFull,
+    Interrupted,
+    Locked,
+    PackagesFailed,
+    RepositoryUnreachable,
+    ScriptFailed,
+    UnknownPackage,
+    Unmet,
+)
 from swarmctl.hosts.packages.model import NAME
 
 SHOWN = 300
 """Characters of a host's own words in a message."""
 MOST = 200_000
 """Characters that are looked through, from the end: a failing apt says why in its last lines."""
-
-
-class PackagesFailed(SwarmError):
-    """Packages of a machine could not be read, fetched, installed or removed."""
-
-
-class Locked(PackagesFailed):
-    """Another process works with apt or dpkg, longer than was waited."""
-
-
-class Interrupted(PackagesFailed):
-    """dpkg was cut off earlier and does nothing until that is mended."""
-
-
-class UnknownPackage(PackagesFailed):
-    """No repository has a package of that name, or not in that version."""
-
-
-class Unmet(PackagesFailed):
-    """What is wanted can't be installed together, or only by removing something else."""
-
-
-class DiskFull(PackagesFailed):
-    """The machine has no room for it."""
-
-
-class BadSignature(PackagesFailed):
-    """A repository or package is not signed by the key that is to sign it, or was changed after that."""
-
-
-class RepositoryUnreachable(PackagesFailed):
-    """A repository does not answer, or lacks what its index promises."""
-
-    transient = True
-
-
-class ScriptFailed(PackagesFailed):
-    """A package's own script failed."""
 
 
 def fault(host: str, what: str, status: int, printed: str, said: str) -> PackagesFailed | None:

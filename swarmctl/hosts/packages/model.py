@@ -14,6 +14,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,127}(:[a-z0-9-]{1,32})?")
 """A package (Debian policy 5.6.1), with the architecture where it is not the machine's own."""
 VERSION = re.compile(r"([0-9]{1,9}:)?[A-Za-z0-9.+~-]{1,200}")
 """Epoch, upstream version and revision (Debian policy 5.6.12)."""
+RPM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+"""A package of rpm's, with `.architecture` where that is not the machine's own."""
+RPM_VERSION = re.compile(r"([0-9]{1,9}:)?[A-Za-z0-9._+~^-]{1,200}")
+"""Epoch, version and release (RPM Packaging Guide, NEVRA)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,16 @@ class Packages:
 
     manager: Manager
     installed: Mapping[str, str] = field(default_factory=dict)
-    """Name → version, unpacked at least; `name:architecture` where that is not the machine's own. Empty but for apt."""
+    """Name → version, unpacked at least; where the architecture is not the machine's own, `name:architecture` with apt
+    and `name.architecture` with dnf."""
     held: frozenset[str] = frozenset()
     broken: tuple[str, ...] = ()
-    """Packages that are neither whole nor gone: half installed, not configured, waiting for a trigger; by name."""
+    """Packages that are neither whole nor gone: half installed, not configured, waiting for a trigger, or there in two
+    versions; by name."""
     interrupted: bool = False
-    """Whether dpkg was cut off and refuses everything until it is mended."""
+    """Whether dpkg or rpm was cut off, and nothing should be begun until that is mended."""
+    pins: frozenset[str] = frozenset()
+    """What dnf keeps to: streams of modules (`nvidia-driver:595-open`), patterns of versionlock (`*nvidia*595*`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""The distribution's SSH server and sudo, unpacked beside this machine's tree where it lacks them.
+"""Packages of the distribution, such as its SSH server and sudo, unpacked beside this machine's tree where it lacks
+them.
 
 They are not installed: Debian would start the server on this machine, and again whenever that starts.
 """
@@ -11,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from swarmctl.paths import cache_home
@@ -23,9 +25,12 @@ class Unavailable(Exception):
     """Why they can't be had, in words."""
 
 
-def tree() -> Path | None:
-    """A folder with what this machine's tree lacks, kept for the next time; None where it lacks nothing."""
-    lacking = [package for program, package in PACKAGES.items() if not Path(program).exists()]
+def tree(packages: Mapping[str, str] = PACKAGES) -> Path | None:
+    """A folder with what this machine's tree lacks, kept for the next time; None where it lacks nothing.
+
+    `packages`: program → package that has it. Raises Unavailable.
+    """
+    lacking = [package for program, package in packages.items() if not Path(program).exists()]
     if not lacking:
         return None
     if shutil.which("apt-get") is None:

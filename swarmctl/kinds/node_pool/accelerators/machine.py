@@ -8,6 +8,7 @@ from typing import Any
 from swarmctl.backends.base import CommandFailed, Completed
 from swarmctl.hosts import packages
 from swarmctl.hosts.packages import Move, Packages, openpgp
+from swarmctl.hosts.packages.work import FILE
 from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.node_pool.accelerators import scripts, services
 from swarmctl.kinds.node_pool.accelerators.amd import preferences
@@ -130,7 +131,7 @@ class Machine:
     def files(self, folder: str) -> list[str]:
         """Paths of the packages in a folder."""
         listed = self.host.run(["find", folder, "-maxdepth", "1", "-name", "*.deb"], check=False).text
-        return sorted(line for line in listed.splitlines() if packages.apt.FILE.fullmatch(line))
+        return sorted(line for line in listed.splitlines() if FILE.fullmatch(line))
 
     def stop(self) -> None:
         """End all daemons around the driver."""
