@@ -150,8 +150,8 @@ class Package:
 class Pin:
     """What keeps the package manager on the branch, before anything is installed."""
 
-    how: Literal["package", "module", "versionlock"]
-    """An apt package that pins, a dnf module stream, or a pattern for dnf's versionlock."""
+    how: Literal["package", "module"]
+    """An apt package that pins, or a dnf module stream."""
     what: str
 
 

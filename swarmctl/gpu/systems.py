@@ -89,6 +89,6 @@ def pin(on: System, vendor: Vendor, source: Source, branch: str, flavour: Flavou
         return None
     if on.apt:
         return Pin("package", f"nvidia-driver-pinning-{branch}") if int(branch) >= PINNED else None
-    if on.release == "10":  # has no module streams any more
-        return Pin("versionlock", f"*nvidia*{branch}*")
+    if on.release == "10":  # has no module streams any more: what is held keeps to the branch
+        return None
     return Pin("module", f"nvidia-driver:{branch}-{'open' if flavour == 'open' else 'dkms'}")

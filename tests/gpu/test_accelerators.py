@@ -114,6 +114,21 @@ def test_every_machine_gets_what_its_cards_need(tmp_path: Path) -> None:
     assert DRIVER.diff(inputs, {**inputs, "why": []}) == []
 
 
+@pytest.mark.parametrize("system", ["rocky 9.6", "rhel 9.4", "almalinux 8.10", "ol 8.9"])
+def test_enterprise_linux_takes_its_own_packages_by_its_own_key(tmp_path: Path, system: str) -> None:
+    machine = composed.host(*composed.HGX_H100, system=system)
+    (resource,) = drivers(compiled(loaded(tmp_path, GOOD), Facts({"p0-0": machine}))).values()
+    inputs, release = resource.inputs, system.split()[1][0]
+    assert inputs["pin"] == "nvidia-driver:595-open"
+    assert "kmod-nvidia-open-dkms" in inputs["packages"]
+    url = f"https://developer.download.nvidia.com/compute/cuda/repos/rhel{release}/x86_64"
+    assert inputs["repository"] == {
+        "url": url,
+        "key": f"{url}/D42D0685.pub",
+        "fingerprint": "610C7B14E068A878070DA4E99CD0A493D42D0685",
+    }
+
+
 def test_secure_boot_is_told_as_a_step_by_hand(tmp_path: Path) -> None:
     graph = compiled(loaded(tmp_path, GOOD), Facts({"p0-0": replace(HGX, secure_boot=True)}))
     (resource,) = drivers(graph).values()
@@ -140,7 +155,8 @@ def test_who_can_t_be_read_keeps_what_was_decided_or_is_left_out(tmp_path: Path)
         (GOOD, composed.host(*["H100"] * 7), "SW3254", "8", "p0-0: 8 H100 are declared"),
         ("{vendor: nvidia, model: A100}", HGX, "SW3254", "A100", "this host has 8 x H100 SXM5 80GB"),
         ("{vendor: nvidia}", composed.host(), "SW3254", "nvidia", "no PCI device"),
-        (GOOD, composed.host(*composed.HGX_H100, system="rocky 9"), "SW3256", "nvidia", "by dnf"),
+        ("{vendor: amd}", composed.host("74a1", vendor="1002", system="rocky 9"), "SW3256", "amd", "by dnf"),
+        (GOOD, composed.host(*composed.HGX_H100, system="rhel 10.1"), "SW3257", "H100", "whose key signs"),
         (GOOD, composed.host(*composed.HGX_H100, system="debian 13"), "SW3257", "H100", "whose key signs"),
         (GOOD, composed.host(*composed.HGX_H100, system="debian 11"), "SW3255", "H100", "nothing is packaged"),
         ('{vendor: nvidia, driver: {branch: "595"}}', composed.host("V100"), "SW3251", '"595"', "last branch"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.hosts import packages
-from swarmctl.hosts.packages import Move, dnf, dnf_faults
+from swarmctl.hosts.packages import Move, dnf, dnf_faults, openpgp
 from swarmctl.hosts.packages.dnf_program import PROGRAM
 from swarmctl.hosts.packages.model import RPM_NAME
 from swarmctl.hosts.packages.reading import parse
@@ -51,7 +52,7 @@ def test_what_is_there_what_is_held_and_what_is_kept_to() -> None:
     }
     assert found.held == {"nvidia-imex", "glibc", "glibc.i686"}
     assert found.broken == ("libtwice",), "of kernels several may be there"
-    assert found.pins == {"nvidia-driver:595-open", "*glibc*2.34*"}
+    assert found.streams == {"nvidia-driver:595-open"}
     assert not found.interrupted
     assert parse(LINES.replace(b"@ end", b"@ interrupted\n@ end"), "n1").interrupted
     assert (
@@ -94,8 +95,7 @@ def test_only_a_file_of_a_repository_is_read_anew(source: str) -> None:
         dnf.download(["a1=3:1~rc^2"], "/var/cache/x"),
         dnf.install(["/a/b.rpm"]),
         dnf.hold(["A1"]),
-        dnf.pin("nvidia-driver:595-open"),
-        dnf.unpin(["*nvidia*595*"]),
+        dnf.enable("nvidia-driver:595-open"),
         dnf.mend(),
     ],
 )
@@ -112,6 +112,17 @@ def test_every_script_is_one_command_that_a_shell_reads_whole(work: packages.Wor
 
 def test_the_program_is_one_that_the_oldest_python_of_a_machine_reads() -> None:
     ast.parse(PROGRAM, feature_version=(3, 6))
+
+
+def test_a_key_becomes_text_that_holds_the_same() -> None:
+    packet = b"\x99\x00\x05\x04abcd"
+    text = openpgp.armored(packet)
+    assert openpgp.binary(text) == packet
+    assert openpgp.armored(text) == text
+    if shutil.which("gpg") is None:
+        return
+    checked = subprocess.run(["gpg", "--dearmor"], input=text, check=False, capture_output=True)
+    assert checked.stdout == packet, checked.stderr
 
 
 def test_changes_that_are_told_are_read_and_others_left_out() -> None:

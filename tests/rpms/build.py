@@ -48,7 +48,7 @@ def specification(packages: Iterable[Rpm]) -> str:
     for package in packages:
         parts.append(_package(package))
         for path, text in package.files.items():
-            mode = "755" if "/bin/" in path else "644"
+            mode = "755" if "bin/" in path else "644"
             install.append(f"mkdir -p $RPM_BUILD_ROOT/$(dirname '{path}')")
             install.append(f"cat >$RPM_BUILD_ROOT'{path}' <<'END OF FILE'\n{text.rstrip()}\nEND OF FILE")
             install.append(f"chmod {mode} $RPM_BUILD_ROOT'{path}'")

@@ -19,8 +19,8 @@ from swarmctl.hosts.packages.work import FILE, LOCK, QUICK, SLOW, Work, folder, 
 WANTED = re.compile(rf"{RPM_NAME.pattern}(=([0-9]{{1,9}}:)?[A-Za-z0-9._+~^-]{{1,200}}\*?)?")
 """A package, with a version or the beginning of one: `nvidia-imex=595.91.07-*`."""
 REPOSITORY = re.compile(r"/etc/yum\.repos\.d/([A-Za-z0-9._-]{1,100})\.repo")
-PIN = re.compile(r"[a-z0-9-]{1,60}:[A-Za-z0-9._-]{1,60}|[A-Za-z0-9*._+-]{1,100}")
-"""A stream of a module (`nvidia-driver:595-open`), or a pattern of versionlock (`*nvidia*595*`)."""
+STREAM = re.compile(r"[A-Za-z0-9._+-]{1,60}:[A-Za-z0-9._+-]{1,60}")
+"""A stream of a module: `nvidia-driver:595-open`."""
 
 # dnf names the Python that it runs on in its first line: on Enterprise Linux 8 that is no program of the path.
 _RUN = """
@@ -96,14 +96,11 @@ def mend(*, wait: int = LOCK) -> Work:
     return _work("finishing what rpm was cut off in", "mend", (), wait, SLOW)
 
 
-def pin(what: str, *, wait: int = LOCK) -> Work:
-    """Keep to a stream of a module, or to a pattern of versionlock, in the place of others of its kind."""
-    return _work(f"keeping to {what[:80]}", "pin", (_pin(what),), wait, SLOW)
-
-
-def unpin(patterns: Sequence[str], *, wait: int = LOCK) -> Work:
-    """Release patterns of versionlock."""
-    return _work("releasing a branch", "unpin", tuple(map(_pin, patterns)), wait)
+def enable(stream: str, *, wait: int = LOCK) -> Work:
+    """Keep to a stream of a module, in the place of another of that module."""
+    if not STREAM.fullmatch(stream):
+        raise ValueError(f"not a stream of a module: {stream[:80]!r}")
+    return _work(f"keeping to {stream}", "enable", (stream,), wait)
 
 
 def _install(wanted: Sequence[str], removing: Iterable[str]) -> tuple[str, ...]:
@@ -121,12 +118,6 @@ def _name(name: str) -> str:
     if "=" in name:
         raise ValueError(f"not a package: {name[:80]!r}")
     return _known(name)
-
-
-def _pin(what: str) -> str:
-    if not PIN.fullmatch(what):
-        raise ValueError(f"nothing to keep to: {what[:80]!r}")
-    return what
 
 
 def _work(what: str, operation: str, words: Sequence[str], wait: int, timeout: float = QUICK, before: str = "") -> Work:

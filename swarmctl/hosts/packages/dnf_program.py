@@ -23,6 +23,7 @@ import errno, fcntl, fnmatch, logging, os, re, shutil, struct, subprocess, sys, 
 import dnf, dnf.callback, dnf.exceptions, dnf.module.module_base, rpm
 
 UNFINISHED, LOCKLIST = "@UNFINISHED@", "@LOCKLIST@"
+OURS = "swarmctl-"
 KEYS = "/etc/pki/rpm-gpg/RPM-GPG-KEY-"
 
 
@@ -74,6 +75,10 @@ def bare():
     base.pre_configure_plugins()
     base.read_all_repos()
     base.configure_plugins()
+    for repo in base.repos.iter_enabled():
+        if repo.id.startswith(OURS):
+            # What is named with its version is to have that version, whatever stream of a module that is in.
+            repo.module_hotfixes = True
     return base
 
 
@@ -183,7 +188,7 @@ def fetched(base, packages):
             raise Told("unreachable", "%s is not there" % package.localPkg())
         if not package.verifyLocalPkg():
             raise Told("signature", package.name, "changed")
-        if package.reponame.startswith("swarmctl-"):
+        if package.reponame.startswith(OURS):
             if pinned(package.localPkg(), KEYS + package.reponame):
                 continue
             raise Told("signature", package.name, "other")
@@ -368,29 +373,18 @@ def unhold(words):
         written(kept)
 
 
-def pin(words):
-    """Keep to this stream of its module, or to this pattern; the first word alone."""
-    what = words[0]
-    if ":" in what:
-        base = opened()
-        modules = dnf.module.module_base.ModuleBase(base)
-        try:
-            modules.reset([what.partition(":")[0]])
-            modules.enable([what])
-        except dnf.exceptions.MarkingErrors as error:
-            raise Told("unknown", what, "") from error
-        base.resolve()
-        base.do_transaction()
-    else:
-        stem = re.sub(r"[0-9]+", "", what)
-        written([line for line in locklist() if re.sub(r"[0-9]+", "", line) != stem] + [what])
-
-
-def unpin(words):
-    """Release these patterns; a stream that is enabled stays so, since others may have packages of it."""
-    kept = [line for line in locklist() if line not in words]
-    if kept != locklist():
-        written(kept)
+def enable(words):
+    """Keep to this stream of its module; it stays so, since others may come to have packages of it."""
+    base = opened()
+    base.conf.module_stream_switch = True
+    try:
+        dnf.module.module_base.ModuleBase(base).enable(words)
+    except dnf.exceptions.MarkingErrors as error:
+        if error.no_match_group_specs:
+            raise Told("unknown", words[0], "")
+        raise
+    base.resolve()
+    base.do_transaction()
 
 
 def text(error):
@@ -421,7 +415,7 @@ def attempt(operation, words):
 
 
 def main():
-    operations = (simulate, refresh, download, install, remove, mend, hold, unhold, pin, unpin)
+    operations = (simulate, refresh, download, install, remove, mend, hold, unhold, enable)
     logging.getLogger("dnf").addHandler(Warnings(logging.WARNING))
     operation = {one.__name__: one for one in operations}[sys.argv[1]]
     fault = attempt(operation, sys.argv[2:])

@@ -34,8 +34,8 @@ class Packages:
     versions; by name."""
     interrupted: bool = False
     """Whether dpkg or rpm was cut off, and nothing should be begun until that is mended."""
-    pins: frozenset[str] = frozenset()
-    """What dnf keeps to: streams of modules (`nvidia-driver:595-open`), patterns of versionlock (`*nvidia*595*`)."""
+    streams: frozenset[str] = frozenset()
+    """Of modules, that dnf keeps to: `nvidia-driver:595-open`."""
 
 
 @dataclass(frozen=True, slots=True)

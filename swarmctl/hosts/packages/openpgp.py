@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import textwrap
 from collections.abc import Iterator
 from hashlib import sha1
 
@@ -34,6 +35,24 @@ def binary(keyring: bytes) -> bytes:
         return b"".join(base64.b64decode(b"".join(block.split()), validate=True) for block in blocks)
     except binascii.Error:
         raise ValueError("its armor is damaged") from None
+
+
+def armored(keyring: bytes) -> bytes:
+    """The keyring as text, with the checksum that rpm asks for (RFC 4880, 6.1). Raises ValueError when it is none."""
+    data = binary(keyring)
+    lines = textwrap.wrap(base64.b64encode(data).decode(), 64)
+    check = base64.b64encode(_crc24(data).to_bytes(3, "big")).decode()
+    begin, end = (f"-----{word} PGP PUBLIC KEY BLOCK-----" for word in ("BEGIN", "END"))
+    return "\n".join((begin, "", *lines, f"={check}", end, "")).encode()
+
+
+def _crc24(data: bytes) -> int:
+    crc = 0xB704CE
+    for byte in data:
+        crc ^= byte << 16
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x1864CFB if crc & 0x800000 else 0)
+    return crc & 0xFFFFFF
 
 
 def fingerprints(keyring: bytes) -> list[str]:

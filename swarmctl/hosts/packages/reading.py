@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts.packages.dnf import PIN
+from swarmctl.hosts.packages.dnf import STREAM
 from swarmctl.hosts.packages.dnf_program import LOCKLIST, STREAMS, UNFINISHED
 from swarmctl.hosts.packages.model import NAME, RPM_NAME, RPM_VERSION, VERSION, Packages
 from swarmctl.hosts.readings import Reading
@@ -100,7 +100,7 @@ def _rpm(lines: Sequence[str], native: str) -> Packages:
         frozenset(_held(installed, locks)),
         tuple(sorted(name for name, there in found.items() if len(there) > 1 and not SEVERAL.match(name))),
         "@ interrupted" in lines,
-        frozenset(line for line in locks if PIN.fullmatch(line)) | _streams(lines),
+        _streams(lines),
     )
 
 
@@ -124,7 +124,7 @@ def _streams(lines: Sequence[str]) -> frozenset[str]:
             name, stream = value.strip(), ""
         elif key == "stream":
             stream = value.strip()
-        elif key == "state" and value.strip() == "enabled" and PIN.fullmatch(f"{name}:{stream}"):
+        elif key == "state" and value.strip() == "enabled" and STREAM.fullmatch(f"{name}:{stream}"):
             found.add(f"{name}:{stream}")
     return frozenset(found)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from swarmctl.gpu.model import Decision, Package
 from tests.debian.build import Deb
+from tests.rpms.build import Rpm
 
 from . import programs
 
@@ -14,6 +15,24 @@ Variant = Literal["", "mismatch", "fabric", "xid"]
 """How a version fails: its module is not the one of its libraries, its Fabric Manager is another, a card reports an
 XID."""
 OTHER = "999.1.1"
+KMODS = frozenset({"kmod-nvidia-open-dkms", "kmod-nvidia-latest-dkms"})
+MODULE = """---
+document: modulemd
+version: 2
+data:
+  name: nvidia-driver
+  stream: {0}-open
+  version: 20261101
+  context: c{0}
+  arch: noarch
+  summary: driver of a test
+  description: driver of a test
+  license: {{module: [none]}}
+  artifacts:
+    rpms:
+{1}
+...
+"""
 
 
 def debs(decision: Decision, variant: Variant = "") -> list[Deb]:
@@ -42,7 +61,7 @@ def _other(name: str) -> str:
 def _files(package: Package, decision: Decision, variant: Variant) -> Mapping[str, str]:
     version = decision.version
     match package.name:
-        case "nvidia-kernel-open-dkms" | "nvidia-kernel-dkms":
+        case "nvidia-kernel-open-dkms" | "nvidia-kernel-dkms" | "kmod-nvidia-open-dkms" | "kmod-nvidia-latest-dkms":
             flavour = "open" if "open" in package.name else "proprietary"
             built = OTHER if variant == "mismatch" else version
             faulty = {programs.XID: "79\n"} if variant == "xid" else {}
@@ -62,6 +81,30 @@ def _files(package: Package, decision: Decision, variant: Variant) -> Mapping[st
         case "nvidia-container-toolkit-base":
             return {"/usr/bin/nvidia-ctk": programs.CTK}
     return {}
+
+
+def rpms(decision: Decision, variant: Variant = "") -> list[Rpm]:
+    """The same for dnf, with the epochs and releases that NVIDIA's have."""
+    made = []
+    for package in decision.packages:
+        epoch = "3:" if package.lockstep else ""
+        version = f"{epoch}{(package.version or '1.0').rpartition(':')[2]}-1.el9"
+        conflicts = tuple(KMODS - {package.name}) if package.name in KMODS else ()
+        made.append(Rpm(package.name, version, files=_files(package, decision, variant), conflicts=conflicts))
+    return made
+
+
+def streams(*rpms: Rpm) -> str:
+    """What the repository says of the module `nvidia-driver`: a stream for each branch, with its packages."""
+    branches: dict[str, list[str]] = {}
+    for rpm in rpms:
+        epoch, _, version = rpm.version.rpartition(":")
+        if epoch:
+            named = f"{rpm.name}-{epoch}:{version}.noarch"
+            branches.setdefault(version.partition(".")[0], []).append(named)
+    return "".join(
+        MODULE.format(branch, "\n".join(f"      - {one}" for one in named)) for branch, named in branches.items()
+    )
 
 
 def pci(cards: int = 2, switches: int = 4) -> str:

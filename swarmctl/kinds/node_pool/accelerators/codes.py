@@ -75,19 +75,19 @@ Right: `{vendor: nvidia, source: distribution, driver: {version: 535.309.01}}`
 MANAGER = Code(
     "SW3256",
     "package manager that is not driven",
-    """swarmctl installs drivers by apt. On other systems it tells what would be right in the plan, and
-leaves the installation to others. Known when the stack is planned.
+    """NVIDIA's driver is installed by apt and by dnf, AMD's by apt alone; elsewhere the installation is left to others.
+Known when the stack is planned.
 
-Wrong: `accelerators:` in a pool of machines with Rocky Linux
+Wrong: `{vendor: amd}` in a pool of machines with Rocky Linux
 
-Right: the same in a pool of machines with Ubuntu or Debian
+Right: the same in a pool of machines with Ubuntu
 """,
 )
 KEY = Code(
     "SW3257",
     "repository whose key is not known",
     """A machine trusts a repository by the fingerprint of the key that signs it. Those of NVIDIA's repositories for
-Debian 12 and Ubuntu and of AMD's are known here; others are declared.
+Debian 12, Ubuntu, and Enterprise Linux 8 and 9, and of AMD's are known here; others are declared.
 
 Wrong: `source: mirror` without `mirror:`, or `source: vendor` on Debian 13
 

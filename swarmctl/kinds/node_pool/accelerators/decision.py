@@ -25,8 +25,13 @@ FINGERPRINTS = {
 }
 """Of these keys, as public installers pin them: both in Canonical's Checkbox (virtualization.py); AMD's also in
 ROCm/ROCm issue 854 and Azure's AKSFlexNode (AMD GPU setup)."""
-SIGNED = {("debian", "12"), ("ubuntu", "22.04"), ("ubuntu", "24.04")}
-"""System and release whose repository of NVIDIA's that key signs."""
+RPM_KEY_FILE = "D42D0685.pub"
+RPM_FINGERPRINT = "610C7B14E068A878070DA4E99CD0A493D42D0685"
+"""Of the key in NVIDIA's repositories of rpm packages: as it is pinned by two public builders that fetch it from those
+for Enterprise Linux 8 and 9 (dyng's ci/cuda_toolkit.py, a mirror script for driver 580); its end is the key's name in
+NVIDIA Driver Installation Guide, GPG Keys Used to Sign the Packages."""
+SIGNED = {("debian", "12"), ("ubuntu", "22.04"), ("ubuntu", "24.04"), ("rhel", "8"), ("rhel", "9")}
+"""System and release whose repository of NVIDIA's these keys sign."""
 
 
 def known(facts: SystemFacts) -> Host | None:
@@ -52,7 +57,7 @@ def inputs(host: Host, *items: Accelerator) -> Mapping[str, Any] | Refusals:
     decision = decide(host, wanted(items))
     if not isinstance(decision, Decision):
         return decision
-    refusals = [*_manager(host), *_key(host, declared)]
+    refusals = [*_manager(host, declared), *_key(host, declared)]
     if refusals:
         return tuple(refusals)
     version = decision.version
@@ -107,8 +112,10 @@ def _repository(host: Host, decision: Decision, declared: Accelerator) -> Mappin
     key = declared.mirror.key if declared.mirror else None
     fingerprint = declared.mirror.fingerprint if declared.mirror else FINGERPRINTS[declared.vendor]
     if declared.vendor == "nvidia":
-        url = f"{base}/{decision.repository}"
-        return {"url": url, "key": key or f"{url}/{KEY_FILES['nvidia']}", "fingerprint": fingerprint}
+        url, file = f"{base}/{decision.repository}", KEY_FILES["nvidia"]
+        if FAMILIES.get(host.os) == "rhel":
+            file, fingerprint = RPM_KEY_FILE, declared.mirror.fingerprint if declared.mirror else RPM_FINGERPRINT
+        return {"url": url, "key": key or f"{url}/{file}", "fingerprint": fingerprint}
     known = drivers("amd")
     rocm, toolkit = known.branches[decision.branch].rocm, known.tools[amd.TOOLKIT]
     return {
@@ -120,13 +127,13 @@ def _repository(host: Host, decision: Decision, declared: Accelerator) -> Mappin
     }
 
 
-def _manager(host: Host) -> list[Refusal]:
-    if FAMILIES.get(host.os) != "rhel":
+def _manager(host: Host, declared: Accelerator) -> list[Refusal]:
+    if FAMILIES.get(host.os) != "rhel" or declared.vendor == "nvidia":
         return []
     return [
         Refusal(
             "manager-unknown",
-            f"this machine takes its packages by dnf ({host.os[:40]} {host.release[:20]}); drivers come by apt",
+            f"this machine takes its packages by dnf ({host.os[:40]} {host.release[:20]}); AMD's driver comes by apt",
             "leave `accelerators` out for this pool and install the driver by other means",
             "docs/gpu.md",
         )
@@ -134,8 +141,9 @@ def _manager(host: Host) -> list[Refusal]:
 
 
 def _key(host: Host, declared: Accelerator) -> list[Refusal]:
-    release = host.release.partition(".")[0] if host.os == "debian" else host.release
-    if declared.vendor != "nvidia" or declared.source != "vendor" or (host.os, release) in SIGNED:
+    family = FAMILIES.get(host.os, host.os)
+    release = host.release.partition(".")[0] if family in ("debian", "rhel") else host.release
+    if declared.vendor != "nvidia" or declared.source != "vendor" or (family, release) in SIGNED:
         return []
     return [
         Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from swarmctl.hosts import packages
 from swarmctl.hosts.packages import Move, Packages, openpgp
 from swarmctl.hosts.packages.work import FILE
 from swarmctl.kinds.base import Hosts
-from swarmctl.kinds.node_pool.accelerators import scripts, services
+from swarmctl.kinds.node_pool.accelerators import repositories, scripts, services
 from swarmctl.kinds.node_pool.accelerators.amd import preferences
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
@@ -44,6 +45,17 @@ class Machine:
         """What is installed."""
         return self._hosts.look(self._at, packages.READING)
 
+    @functools.cached_property
+    def tools(self) -> packages.Manages:
+        """What its packages are changed by. Raises DriverImpossible where that is not known."""
+        try:
+            return packages.by(self.installed())
+        except ValueError:
+            raise DriverImpossible(
+                f"{self.name}: packages are installed by apt or dnf, and there is neither",
+                "leave `accelerators` out for this pool, and install the driver by other means",
+            ) from None
+
     def work(self, work: packages.Work) -> str:
         """Change packages. Raises `PackagesFailed` and its kin."""
         try:
@@ -67,22 +79,24 @@ class Machine:
     def trust(self, repository: Mapping[str, Any]) -> None:
         """Take packages from there, if its key is the declared one. Raises DriverImpossible when it is not."""
         at, wanted = self.places, repository["fingerprint"]
+        taken = repositories.of(self.installed().manager, at, repository)
         seen = self.seen()
         if seen.fingerprints != (wanted,):
             try:
-                self.script(scripts.fetch_key(at, repository["key"]))
+                self.script(taken.fetch_key)
             except CommandFailed as error:
                 raise DriverImpossible(
                     f"{self.name}: the key of the repository can't be fetched from {repository['key']}", error.message
                 ) from None
             fetched = self.host.get(at.fetched) or b""
             self.host.remove(at.fetched)
-            self.put(at.keyring, self._judged(fetched, wanted, repository["key"]))
+            self._judge(fetched, wanted, repository["key"])
+            self.put(taken.keyring, taken.key(fetched))
         if seen.origin != repository.get("origin", ""):
             self.put(at.preferences, preferences(repository["origin"]).encode())
         if seen.source != scripts.entries(repository):
-            self.put(at.sources, scripts.source_lines(at, repository).encode())
-        self.work(packages.refresh(at.sources))
+            self.put(taken.sources, taken.text.encode())
+        self.work(self.tools.refresh(taken.sources))
 
     def alone(self, repository: Mapping[str, Any]) -> None:
         """Nobody else may have told apt of the repository: it takes nothing at all while two of its sources name
@@ -95,11 +109,11 @@ class Machine:
                 "remove that file there: swarmctl brings the repository itself; nothing was changed",
             )
 
-    def _judged(self, key: bytes, wanted: str, url: str) -> bytes:
+    def _judge(self, key: bytes, wanted: str, url: str) -> None:
         try:
             found = openpgp.fingerprints(key)
             if found == [wanted]:
-                return openpgp.binary(key)
+                return
             what = f"it is of {' and '.join(found[:3])}"
         except ValueError as error:
             what = str(error)
@@ -110,7 +124,7 @@ class Machine:
 
     def planned(self, wanted: Sequence[str]) -> list[Move]:
         """What an installation would change, nothing that is none of the driver's removed. Raises DriverImpossible."""
-        moves = packages.moves(self.work(packages.simulate(wanted)))
+        moves = packages.moves(self.work(self.tools.simulate(wanted)))
         foreign = [move.name for move in moves if not move.after and not self.vendor.is_drivers(move.name)]
         if foreign:
             raise DriverImpossible(
@@ -126,11 +140,11 @@ class Machine:
         there = self.files(folder)
         missing = [one for one in wanted if not any(is_file_of(one, file) for file in there)]
         if missing:
-            self.work(packages.download(missing, folder))
+            self.work(self.tools.download(missing, folder))
 
     def files(self, folder: str) -> list[str]:
         """Paths of the packages in a folder."""
-        listed = self.host.run(["find", folder, "-maxdepth", "1", "-name", "*.deb"], check=False).text
+        listed = self.host.run(["find", folder, "-maxdepth", "1", "-name", "*.[dr][ep][bm]"], check=False).text
         return sorted(line for line in listed.splitlines() if FILE.fullmatch(line))
 
     def stop(self) -> None:
@@ -166,6 +180,6 @@ class Machine:
 
 
 def is_file_of(wanted: str, path: str) -> bool:
-    """Whether a file is that of `NAME=VERSION`, as apt names it."""
-    name, _, version = wanted.partition("=")
+    """Whether a file is that of `NAME=VERSION`, as apt names it, and `hosts.packages.dnf` after it."""
+    name, _, version = wanted.replace("_", "%5f").partition("=")
     return path.rpartition("/")[2].startswith(f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_")

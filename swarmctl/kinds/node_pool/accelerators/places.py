@@ -27,6 +27,16 @@ class Places:
         return f"/etc/apt/keyrings/{self.name}.gpg"
 
     @property
+    def yum(self) -> str:
+        """What dnf takes packages from."""
+        return f"/etc/yum.repos.d/{self.name}.repo"
+
+    @property
+    def rpm_key(self) -> str:
+        """The one key that may sign those."""
+        return f"/etc/pki/rpm-gpg/RPM-GPG-KEY-{self.name}"
+
+    @property
     def preferences(self) -> str:
         """Which repository apt prefers."""
         return f"/etc/apt/preferences.d/{self.name}"
@@ -65,6 +75,11 @@ class Places:
     def fetched(self) -> str:
         """A key that nobody has judged yet."""
         return f"{self.folder}/key"
+
+
+def same(url: str) -> str:
+    """The address as it is compared: `file:/srv` and `file:///srv` are one."""
+    return f"file:/{url.removeprefix('file:').lstrip('/')}" if url.startswith("file:") else url
 
 
 NVIDIA = Places("swarmctl-nvidia", "/var/lib/swarmctl/driver", "/var/run/cdi/nvidia.yaml")

@@ -13,7 +13,7 @@ from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import readings
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
-from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
+from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, same
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
 
 SCRIPT = f"""
@@ -30,8 +30,8 @@ part fabric; ! command -v nv-fabricmanager >/dev/null || timeout 10 nv-fabricman
 part units; {STATES}
 part cdi; grep -o 'libcuda\\.so\\.[0-9][0-9.]*' {NVIDIA.cdi} 2>/dev/null | head -n 1
 part counters; sed -n 's/^\\(DCGM_FI_[A-Z0-9_]*\\),.*/\\1/p' {COUNTERS} 2>/dev/null
-part sources; cat {NVIDIA.sources} 2>/dev/null
-part keyring; base64 -w 0 {NVIDIA.keyring} 2>/dev/null
+part sources; cat {NVIDIA.sources} {NVIDIA.yum} 2>/dev/null
+part keyring; for key in {NVIDIA.keyring} {NVIDIA.rpm_key}; do [ ! -f $key ] || base64 -w 0 $key; done
 part modules; cat {NVIDIA.modules} 2>/dev/null
 part unverified; [ ! -e {NVIDIA.old} ] || echo yes
 part enrolled
@@ -41,6 +41,7 @@ fi
 part end
 """
 VERSION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}){1,4}")
+SOURCE = re.compile(r"(?m)^(?:deb \[signed-by=\S+\] (?P<apt>\S{1,400}) /|baseurl=(?P<dnf>\S{1,400}))$")
 SHOWN = 200
 
 
@@ -110,7 +111,7 @@ def parse(output: bytes, host: str) -> Seen:
         running=frozenset(parts.get("units", "").split()) & DAEMONS.keys(),
         cdi=_version(parts.get("cdi", "").rstrip(".")),
         counters=frozenset(re.findall(r"(?m)^DCGM_FI_[A-Z0-9_]{1,80}$", parts.get("counters", ""))),
-        source=tuple(re.findall(r"(?m)^deb \[signed-by=\S+\] (\S{1,400}) /$", parts.get("sources", ""))[:9]),
+        source=tuple(same(match["apt"] or match["dnf"]) for match in SOURCE.finditer(parts.get("sources", "")[:9999])),
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
         unverified=parts.get("unverified") == "yes",

@@ -81,7 +81,7 @@ class DriverType:
             host = hosts.open(inputs["host"])
             there = hosts.look(inputs["host"], packages.READING)
             if names := sorted(set(inputs["held"]) & there.held):
-                packages.carry_out(host, packages.unhold(names))
+                packages.carry_out(host, packages.by(there).unhold(names))
             host.run(["sh", "-eu", "-c", VENDORS[inputs["vendor"]].forget()])
         except HostGone:
             return
@@ -141,7 +141,7 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         "answers": seen.failure or seen.answers,
         "fabricManager": {"version": seen.fabric} if inputs["fabricManager"] else {},
         "repository": repository if known or not repository else {"url": " ".join(seen.source)},
-        "pin": inputs["pin"] if inputs["pin"] in there.installed else "",
+        "pin": inputs["pin"] if inputs["pin"] in there.installed or inputs["pin"] in there.streams else "",
         "packages": found,
         "held": [name for name in inputs["held"] if name in there.held],
         "services": sorted(seen.running & {*inputs["services"], PERSISTENCE}),

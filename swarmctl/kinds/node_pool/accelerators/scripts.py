@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
-from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places
+from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places, same
 
 UNLOADED = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_peermem", "nvidia_fs", "gdrdrv", "nvidia")
 """Modules in the order in which they go: each uses those after it."""
@@ -20,7 +20,7 @@ def fetch_key(at: Places, url: str) -> str:
 
 def entries(repository: Mapping[str, Any]) -> tuple[str, ...]:
     """What apt takes packages from, as readings tell it: an address, or address, suite and component of several."""
-    return tuple(repository.get("sources") or (repository["url"],))
+    return tuple(repository.get("sources") or (same(repository["url"]),))
 
 
 def source_lines(at: Places, repository: Mapping[str, Any]) -> str:
@@ -109,10 +109,10 @@ def keep(at: Places) -> str:
     return f"""
 mkdir -p {at.current}
 if [ -d {at.new} ]; then
-  for file in {at.new}/*.deb; do
+  for file in {at.new}/*.deb {at.new}/*.rpm; do
     [ -e "$file" ] || continue
     name=${{file##*/}}
-    rm -f {at.current}/"${{name%%_*}}"_*.deb
+    rm -f {at.current}/"${{name%%_*}}"_*."${{file##*.}}"
     mv "$file" {at.current}/
   done
 fi
@@ -122,5 +122,5 @@ rm -rf {at.new} {at.old}
 
 def forget(counters: str, override: str) -> str:
     """Remove every file of ours that is about NVIDIA's driver."""
-    ours = f"{NVIDIA.folder} {NVIDIA.sources} {NVIDIA.keyring} {NVIDIA.modules}"
+    ours = f"{NVIDIA.folder} {NVIDIA.sources} {NVIDIA.keyring} {NVIDIA.yum} {NVIDIA.rpm_key} {NVIDIA.modules}"
     return f"rm -rf {ours} {counters} {override}\n"

@@ -84,8 +84,8 @@ class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     key: Annotated[
         Url | None,
         msgspec.Meta(
-            description="Where a machine gets that key. Left out: the file `3bf863cc.pub` beside the packages, or for "
-            "AMD's cards `rocm/rocm.gpg.key` below the mirror, as the vendors have it.",
+            description="Where a machine gets that key. Left out: the file `3bf863cc.pub` beside the packages (for dnf "
+            "`D42D0685.pub`), or for AMD's cards `rocm/rocm.gpg.key` below the mirror, as the vendors have it.",
             examples=["https://mirror.example/cuda/key.asc"],
         ),
     ] = None

@@ -13,8 +13,9 @@ from typing import Any
 from swarmctl.backends.base import CommandFailed
 from swarmctl.backends.reboot import CannotReboot, reboot
 from swarmctl.errors import SwarmError
-from swarmctl.gpu.lockstep import contrary, mismatches
+from swarmctl.gpu.lockstep import contrary, mismatches, upstream
 from swarmctl.hosts import packages
+from swarmctl.hosts.packages import dnf
 from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.node_pool.accelerators import scripts, verify
 from swarmctl.kinds.node_pool.accelerators.errors import (
@@ -40,7 +41,7 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
         machine.trust(inputs["repository"])
     _not_held(machine, inputs)
     _pin(machine, inputs["pin"])
-    moves = machine.planned(_wanted(inputs))
+    moves = machine.planned(_wanted(machine, inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
     if stale:
         _idle(machine)
@@ -52,7 +53,7 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
             machine.stop()
         if moves:
             files = [file for file in machine.files(machine.places.new) if any(_is_new(move, file) for move in moves)]
-            machine.work(packages.install(files, [move.name for move in moves if not move.after]))
+            machine.work(machine.tools.install(files, [move.name for move in moves if not move.after]))
         _settle(machine, inputs, reload=stale)
         problem = verify.problem(machine, inputs)
     except (packages.PackagesFailed, CommandFailed, DriverUnverified) as error:
@@ -84,14 +85,9 @@ def _keep_as_it_is(machine: Machine, inputs: Mapping[str, Any]) -> None:
 
 
 def _mend(machine: Machine) -> None:
-    there = machine.installed()
-    if there.manager != "apt":
-        raise DriverImpossible(
-            f"{machine.name}: packages are installed by apt alone, and there is none",
-            "leave `accelerators` out for this pool, and install the driver by other means",
-        )
+    tools, there = machine.tools, machine.installed()
     if there.interrupted or there.broken:
-        machine.work(packages.mend())
+        machine.work(tools.mend())
 
 
 def _not_held(machine: Machine, inputs: Mapping[str, Any]) -> None:
@@ -108,15 +104,20 @@ def _not_held(machine: Machine, inputs: Mapping[str, Any]) -> None:
     if not wrong or machine.is_ours():
         return
     name, version, wanted = wrong[0]
+    unhold = "dnf versionlock delete" if there.manager == "dnf" else "apt-mark unhold"
     declare = f", or declare version {version[:40]}" if wanted == inputs["version"] else ""
     raise DriverImpossible(
         f"{machine.name}: {name} is held at {version[:40]}, and must be {wanted} as the driver",
-        f"release the hold there (`apt-mark unhold {name}`){declare}; nothing was changed",
+        f"release the hold there (`{unhold} {name}`){declare}; nothing was changed",
     )
 
 
 def _pin(machine: Machine, wanted: str) -> None:
-    """Have apt keep to the branch: by that package alone, since one of another branch would be in the way."""
+    """Have the package manager keep to the branch. apt: by that package alone, since another would be in the way."""
+    if machine.installed().manager == "dnf":
+        if wanted and wanted not in machine.installed().streams:
+            machine.work(dnf.enable(wanted))
+        return
     there = machine.installed().installed
     pins = machine.vendor.pins
     if others := [name for name in there if pins and pins.fullmatch(name) and name != wanted]:
@@ -125,8 +126,11 @@ def _pin(machine: Machine, wanted: str) -> None:
         machine.work(packages.install([wanted]))
 
 
-def _wanted(inputs: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={version}-*" if version else name for name, version in inputs["packages"].items()]
+def _wanted(machine: Machine, inputs: Mapping[str, Any]) -> list[str]:
+    # Epochs are apt's; those of NVIDIA's packages for dnf are others, and not known at plan time.
+    dnfs = machine.installed().manager == "dnf"
+    versions = {name: upstream(it) if dnfs else it for name, it in inputs["packages"].items()}
+    return [f"{name}={version}-*" if version else name for name, version in versions.items()]
 
 
 def _is_stale(machine: Machine, inputs: Mapping[str, Any]) -> bool:
@@ -173,7 +177,7 @@ def _is_new(move: packages.Move, file: str) -> bool:
 
 def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> None:
     """All but the packages."""
-    machine.work(packages.hold(inputs["held"]))
+    machine.work(machine.tools.hold(inputs["held"]))
     machine.load_at_start(inputs["modules"])
     if inputs["counters"]:
         machine.script(counters_script(inputs["counters"]))
@@ -259,15 +263,15 @@ def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: 
     there = machine.installed()
     if there.interrupted or there.broken:
         try:
-            machine.work(packages.mend())
+            machine.work(machine.tools.mend())
         except packages.PackagesFailed:
             pass  # the package that can't be configured is about to be replaced
     added = [name for name, was in before.items() if not was and name in machine.installed().installed]
     files = machine.files(machine.places.old)
     chosen = [file for file in files if any(was and is_file_of(f"{name}={was}", file) for name, was in before.items())]
-    machine.work(packages.install(chosen, added))
+    machine.work(machine.tools.install(chosen, added))
     kept = [name for name, was in before.items() if was]
-    machine.work(packages.hold(kept))
+    machine.work(machine.tools.hold(kept))
     load(machine, version, _flavour_before(before, inputs), inputs["modules"])
     machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
     if inputs["cdi"]:
