@@ -152,7 +152,7 @@ class Session:
         """Make it so; what does not depend on a failure goes on, as far as rollouts let it.
 
         `held`: addresses that this run must not touch, declared or recorded; `plan_id`: of the saved plan that this
-        carries out; `changing`: addresses that the preview said will change (None: any may), for rollouts;
+        carries out; `changing`: addresses that the preview said will change (None: any may), for rollouts and turns;
         without `refresh` it goes by what is recorded, as its preview did.
 
         Raises `Protected`, `WorldUnreadable` when something could not be read back (then nothing was changed),
@@ -160,7 +160,7 @@ class Session:
         """
         only = None if changing is None else {Address.parse(address) for address in changing}
         try:
-            gate = Gate(graph, only) if graph.rollouts else None
+            gate = Gate.of(graph, only)
         except ValueError as error:
             raise EngineFailed(f"the rollout cannot be put in order: {error}") from error
         return self._change("up", graph, lease, held, plan_id, gate, refresh=refresh)

@@ -93,6 +93,8 @@ class Resource:
     protect: bool = False
     """Whether deleting it and making it anew are refused."""
     timeouts: Timeouts = Timeouts()
+    one_pool_at_a_time: bool = False
+    """Whether its machine can't do its work while it changes: then other pools are left alone meanwhile."""
 
     def needs(self) -> set[Address]:
         """Every resource that must exist before this one."""
@@ -152,7 +154,7 @@ class Machine:
     managed_from: tuple[str, ...] = ()
     """Networks that it is managed from; empty for all."""
     state: str = ""
-    """`isolated`, or empty: it takes part."""
+    """`isolated`, `cordoned`, `drained`, or empty: it takes part."""
 
 
 @dataclass(frozen=True, slots=True)

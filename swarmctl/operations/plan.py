@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmctl.errors import SwarmError
+from swarmctl.graph.rollout import in_turn
 from swarmctl.operations import overdue, silent, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Emit, Options, Stack
-from swarmctl.plans.model import Plan, Preconditions
+from swarmctl.plans.model import Action, Plan, Preconditions
 from swarmctl.plans.signing import Signer
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _unfenced(stack: Stack, plan: Plan) -> tuple[str, ...]:
 
 def _rollouts(stack: Stack, plan: Plan) -> Iterator[str]:
     """How the pools that it changes are gone through, where they declare it."""
+    made = {change.address for change in plan.changes if change.action not in (Action.DELETE, Action.SAME)}
     touched = {change.pool: set[str]() for change in plan.changes if change.pool in stack.graph.rollouts}
     for change in plan.changes:
         if change.pool in touched:
@@ -110,3 +112,9 @@ def _rollouts(stack: Stack, plan: Plan) -> Iterator[str]:
         batch = f"{rollout.batch} at a time" if rollout.batch else "all at once"
         limit = f"more than {rollout.max_failures}" if rollout.max_failures else "any"
         yield f"rollout of {pool}: nodes {len(nodes)}, {first}{batch}; stopped when {limit} of them fails"
+    order = in_turn(stack.graph, [address for address in stack.graph.resources if str(address) in made])
+    if order:
+        yield (
+            f"drivers change one pool at a time: {', then '.join(order)}; where too many nodes fail, "
+            "the pools after it are not begun"
+        )

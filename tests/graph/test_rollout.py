@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmctl.graph.model import Address, Graph, Resource, Rollout
-from swarmctl.graph.rollout import Gate
+from swarmctl.graph.rollout import Gate, in_turn
 
 TYPES = ("machine", "interface", "peers", "firewall")
 
@@ -46,6 +47,8 @@ class Run:
         self.done: list[Address] = []
         self.skipped: set[Address] = set()
         self.bad: set[Address] = set()
+        self.parked: set[Address] = set()
+        """What the gate held up although all that it needs was there."""
         self.opened: set[Address] = set()
         """What `ended` said may begin now."""
 
@@ -75,7 +78,10 @@ class Run:
                     self.bad.add(address)
                     self.opened.update(self.gate.ended(address))
                     again = True
-                elif needs <= set(self.done) and self.gate.ready(address):
+                elif needs <= set(self.done) and not self.gate.ready(address):
+                    self.parked.add(address)
+                elif needs <= set(self.done):
+                    assert address not in self.parked or address in self.opened, "nobody would look at it again"
                     self.gate.begun(address)
                     self.begun.append(address)
                     self.order.append(("begun", address))
@@ -210,3 +216,127 @@ def test_ten_thousand_resources_take_no_time_to_speak_of(batch: int) -> None:
         gate.begun(address)
         gate.ended(address)
     assert time.process_time() - begin < 2
+
+
+@st.composite
+def drivers(draw: st.DrawFn) -> tuple[Graph, set[Address], set[Address], int]:
+    """Any graph in which some resources go one pool at a time, none of which needs one of a later pool."""
+    graph, only, failing, seed = draw(graphs())
+    rng = random.Random(seed)
+    before: dict[Address, set[str]] = {}
+    """Pools whose turn must have come, by what needs that."""
+    for address, resource in list(graph.resources.items()):
+        needed = {pool for need in resource.needs() for pool in before[need]}
+        turn = bool(resource.pool) and rng.random() < 0.4 and all(pool <= resource.pool for pool in needed)
+        before[address] = needed | ({resource.pool} if turn else set())
+        graph.resources[address] = replace(resource, one_pool_at_a_time=turn)
+    return graph, only, failing, seed
+
+
+@settings(deadline=None, max_examples=300)
+@given(drivers())
+def test_what_needs_its_machine_for_itself_goes_one_pool_at_a_time_and_never_gets_stuck(
+    world: tuple[Graph, set[Address], set[Address], int],
+) -> None:
+    graph, only, failing, seed = world
+    run = Run(graph, Gate(graph, only), random.Random(seed), failing)
+    run.run()
+    assert run.settled() == set(graph.resources)
+    assert set(run.gate.stopped()) <= only
+    assert not set(run.gate.stopped()) & set(run.begun)
+
+    when = {entry: moment for moment, entry in enumerate(run.order)}
+    turns = {one for one in only if graph.resources[one].one_pool_at_a_time}
+    for one in turns & set(run.begun):
+        for other in turns & set(run.begun):
+            if graph.resources[one].pool < graph.resources[other].pool:
+                assert when["ended", one] < when["begun", other]
+    broken = {
+        graph.resources[one].pool
+        for one in turns & set(run.done) & failing
+        if graph.resources[one].pool not in graph.rollouts
+    }
+    if broken:
+        assert not {one for one in turns & set(run.begun) if graph.resources[one].pool > min(broken)}
+
+
+def with_drivers(graph: Graph) -> Graph:
+    """A driver for every node that needs its machine."""
+    for one in [one for one in graph.resources.values() if one.type == "machine"]:
+        address = at("driver", one.node)
+        resource = Resource(address, "driver", {}, (one.address,), one.node, pool=one.pool, one_pool_at_a_time=True)
+        graph.add(resource)
+    return graph
+
+
+def test_drivers_of_the_next_pool_begin_when_those_of_the_one_before_have_ended() -> None:
+    graph = with_drivers(fleet({"b": 2, "a": 2, "c": 1}, {"b": Rollout(canary=1)}))
+    run = Run(graph, Gate(graph), random.Random(1))
+    run.run()
+    begun = [one.key for what, one in run.order if one.kind == "driver" and what == "begun"]
+    assert begun[:2] == ["a-0", "a-1"]
+    assert begun[2:] == ["b-0", "b-1", "c-0"]
+    assert run.order.index(("begun", at("firewall", "c-0"))) < run.order.index(("begun", at("driver", "b-0")))
+
+
+def test_with_drivers_of_several_pools_a_rollout_keeps_to_its_batches() -> None:
+    graph = with_drivers(fleet({"a": 3, "b": 3}, {"a": Rollout(canary=1, batch=1), "b": Rollout(canary=1, batch=1)}))
+    run = Run(graph, Gate(graph), random.Random(2))
+    run.run()
+    for kind in (*TYPES, "driver"):
+        for pool in "ab":
+            order = [one.key for what, one in run.order if what == "begun" and one.kind == kind and one.key[0] == pool]
+            assert order == [f"{pool}-0", f"{pool}-1", f"{pool}-2"]
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "why"),
+    [
+        ({}, "in the NodePool a a-0 failed"),
+        (
+            {"a": Rollout(canary=1)},
+            "the rollout of the NodePool a was stopped: a-0 failed, and no node may fail (maxFailures)",
+        ),
+    ],
+)
+def test_a_pool_with_failures_stops_the_drivers_of_the_pools_after_it_and_nothing_else(
+    rollouts: Mapping[str, Rollout], why: str
+) -> None:
+    graph = with_drivers(fleet({"a": 2, "b": 1, "c": 1}, rollouts))
+    run = Run(graph, Gate(graph), random.Random(3), {at("driver", "a-0")})
+    run.run()
+    stopped = run.gate.stopped()
+    later = {one: reason for one, reason in stopped.items() if one.key[0] in "bc"}
+    assert set(later) == {at("driver", "b-0"), at("driver", "c-0")}
+    because = f"is not begun, since drivers change one pool at a time, and {why}"
+    assert later[at("driver", "b-0")] == f"the NodePool b {because}"
+    assert at("firewall", "b-0") in run.done
+    assert (at("driver", "a-1") in run.done) is (not rollouts), "without a rollout a failure stops no other of its pool"
+
+
+def test_as_many_failures_as_a_rollout_allows_let_the_next_pool_begin() -> None:
+    graph = with_drivers(fleet({"a": 2, "b": 1}, {"a": Rollout(max_failures=1)}))
+    run = Run(graph, Gate(graph), random.Random(4), {at("driver", "a-0")})
+    run.run()
+    assert not run.gate.stopped()
+    assert at("driver", "b-0") in run.done
+
+
+def test_drivers_of_one_pool_need_no_gate_and_what_does_not_change_is_no_turn() -> None:
+    graph = with_drivers(fleet({"a": 2, "b": 1}, {}))
+    assert Gate.of(fleet({"a": 2}, {})) is None
+    gate = Gate(graph, {at("driver", "b-0"), at("firewall", "a-0")})
+    assert gate.ready(at("driver", "b-0"))
+    assert in_turn(graph, {at("driver", "b-0"), at("driver", "a-1")}) == {
+        "a": [at("driver", "a-1")],
+        "b": [at("driver", "b-0")],
+    }
+    assert not in_turn(graph, {at("driver", "b-0")})
+
+
+def test_drivers_that_need_each_other_across_pools_are_refused() -> None:
+    graph = with_drivers(fleet({"a": 1, "b": 1}, {}))
+    first = graph.resources[at("driver", "a-0")]
+    graph.resources[first.address] = replace(first, depends_on=(at("driver", "b-0"),))
+    with pytest.raises(ValueError, match=r"cycle|needs itself"):
+        Gate(graph)
