@@ -110,6 +110,8 @@ class WorldUnreadable(SwarmError):
     """A machine or its backend could not be read."""
 
     exit_code = ExitCode.WORLD_UNREADABLE
+    nodes: Mapping[str, SwarmError] = {}
+    """Why, by node, where it is known which machines could not be read."""
 
 
 class Declined(SwarmError):

@@ -16,7 +16,8 @@ from swarmctl.errors import ExitCode
 def command(context: Context, format_: str) -> int:
     """Read the world back and show, per node and property, where it has moved away from what was applied.
 
-    Changes nothing; `swarmctl apply` heals. Exits with 21 when there is drift, with 8 when a machine can't be read.
+    Changes nothing; `swarmctl apply` heals. A machine that can't be read is named, and the others are compared all the
+    same: exits with 8 then, else with 21 when there is drift.
 
     \b
     Examples:
@@ -31,11 +32,12 @@ def command(context: Context, format_: str) -> int:
     if format_ == "json":
         from swarmctl.reports import json_v1
 
-        print_out(json_v1.text(json_v1.drift(found)))
+        print_out(json_v1.text(json_v1.drift(found.plan, found.silent)))
     else:
         from swarmctl.reports.console import look, wrapped
         from swarmctl.reports.drift import render
 
         console = look(sys.stdout)
-        print_out(wrapped(render(found, color=console.color, width=console.width), console), color=console.color)
-    return ExitCode.DRIFT if found.drift else ExitCode.OK
+        print_out(wrapped(render(found.plan, color=console.color, width=console.width), console), color=console.color)
+    found.judge()
+    return ExitCode.DRIFT if found.plan.drift else ExitCode.OK

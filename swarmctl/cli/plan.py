@@ -106,7 +106,7 @@ def command(
     if format_ == "json":
         from swarmctl.reports import json_v1
 
-        print_out(json_v1.text(json_v1.plan(planned.plan)))
+        print_out(json_v1.text(json_v1.plan(planned.plan, planned.silent)))
     else:
         show_plan(planned.plan, to_stderr=False)
     if saved:

@@ -12,11 +12,14 @@ from swarmctl.engine.changes import Context
 from swarmctl.engine.events import Gathered, Op, Step
 from swarmctl.engine.outcome import EngineFailed
 from swarmctl.engine.runner import Ended
-from swarmctl.errors import WorldUnreadable
+from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.state.files import DiskFull
 
 _FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 """How the engine, which has it from the operating system, tells that it could not save."""
+MACHINE = "swarm:nodepool:Machine"
+HELP = "help: "
+"""Before the hint of an error (`provider.errors.describe`)."""
 _AGAIN = "What was done is recorded; run the same command again."
 
 
@@ -31,9 +34,11 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
     gathered = ended.gathered
     failed = list(gathered.failures.values())
     if missed := unread(gathered):
-        raise WorldUnreadable(
+        error = WorldUnreadable(
             f"{_count(missed)} could not be read back; nothing was changed", details=_told(missed, context)
         )
+        error.nodes = _by_node(missed, context)
+        raise error
     if changing and any(_FULL.search(line) for line in [*gathered.complaints, *ended.output]):
         raise DiskFull.at(folder)
     if ended.failure is not None and not isinstance(ended.failure, msgspec.DecodeError):
@@ -75,6 +80,17 @@ def _lines(texts: Sequence[str]) -> list[str]:
 def _left(gathered: Gathered) -> list[str]:
     """Errors about resources that no step came to: without the engine's summing up they are nobody's yet."""
     return [message for messages in gathered.unplaced.values() for message in messages]
+
+
+def _by_node(steps: Sequence[Step], context: Context) -> dict[str, SwarmError]:
+    """Why, by node; what is said of the machine itself comes before what is said of things on it."""
+    found: dict[str, SwarmError] = {}
+    for step in sorted(steps, key=lambda step: step.type != MACHINE):
+        if node := context.place(step).node:
+            lines = step.error.splitlines() or [""]
+            hint = lines[-1].removeprefix(HELP) if len(lines) > 1 and lines[-1].startswith(HELP) else ""
+            found.setdefault(node, SwarmError(lines[0], hint))
+    return found
 
 
 def _told(steps: Sequence[Step], context: Context) -> list[str]:

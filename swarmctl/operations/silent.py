@@ -1,9 +1,9 @@
-"""Machines that can't be asked anything now: a run leaves them, and what needs them, as they are, and goes on."""
+"""Machines that can't be read now: a run leaves them, and what needs them, as they are, and goes on with the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from swarmctl import backends
 from swarmctl.backends import ways
@@ -13,7 +13,9 @@ from swarmctl.plans.events import Note
 if TYPE_CHECKING:
     from swarmctl.operations.stack import Emit, Stack
     from swarmctl.plans.model import Plan
+    from swarmctl.state.store import Snapshot
 
+T = TypeVar("T")
 MACHINE = "swarm:nodepool:Machine"
 Silent = Mapping[str, SwarmError]
 """Why, by node."""
@@ -24,24 +26,36 @@ def leaving_out(
 ) -> tuple[Plan, frozenset[str], Silent]:
     """What `look` sees of a world in which it must not touch what is `held`; where machines are silent, without these:
     with what is to be held then, and why. Raises what `look` does."""
-    ways.silence(stack.identity, ())
+    more = held
+
+    def see(silent: Silent) -> Plan:
+        nonlocal more
+        more = held | lying_on(stack, silent)
+        return look(more)
+
+    plan, silent = without(stack.identity, stack.snapshot, see, emit)
+    return plan, more, silent
+
+
+def without(identity: str, snapshot: Snapshot, look: Callable[[Silent], T], emit: Emit) -> tuple[T, Silent]:
+    """What `look` finds, and which machines it was told to do without: none at first. Raises what it does."""
+    ways.silence(identity, ())
     try:
-        return look(held), held, {}
-    except WorldUnreadable:
-        if not (silent := find(stack, emit)):
+        return look({}), {}
+    except WorldUnreadable as error:
+        if not (silent := find(identity, snapshot, error, emit)):
             raise
-    more = held | lying_on(stack, silent)
-    return look(more), more, silent
+    return look(silent), silent
 
 
-def find(stack: Stack, emit: Emit) -> Silent:
-    """The recorded machines that are silent, asked many at a time; `emit` is told of each.
+def find(identity: str, snapshot: Snapshot, error: WorldUnreadable, emit: Emit) -> Silent:
+    """The recorded machines that could not be read; `emit` is told of each. Where the error names none, they are asked,
+    many at a time.
 
-    Only machines whose way stands in the declarations are asked: those are elsewhere. From now on nobody asks the
-    silent ones again.
+    Only those whose way stands in the declarations count: those are elsewhere. From now on nobody asks them again.
     """
     recorded: dict[str, list[str]] = {}
-    for it in stack.snapshot.resources.values():
+    for it in snapshot.resources.values():
         if ways.is_lost(it.inputs.get("host", {})):
             continue  # nobody asks it, and nothing waits for it
         if it.type == MACHINE and backends.by_declaration(str(it.inputs.get("backend"))):
@@ -49,12 +63,13 @@ def find(stack: Stack, emit: Emit) -> Silent:
     found: dict[str, SwarmError] = {}
     hosts = []
     for backend, nodes in sorted(recorded.items()):
-        silent = backends.load(backend).silent(stack.identity, nodes)
+        silent: Silent = {node: error.nodes[node] for node in nodes if node in error.nodes}
+        silent = silent or backends.load(backend).silent(identity, nodes)
         found |= silent
-        hosts += [{"backend": backend, "stack": stack.identity, "node": node} for node in silent]
-    ways.silence(stack.identity, hosts)
-    for node, error in sorted(found.items()):
-        emit(Note(f"{node} is left alone: {error.message}", warning=True))
+        hosts += [{"backend": backend, "stack": identity, "node": node} for node in silent]
+    ways.silence(identity, hosts)
+    for node, why in sorted(found.items()):
+        emit(Note(f"{node} is left alone: {why.message}", warning=True))
     return found
 
 
@@ -76,15 +91,16 @@ def lying_on(stack: Stack, silent: Silent) -> frozenset[str]:
     return frozenset(found)
 
 
-def judge(silent: Silent) -> None:
+def judge(silent: Silent, end: str = "and is left alone", ends: str = "and are left alone") -> None:
     """Raises WorldUnreadable naming the silent machines; returns when there are none."""
     if silent:
-        many = (
-            f"{len(silent)} machines could not be asked, and are"
-            if len(silent) > 1
-            else "one machine could not be asked, and is"
-        )
+        many = f"{len(silent)} machines could not be read, {ends}"
         details = []
-        for _, error in sorted(silent.items()):
-            details += [error.message, *([f"    help: {error.hint}"] if error.hint else [])]
-        raise WorldUnreadable(f"{many} left alone", "mend the cause, and run the same command again", details=details)
+        for node, error in sorted(silent.items()):
+            named = error.message if node in error.message else f"{node}: {error.message}"
+            details += [named, *([f"    help: {error.hint}"] if error.hint else [])]
+        raise WorldUnreadable(
+            many if len(silent) > 1 else f"one machine could not be read, {end}",
+            "mend the cause, and run the same command again",
+            details=details,
+        )

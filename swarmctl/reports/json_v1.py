@@ -6,12 +6,14 @@ Fields are added, never renamed, within a version.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarmctl.plans import encode
 from swarmctl.plans.model import Action, Plan
 
 if TYPE_CHECKING:
+    from swarmctl.errors import SwarmError
     from swarmctl.operations.plan_show import Shown
     from swarmctl.operations.running import Run
 
@@ -21,9 +23,13 @@ def text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def plan(plan: Plan) -> dict[str, Any]:
-    """`swarmctl/plan/v1`."""
-    return encode.plan(plan)
+def plan(plan: Plan, unread: Mapping[str, SwarmError]) -> dict[str, Any]:
+    """`swarmctl/plan/v1`, and why, by node, machines are left out of it."""
+    return {**encode.plan(plan), "unread": _unread(unread)}
+
+
+def _unread(silent: Mapping[str, SwarmError]) -> list[dict[str, Any]]:
+    return [{"node": node, "error": why.message, "hint": why.hint} for node, why in sorted(silent.items())]
 
 
 def saved_plan(shown: Shown) -> dict[str, Any]:
@@ -37,8 +43,8 @@ def saved_plan(shown: Shown) -> dict[str, Any]:
     return {**shown.saved.document(), "verified": verified}
 
 
-def drift(plan: Plan) -> dict[str, Any]:
-    """`swarmctl/drift/v1`."""
+def drift(plan: Plan, unread: Mapping[str, SwarmError]) -> dict[str, Any]:
+    """`swarmctl/drift/v1`, and why, by node, machines could not be read."""
     return {
         "schema": "swarmctl/drift/v1",
         "stack": plan.stack,
@@ -49,6 +55,7 @@ def drift(plan: Plan) -> dict[str, Any]:
         },
         "drift": encode.plan(plan)["drift"],
         "notes": list(plan.notes),
+        "unread": _unread(unread),
     }
 
 
@@ -77,5 +84,6 @@ def _run(schema: str, run: Run) -> dict[str, Any]:
         "worldRead": run.plan.world_read,
         "interrupted": run.interrupted,
         "removed": list(run.removed),
+        "unread": _unread(run.silent),
         "seconds": round(run.seconds, 1),
     }

@@ -84,9 +84,29 @@ def test_what_lies_on_a_silent_machine_or_waits_for_it_is_held(stack: Stack) -> 
     assert told == [Note("n2 is left alone: n2 does not answer", warning=True)]
     assert ways.on_silent({"host": host("n2")})
     assert not ways.on_silent({"host": host("n1")})
-    with pytest.raises(WorldUnreadable, match="one machine could not be asked, and is left alone") as raised:
+    with pytest.raises(WorldUnreadable, match="one machine could not be read, and is left alone") as raised:
         silent.judge(left)
     assert raised.value.details == ("n2 does not answer", "    help: see whether it is up")
+
+
+def test_those_that_the_engine_could_not_read_are_not_asked_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace())
+
+    def look(held: frozenset[str]) -> Plan:
+        if held:
+            return Plan(STACK, (), 1)
+        error = WorldUnreadable("1 resource could not be read back")
+        error.nodes = {"n1": SwarmError("its facts make no sense", "look there"), "l1": SwarmError("broken")}
+        raise error
+
+    _, held, left = silent.leaving_out(stack, frozenset(), look, lambda event: None)
+    assert {"nodepool/metal[n1]", "mesh/old[n1]"} <= held
+    assert not [name for name in held if "[l1]" in name], "a machine that is part of the run is not elsewhere"
+    with pytest.raises(WorldUnreadable) as raised:
+        silent.judge(left)
+    assert raised.value.details == ("n1: its facts make no sense", "    help: look there")
 
 
 def test_where_all_can_be_read_nobody_is_asked_and_nothing_held(stack: Stack) -> None:

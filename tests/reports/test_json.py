@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from swarmctl import cli, kinds
-from swarmctl.backends.base import Check
+from swarmctl.backends.base import Check, HostUnreachable
 from swarmctl.engine.outcome import Skipped
 from swarmctl.errors import WorldUnreadable
 from swarmctl.kinds.security_policy.spec import moment
@@ -46,6 +46,7 @@ from tests.status.verifying import see as see_mesh
 from tests.status.world import FLOWS, World, declared
 
 ROOT = Path(__file__).parents[2]
+UNREAD = {"control-1": HostUnreachable("control-1 did not answer within 20 s", "see whether it is up")}
 BLANK = set(BARE) - {"hostname", "now", "kernel", "architecture", "cpu", "virtualisation"}
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", type(None): "null"}
 
@@ -130,7 +131,7 @@ def saved_and_printed() -> tuple[Any, ...]:
     by, nobody = (
         Shown(saved, EVERYTHING, "signed", signer, "SHA256:x", ("it expired",), ("the state",)) for signer in ("ci", "")
     )
-    return Path("plan.json").read_text(), json_v1.plan(NOTHING), json_v1.saved_plan(by), json_v1.saved_plan(nobody)
+    return Path("plan.json").read_text(), json_v1.plan(NOTHING, UNREAD), json_v1.saved_plan(by), json_v1.saved_plan(nobody)
 
 
 @pytest.fixture(autouse=True)
@@ -139,14 +140,14 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drift() -> None:
-    compare("swarmctl/drift/v1", json_v1.drift(EVERYTHING), json_v1.drift(NOTHING))
+    compare("swarmctl/drift/v1", json_v1.drift(EVERYTHING, UNREAD), json_v1.drift(NOTHING, {}))
 
 
 def runs() -> list[Run]:
     failure: Any = Failure("nodepool/control[1]", "control-1", "no space")
     skipped: Any = Skipped("mesh/backbone[control-1]", "control-1", "it needs nodepool/control[1], which failed")
     undone = Undone("mesh/backbone[control-0/peers]", "control-0", "does not reach control-1 any more")
-    everything = Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,))
+    everything = Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,), UNREAD)
     return [Run(NOTHING), everything]
 
 

@@ -19,9 +19,9 @@ from swarmctl.errors import SwarmError
 
 AT_ONCE = 64
 """Machines that are asked at the same time."""
-DEADLINE = 20.0
+DEADLINE = 25.0
 """Seconds after which nobody waits any longer for machines that are only asked whose they are, and `EACH` more for
-every machine."""
+every machine: somewhat more than a connection may take, whose own error says more."""
 EACH = 0.1
 _MINE = ("key", "certificate", "agent")
 

@@ -20,7 +20,9 @@ class HostRefused(HostUnreachable):
 
 
 class HostSilent(HostUnreachable):
-    """Nothing came back for as long as anybody waits."""
+    """Nothing came back for as long as anybody waits; trying again at once would only wait as long again."""
+
+    transient = False
 
 
 @dataclass(slots=True)
