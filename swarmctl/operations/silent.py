@@ -69,7 +69,7 @@ def find(identity: str, snapshot: Snapshot, error: WorldUnreadable, emit: Emit) 
         hosts += [{"backend": backend, "stack": identity, "node": node} for node in silent]
     ways.silence(identity, hosts)
     for node, why in sorted(found.items()):
-        emit(Note(f"{node} is left alone: {why.message}", warning=True))
+        emit(Note(f"{node} is left alone: {why.message.removeprefix(f'{node}: ')}", warning=True))
     return found
 
 

@@ -64,7 +64,11 @@ def planned(old: dict[str, Any], new: dict[str, Any]) -> Plan:
 def test_a_secret_is_one_property_and_shows_neither_its_place_nor_its_parts(old: Any, new: Any, paths: Any) -> None:
     plan = planned({"password": old, "user": "a"}, {"password": new, "user": "b"})
     assert [diff.path for diff in plan.changes[0].properties] == [*paths, "user"]
-    for told in (json.dumps(encode.plan(plan)), json_v1.text(json_v1.plan(plan, {})), json_v1.text(json_v1.drift(plan, {}))):
+    for told in (
+        json.dumps(encode.plan(plan)),
+        json_v1.text(json_v1.plan(plan, {})),
+        json_v1.text(json_v1.drift(plan, {})),
+    ):
         assert "env" not in told
         assert "TOKEN" not in told
         assert "hmac-sha256:" in told

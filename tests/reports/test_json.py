@@ -131,7 +131,12 @@ def saved_and_printed() -> tuple[Any, ...]:
     by, nobody = (
         Shown(saved, EVERYTHING, "signed", signer, "SHA256:x", ("it expired",), ("the state",)) for signer in ("ci", "")
     )
-    return Path("plan.json").read_text(), json_v1.plan(NOTHING, UNREAD), json_v1.saved_plan(by), json_v1.saved_plan(nobody)
+    return (
+        Path("plan.json").read_text(),
+        json_v1.plan(NOTHING, UNREAD),
+        json_v1.saved_plan(by),
+        json_v1.saved_plan(nobody),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +152,9 @@ def runs() -> list[Run]:
     failure: Any = Failure("nodepool/control[1]", "control-1", "no space")
     skipped: Any = Skipped("mesh/backbone[control-1]", "control-1", "it needs nodepool/control[1], which failed")
     undone = Undone("mesh/backbone[control-0/peers]", "control-0", "does not reach control-1 any more")
-    everything = Run(EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,), UNREAD)
+    everything = Run(
+        EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,), UNREAD
+    )
     return [Run(NOTHING), everything]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from swarmctl.backends.base import OUTPUT_LIMIT, CommandFailed, Completed, HostUnreachable
-from swarmctl.backends.ssh import shell
+from swarmctl.backends.ssh import session, shell
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.errors import SwarmError
@@ -14,6 +14,8 @@ from swarmctl.hosts.fence import one_line
 
 NOISE = 64 << 10
 """Bytes that a profile may print before the command begins."""
+BEGINS = 45.0
+"""Seconds that a login shell, its profile and sudo may take to begin it."""
 
 
 def read(name: str, address: Address, argv: Sequence[str], nonce: str, outcome: Any) -> Completed:
@@ -21,6 +23,11 @@ def read(name: str, address: Address, argv: Sequence[str], nonce: str, outcome: 
     stdout, stderr = (shell.after_begin(stream, nonce) for stream in (outcome.stdout, outcome.stderr))
     if stdout is None or stderr is None:
         raise not_begun(name, address, argv[0], nonce, outcome)
+    if outcome.stopped:
+        raise CommandFailed(
+            f"{name}: {argv[0]} was given up: it printed more than {(OUTPUT_LIMIT + session.FLOOD) >> 20} MiB",
+            f"see on {name} what it prints without end",
+        )
     if outcome.returncode is None:
         raise cut_off(name, argv[0])
     cut = set(outcome.cut) | {which for which, it in (("stdout", stdout), ("stderr", stderr)) if len(it) > OUTPUT_LIMIT}
@@ -38,6 +45,13 @@ def cut_off(name: str, program: str) -> HostUnreachable:
 
 def not_begun(name: str, address: Address, program: str, nonce: str, outcome: Any) -> SwarmError:
     """Why nothing was run."""
+    if outcome.stopped:
+        how = (
+            f"printed more than {(OUTPUT_LIMIT + session.FLOOD) >> 20} MiB and began no command"
+            if outcome.stopped == session.FLOODED
+            else f"did not begin {program} within {BEGINS:g} s"
+        )
+        return HostRefused(f"{name}: the login shell of {address.user} {how}", _in_the_way(address))
     said = shell.refusal(outcome.stderr, nonce)
     if said == shell.NO_SUDO:
         return HostRefused(
@@ -56,8 +70,14 @@ def not_begun(name: str, address: Address, program: str, nonce: str, outcome: An
     return HostRefused(
         f"{name}: the login shell of {address.user} ran no command (status {outcome.returncode})"
         + (last and f": {last}"),
-        f"its profile, the shell itself or a forced command is in the way; this must print nothing but x: "
-        f"`ssh {address.user}@{address.host} -p {address.port} echo x`",
+        _in_the_way(address),
+    )
+
+
+def _in_the_way(address: Address) -> str:
+    return (
+        "its profile, the shell itself or a forced command is in the way; this must print nothing but x: "
+        f"`ssh {address.user}@{address.host} -p {address.port} echo x`"
     )
 
 

@@ -70,6 +70,8 @@ class SshHost:
                 script + stdin,
                 timeout=patience,
                 limit=OUTPUT_LIMIT + answers.NOISE,
+                mark=shell.begin(nonce),
+                begins=min(patience, answers.BEGINS + len(stdin) / _SLOWEST),
             )
         except TimeoutError:
             raise self._overdue(argv, patience) from None

@@ -92,9 +92,14 @@ def by_argument(script: bytes) -> str:
     return f"exec /bin/sh -c 'eval \"$(echo {base64.b64encode(script).decode()} | base64 -d)\"'"
 
 
+def begin(nonce: str) -> bytes:
+    """What stands in both streams where the command begins."""
+    return f"{MARK} {nonce} begin\n".encode()
+
+
 def after_begin(stream: bytes, nonce: str) -> bytes | None:
     """What the command itself wrote to the stream; None when it was never begun."""
-    _, mark, rest = stream.partition(f"{MARK} {nonce} begin\n".encode())
+    _, mark, rest = stream.partition(begin(nonce))
     return rest if mark else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +21,7 @@ from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.session import Outcome
 
 T = TypeVar("T")
+Talk = Callable[[asyncssh.SSHClientConnection], Coroutine[Any, Any, Outcome]]
 
 TRIES = 5
 """How often a command is begun again when a server does not begin it."""
@@ -79,13 +80,29 @@ class Transport:
         self._commands = asyncio.Semaphore(self.limits.commands)
         self._logins = asyncio.Semaphore(self.limits.logins)
 
-    def run(self, name: str, address: Address, line: str, stdin: bytes, *, timeout: float, limit: int) -> Outcome:
+    def run(
+        self,
+        name: str,
+        address: Address,
+        line: str,
+        stdin: bytes,
+        *,
+        timeout: float,
+        limit: int,
+        mark: bytes = b"",
+        begins: float | None = None,
+    ) -> Outcome:
         """Have the login shell there run `line`; `name` is for errors, `limit` of bytes is for each stream.
 
+        `mark` is what it prints when the command begins, at most `begins` seconds later; else it is given up.
         `timeout` in seconds begins with the command, not while others are in its way. Raises `HostUnreachable` when no
         connection comes about, TimeoutError when the command takes longer.
         """
-        return self.submit(self._run(name, address, line, stdin, timeout, limit))
+
+        def talk(connection: asyncssh.SSHClientConnection) -> Coroutine[Any, Any, Outcome]:
+            return session.converse(connection, line, stdin, limit, mark, begins)
+
+        return self.submit(self._run(name, address, talk, timeout))
 
     def submit(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop and wait for it; it is cancelled when the waiting is."""
@@ -106,7 +123,7 @@ class Transport:
                 self._thread.start()
             return self._loop
 
-    async def _run(self, name: str, address: Address, line: str, stdin: bytes, seconds: float, limit: int) -> Outcome:
+    async def _run(self, name: str, address: Address, talk: Talk, seconds: float) -> Outcome:
         link = self._link(address)
         link.users += 1
         try:
@@ -115,7 +132,7 @@ class Transport:
                     connection = await self.connected(name, address)
                     try:
                         async with asyncio.timeout(seconds):
-                            return await session.converse(connection, line, stdin, limit)
+                            return await talk(connection)
                     except asyncssh.Error as error:
                         # Not begun: the connection was a dead one, and nobody had noticed; or the server still
                         # counts sessions that are over.

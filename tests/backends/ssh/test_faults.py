@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from swarmctl.backends.base import CommandFailed, HostUnreachable
-from swarmctl.backends.ssh import files, shell
+from swarmctl.backends.ssh import answers, files, shell
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.host import SshHost
@@ -156,6 +156,58 @@ def test_input_that_finds_no_room(machine: Machine) -> None:
         machine().run(["tee", "/srv/never"], stdin=b"x" * (5 << 20))
     assert machine().get("/srv/never") is None
     assert machine().run(["sh", "-c", "ls -A /run | grep swarmctl[.]"], check=False).text == ""
+
+
+@pytest.fixture
+def shell_of_plain(machine: Machine) -> Iterator[Callable[[str], SshHost]]:
+    """Gives the user `plain` another login shell."""
+    root = machine()
+
+    def become(script: str) -> SshHost:
+        root.put("/srv/login", f"#!/bin/sh\n{script}\n".encode(), mode=0o755)
+        root.run(["sed", "-i", "/^plain:/s#[^:]*$#/srv/login#", "/etc/passwd"])
+        return machine("plain")
+
+    yield become
+    root.run(["sed", "-i", "/^plain:/s#[^:]*$#/bin/sh#", "/etc/passwd"])
+
+
+@pytest.mark.parametrize(
+    ("prints", "told"),
+    [
+        ("exec yes", "the login shell of plain printed more than 20 MiB and began no command"),
+        ("while :; do echo x; sleep 0.1; done", "the login shell of plain did not begin true within 1 s"),
+        ("exec sleep 60", "the login shell of plain did not begin true within 1 s"),
+        ("head -c 200000 /dev/urandom; exit 3", "the login shell of plain ran no command (status 3): "),
+        ("printf '\\033]0;own\\007\\033[2Jred\\302\\233\\342\\200\\256' >&2; exit 5", "ran no command (status 5)"),
+        ("head -c 30000000 /dev/zero | tr '\\0' A >&2; exit 9", "printed more than 20 MiB"),
+        ("kill -9 $$", "the login shell of plain ran no command (status 137)"),
+    ],
+)  # fmt: skip
+def test_whatever_a_login_shell_does_instead_is_told_in_one_line_and_in_time(
+    shell_of_plain: Callable[[str], SshHost],
+    monkeypatch: pytest.MonkeyPatch,
+    prints: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(answers, "BEGINS", 1.0)
+    host, begun = shell_of_plain(prints), time.monotonic()
+    said = refused(host)
+    assert isinstance(said, HostRefused)
+    assert told in said.message
+    assert said.message.isprintable()
+    assert len(said.message) < 700
+    assert time.monotonic() - begun < 15
+    assert not said.transient, "it will do so again"
+
+
+def test_a_command_that_prints_without_end_is_given_up(machine: Machine) -> None:
+    begun = time.monotonic()
+    with pytest.raises(CommandFailed, match="m1: sh was given up: it printed more than 20 MiB"):
+        machine().run(["sh", "-c", "echo $$ >/srv/endless; exec yes"], timeout=60)
+    assert time.monotonic() - begun < 20
+    ended = ["sh", "-c", "i=0; while [ -e /proc/$(cat /srv/endless) ]; do i=$((i+1)); [ $i -lt 50 ]; sleep 0.1; done"]
+    machine().run(["timeout", "10", *ended])
 
 
 def test_a_connection_that_died_unnoticed_is_made_anew(machine: Machine, server: Server) -> None:
