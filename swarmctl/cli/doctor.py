@@ -83,7 +83,9 @@ def _of_stack(ctx: click.Context, *, adopt: bool, remove: bool, yes: bool, lock_
     else:
         found = doctor_stack.examine(folder, tell)
     if format_ == "json":
-        print_out(json.dumps(report.to_json(found), indent=2, ensure_ascii=False))
+        from swarmctl.reports import json_v1
+
+        print_out(json_v1.text(report.to_json(found)))
     else:
         console = look(sys.stdout)
         print_out(wrapped(report.render(found, color=console.color), console), color=console.color)

@@ -6,6 +6,7 @@ Fields are added, never renamed, within a version.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     from swarmctl.operations.plan_show import Shown
     from swarmctl.operations.running import Run
 
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""The control characters that JSON allows in strings, marks of direction, line separators, and halves of surrogate
+pairs, which no terminal is sent either."""
 
-def text(document: dict[str, Any]) -> str:
-    """A document as it is printed."""
-    return json.dumps(document, indent=2, ensure_ascii=False)
+
+def text(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
+    """A document as it is printed: what a terminal would obey, which strings from hosts may hold, is escaped."""
+    printed = json.dumps(document, indent=indent, ensure_ascii=False)
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", printed)
 
 
 def plan(plan: Plan, unread: Mapping[str, SwarmError]) -> dict[str, Any]:

@@ -261,3 +261,12 @@ def test_facts() -> None:
     compare("swarmctl/facts/v1", found)
     assert [node["state"] for node in found["nodes"]][-4:] == ["read", "kept", "unreadable", "missing"]
     assert {node["age"] for node in found["nodes"]} == {65, 55, 60, None}
+
+
+def test_what_a_host_says_is_printed_so_that_no_terminal_obeys_it_and_read_as_it_was() -> None:
+    said = "grüße \x1b[31m \x07 \x7f \x9b2J \u202egnp \ud800 \U0001f600"
+    for indent in (2, None):
+        printed = json_v1.text({"said": said}, indent=indent)
+        assert json.loads(printed) == {"said": said}
+        assert "grüße" in printed
+        assert printed.replace("\n", "").isprintable()

@@ -94,14 +94,13 @@ class _Shown:
         self._console = look(sys.stdout)
 
     def __call__(self, found: Verification, changes: list[Change]) -> None:
-        import json
-
+        from swarmctl.reports import json_v1
         from swarmctl.reports.mesh_verify_json import to_json
         from swarmctl.reports.mesh_verify_lines import lines, screen
 
         color, width = self._console.color, self._console.width
         if self._format == "json":
-            print_out(json.dumps(to_json(found), ensure_ascii=False))
+            print_out(json_v1.text(to_json(found), indent=None))
         elif self._console.live:
             print_out(screen(found, changes, color=color, width=width), color=True)
         else:
