@@ -5,6 +5,7 @@ Everything is a file of root's in one folder, and two units of systemd's run one
 - `firewall.nft`: the table, as one transaction of nft's.
 - `NAME.interface`: a WireGuard interface in the lines that `guard_script` writes of one; of its key the path.
 - `NAME.peers`: its peers, a line each; of a preshared key the path.
+- `NAME.turn`: a folder with such files, while the keys of its mesh are turned; see `kinds.mesh.rotation.restart`.
 
 The resources that set up the firewall, an interface and its peers each keep their own file, and what all of them share,
 as their declarations say: what is measured is its digest. Machines that systemd doesn't run have none of it.
@@ -31,6 +32,7 @@ ON_SYSTEMD = "systemd runs"
 """Said by `TELL` where there is something to keep."""
 TELL = f'if [ -d /run/systemd/system ]; then echo "{ON_SYSTEMD}"; fi\n'
 _UNITS = "/etc/systemd/system"
+_PEERS = ".peers"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _LINE = re.compile(
     r"(?P<digest>[0-9a-f]{64})  (?P<path>/etc/(?:swarmctl/startup|systemd/system(?:/[a-z-]+\.target\.wants)?)"
@@ -101,7 +103,7 @@ def interface(name: str) -> str:
 
 def peers(name: str) -> str:
     """The file of its peers. Raises ValueError for what can be none's name."""
-    return f"{FOLDER}/{_checked(name)}.peers"
+    return f"{FOLDER}/{_checked(name)}{_PEERS}"
 
 
 def _checked(name: str) -> str:
@@ -140,6 +142,10 @@ def put(found: Mapping[str, str] | None, path: str, text: str) -> str:
             lines.append(f"mkdir -p {quote(at.rpartition('/')[0])}\nln -sfnT {quote(_LINKS[at])} {quote(at)}\n")
         else:
             lines.append(heredoc(f"write {quote(at)} {'0644' if at in _UNIT_FILES else '0600'}", it))
+    if path in missing and path.endswith(_PEERS):
+        # What is declared anew is what the interface has now, also in the middle of a turn of keys.
+        name = path.rpartition("/")[2]
+        lines.append(f"rm -f {FOLDER}/{quote(name.removesuffix(_PEERS))}.turn/{quote(name)}\n")
     if not missing.keys().isdisjoint({*_UNIT_FILES, *_LINKS}):
         lines.append("systemctl daemon-reload\n")
     return "".join(lines)

@@ -50,9 +50,28 @@ await_link() {
     sleep 0.5
   done
 }
+# Where the machine went down while its mesh turned keys, a phase of that has written down what it had then: a folder
+# `NAME.turn`, with the interfaces that were there and their peers, in files of the same kinds as the declared ones.
+turned() {
+  for found in "$startup"/*.turn/"$1"; do
+    [ ! -e "$found" ] || { printf '%s\n' "$found"; return 0; }
+  done
+}
+# What is declared of an interface, with the key that was in use, and the routes and switches that were there for it.
+whole_interface() {
+  turn=$(turned "$1.interface") declared=$startup/$1.interface
+  [ -n "$turn" ] || { cat "$declared"; return; }
+  sed -n '/^key /p' "$turn" | while read -r _ key; do
+    # The last step of all moves the next key over the one before.
+    [ -s "$key" ] || key=${key%/*}/private.key
+    printf 'key %s\n' "$key"
+  done
+  for file in "$declared" "$turn"; do [ ! -e "$file" ] || sed '/^key /d' "$file"; done
+}
 # Lines: public key, file with the preshared key, keepalive, endpoint (after a tilde: one with a name), networks.
 start_peers() {
-  list=$startup/$1.peers work=/run/swarmctl/startup-$1
+  list=$(turned "$1.peers") work=/run/swarmctl/startup-$1
+  [ -n "$list" ] || list=$startup/$1.peers
   [ -e "$list" ] || return 0
   mkdir -p "${work%/*}"
   wanted=' ' whole=0
@@ -103,15 +122,20 @@ start_mesh() {
     say "the firewall is not there, so the mesh stays away"
     return 1
   fi
-  all=0
-  for file in "$startup"/*.interface; do
+  all=0 started=' '
+  mkdir -p /run/swarmctl
+  for file in "$startup"/*.interface "$startup"/*.turn/*.interface; do
     [ -e "$file" ] || continue
     name=${file##*/}
     name=${name%.interface}
-    if ! { await_link "$name" && back_interface "$name" "$file"; }; then
+    case $started in *" $name "*) continue ;; esac
+    started="$started$name "
+    whole_interface "$name" >"/run/swarmctl/startup-$name.interface"
+    if ! { await_link "$name" && back_interface "$name" "/run/swarmctl/startup-$name.interface"; }; then
       say "$name could not be set up as it was"
       all=1
     fi
+    rm -f "/run/swarmctl/startup-$name.interface"
     start_peers "$name" || all=1
   done
   return "$all"

@@ -75,4 +75,4 @@ def test_a_key_that_somebody_could_not_be_reached_with_stays_in_use_with_everybo
     assert [name for phase, name in seen if phase in ("keys", "back")] == []
     assert not [text for name, text in hosts.told if name == "n-1" and "wg set wg0 private-key" in text]
     ended = next(text for name, text in reversed(hosts.told) if name == "n-1")
-    assert "mv " not in ended, "the file of the key stays too"
+    assert 'mv "$folder/next.key"' not in ended, "the file of the key stays too"

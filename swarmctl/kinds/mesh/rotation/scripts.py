@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from swarmctl.kinds.mesh.link import WAIT
+from swarmctl.kinds.mesh.rotation import restart, routes
 from swarmctl.kinds.mesh.rotation.survey import Survey, Way
 from swarmctl.mesh.names import key_folder
 
@@ -95,8 +96,8 @@ fi
 """
 """The key that follows takes the key's place; the generation first, so that a repetition still finds what is to do."""
 
-DROP = """
-for family in -4 -6; do ip "$family" route flush dev "$interface" proto {protocol} 2>/dev/null || :; done
+DROP = f"""{restart.DROP}
+for family in -4 -6; do ip "$family" route flush dev "$interface" proto {routes.PROTOCOL} 2>/dev/null || :; done
 if ip link show dev "$second" >/dev/null 2>&1; then ip link del dev "$second"; fi
 if [ -e "$folder/rp_filter" ]; then
   cat "$folder/rp_filter" >"/proc/sys/net/ipv4/conf/$interface/rp_filter" 2>/dev/null || :
@@ -116,7 +117,19 @@ def head(survey: Survey) -> str:
         # What it begins with `rm -rf` in: never another one's.
         "folder": key_folder(key),
     }
-    return "".join(f"{name}={quote(str(value))}\n" for name, value in names.items())
+    return "".join(f"{name}={quote(str(value))}\n" for name, value in names.items()) + restart.head()
+
+
+def keep(survey: Survey) -> str:
+    """Have a restart bring back what is there now."""
+    return restart.keep(survey, f"{ALIAS}{survey.inputs['mesh']}")
+
+
+def declared(survey: Survey, peers: Iterable[str]) -> str:
+    """Have what a restart brings name these peers by the keys that they have in the end."""
+    wanted = {across: survey.goal(across) for across in peers}
+    keys = {key: wanted[name] for key, name in survey.owners.items() if name in wanted and key != wanted[name]}
+    return restart.rename(keys)
 
 
 def waiting(survey: Survey) -> str:

@@ -8,7 +8,7 @@ from swarmctl.backends.base import HostGone
 from swarmctl.graph.model import Json
 from swarmctl.kinds.base import Hosts
 from swarmctl.kinds.mesh.link import stop
-from swarmctl.kinds.mesh.rotation import routes, scripts
+from swarmctl.kinds.mesh.rotation import scripts
 from swarmctl.kinds.mesh.rotation.survey import Survey
 
 
@@ -22,8 +22,7 @@ def remove(hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         host = hosts.open(inputs["host"])
         try:
             stop(host, inputs["nextInterface"])
-            drop = scripts.DROP.replace("{protocol}", str(routes.PROTOCOL))
-            script = scripts.head(Survey(inputs, {})) + drop
+            script = scripts.head(Survey(inputs, {})) + scripts.DROP
             host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
         finally:
             hosts.changed(inputs["host"])

@@ -85,6 +85,7 @@ class Turn:
             if survey.next(node) is None:
                 start(host, survey.second)
             script = scripts.head(survey) + scripts.waiting(survey) + scripts.second(survey, node, peers[node])
+            script += scripts.keep(survey)
             host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
 
         self._nodes.work("second", peers, set_up)
@@ -94,7 +95,7 @@ class Turn:
             self._moved[node] |= set(across)
             after = routes.wanted(survey, node, self._moved[node])
             if script := routes.change(survey, node, routes.now(survey, node), after):
-                wanted[node] = scripts.head(survey) + script
+                wanted[node] = scripts.head(survey) + script + scripts.keep(survey)
         self._nodes.run("routes", wanted)
         if wanted:
             self._sleep(self._settle)
@@ -138,7 +139,7 @@ class Turn:
             gone = [across for across in alone.get(node, []) if survey.way(node, across).entry != survey.goal(across)]
             script += scripts.anew(survey, node, gone, key=False, waiting=False) if gone else ""
             if script:
-                wanted[node] = scripts.head(survey) + script
+                wanted[node] = scripts.head(survey) + script + scripts.keep(survey)
         self._nodes.run("keys", wanted)
         return self._alive(fresh)
 
@@ -153,7 +154,8 @@ class Turn:
             before = {**routes.wanted(survey, node, self._moved[node]), **routes.now(survey, node)}
             after = routes.wanted(survey, node, self._moved[node].difference(across))
             script = scripts.keepalives(survey, node, across) if survey.first(node) else ""
-            wanted[node] = scripts.head(survey) + script + routes.change(survey, node, before, after)
+            script += routes.change(survey, node, before, after)
+            wanted[node] = scripts.head(survey) + script + scripts.keep(survey)
         self._nodes.run("back", wanted)
         if wanted:
             self._sleep(self._settle)
@@ -165,7 +167,7 @@ class Turn:
         nodes = sorted({*peers, *survey.in_flight()})
 
         def end(node: str, host: Host) -> None:
-            script = scripts.head(survey)
+            script = scripts.head(survey) + scripts.declared(survey, peers.get(node, ()))
             if survey.following(node) and node not in held:
                 generation = int(self._inputs["nodes"][node]["generation"])
                 script += scripts.FINISH.replace("{generation}", str(generation))
@@ -175,11 +177,11 @@ class Turn:
             done_with = set(peers.get(node, ()))
             going = [key for key in there if survey.owners.get(key, "" if everybody else key) in {*done_with, ""}]
             stays = len(going) < len(there) or node in held
-            script += scripts.forget(going) if stays else ""
+            script += scripts.forget(going) + scripts.keep(survey) if stays else ""
             host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
             if not stays:
                 stop(host, survey.second)
-                drop = scripts.head(survey) + scripts.DROP.replace("{protocol}", str(routes.PROTOCOL))
+                drop = scripts.head(survey) + scripts.DROP
                 host.run(["sh", "-eu", "-s"], stdin=drop.encode(), timeout=60.0)
 
         self._nodes.work("end", nodes, end)
