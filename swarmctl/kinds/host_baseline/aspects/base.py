@@ -48,28 +48,36 @@ forget() {
   rm -rf -- "$record"
   rmdir -- "${record%/*}" "$records" "${records%/*}" 2>/dev/null || :
 }
+# Other aspects, and other baselines, are set at the same time: what changes a file that is not ours alone, from its
+# reading on, is done by one of them at a time.
+one_at_a_time() {
+  exec 9</etc
+  flock -w 60 9 || refuse "something else changes files of the system all the time" "apply again"
+}
+next_one() { exec 9<&-; }
+fresh() { printf '%s/.%s.swarmctl-new' "${1%/*}" "${1##*/}"; }
 # put PATH MODE TEXT: a file of ours, written only where it differs; says whether it did by its status.
 put() {
   if [ -f "$1" ] && [ ! -L "$1" ] && [ "$(cat "$1" && echo x)" = "$3
 x" ]; then return 1; fi
   mkdir -p "${1%/*}"
-  printf '%s\n' "$3" >"${1%/*}/.swarmctl.new"
+  printf '%s\n' "$3" >"$(fresh "$1")"
   settle "$1" "$2"
 }
 settle() {
-  chmod "$2" "${1%/*}/.swarmctl.new"
-  sync "${1%/*}/.swarmctl.new"
-  mv -fT "${1%/*}/.swarmctl.new" "$1"
+  chmod "$2" "$(fresh "$1")"
+  sync "$(fresh "$1")"
+  mv -fT "$(fresh "$1")" "$1"
 }
 # rewritten PATH: what is on standard input in place of a file that is not only ours, where it differs.
 rewritten() {
-  cat >"${1%/*}/.swarmctl.new"
-  if cmp -s "${1%/*}/.swarmctl.new" "$1"; then
-    rm -f "${1%/*}/.swarmctl.new"
+  cat >"$(fresh "$1")"
+  if cmp -s "$(fresh "$1")" "$1"; then
+    rm -f "$(fresh "$1")"
     return 1
   fi
   if [ -e "$1" ]; then
-    chown --reference="$1" "${1%/*}/.swarmctl.new"
+    chown --reference="$1" "$(fresh "$1")"
     settle "$1" "$(stat -c %a "$1")"
   else
     settle "$1" 0644

@@ -69,6 +69,7 @@ in_place() {
 }
 # Lines of ours go, those that were made comments are what they were, and those for the wanted places become comments.
 table() {
+  one_at_a_time
   [ -e /etc/fstab ] || : >/etc/fstab
   { prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk '
     {
@@ -79,7 +80,8 @@ table() {
       if (!comment && count >= 4 && index("," field[4] ",", ENVIRON["mark"])) next
       if (!comment && count >= 2 && index(ENVIRON["wanted"], " " field[2] " ")) line = ENVIRON["prefix"] line
       print line
-    }' /etc/fstab; printf '%s' "$2"; } | rewritten /etc/fstab || return 0
+    }' /etc/fstab; printf '%s' "$2"; } | rewritten /etc/fstab || { next_one; return 0; }
+  next_one
   ! systemd || systemctl daemon-reload
 }
 others() {

@@ -19,6 +19,7 @@ class SwapType(Aspect):
 active() { awk 'NR > 1 { print $1 }' /proc/swaps; }
 table() {
   [ -e /etc/fstab ] || return 0
+  one_at_a_time
   prefix="#swarmctl:$baseline/swap# " off=$1 awk '
     {
       line = $0
@@ -26,7 +27,8 @@ table() {
       split(line, field)
       if (ENVIRON["off"] == "yes" && line !~ /^[ \t]*#/ && field[3] == "swap") line = ENVIRON["prefix"] line
       print line
-    }' /etc/fstab | rewritten /etc/fstab || return 0
+    }' /etc/fstab | rewritten /etc/fstab || { next_one; return 0; }
+  next_one
   ! systemd || systemctl daemon-reload
 }
 masked() { [ "$(systemctl is-enabled swap.target 2>/dev/null)" = masked ]; }
