@@ -116,6 +116,27 @@ look_up() {
   done
   rm -f "$2"
 }
+# The others may have gone on with their turn without this machine, and know it by the second interface alone. Lines:
+# first interface, key of a peer there, its key on the second one, family, interface and route.
+find_ways() {
+  tries=0
+  while [ "$tries" -lt 360 ] && ip link show dev "$1" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    sleep 5
+    while read -r first key next family link route; do
+      met "$first" "$key" || ! met "$1" "$next" || eval_route "$link" "$family" "$route"
+    done <"$2"
+  done
+}
+# Whether there was a handshake within the time for which WireGuard takes packets: 180 s (whitepaper, 6.1).
+met() {
+  wg show "$1" latest-handshakes 2>/dev/null | {
+    while read -r peer at; do
+      [ "$peer" != "$2" ] || [ "$(($(date +%s) - at))" -ge 180 ] || exit 0
+    done
+    exit 1
+  }
+}
 start_mesh() {
   undo_first
   if [ -s "$startup/firewall.nft" ] && ! nft list table TABLE >/dev/null 2>&1; then
@@ -137,6 +158,9 @@ start_mesh() {
     fi
     rm -f "/run/swarmctl/startup-$name.interface"
     start_peers "$name" || all=1
+    ways=$(turned "$name.ways")
+    # Redirected for good: a shell keeps copies of what it redirects for one command.
+    if [ -s "$ways" ]; then (exec </dev/null >/dev/null 2>&1; find_ways "$name" "$ways") & fi
   done
   return "$all"
 }

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from swarmctl import toolchain
+from swarmctl.backends.base import HostUnreachable
 from swarmctl.hosts import startup
 from swarmctl.hosts.startup_script import PROGRAM
 from swarmctl.kinds.mesh import startup_files
@@ -37,6 +38,22 @@ pytestmark = [
 ]
 
 
+class Silent(Network):
+    """Nodes of which one may not answer."""
+
+    dead = False
+
+    def open(self, host: Any) -> Any:
+        if self.dead and host["node"] == DOWN:
+            raise HostUnreachable(f"{DOWN} does not answer")
+        return super().open(host)
+
+    def facts(self, host: Any) -> Any:
+        if self.dead and host["node"] == DOWN:
+            raise HostUnreachable(f"{DOWN} does not answer")
+        return super().facts(host)
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotated]:
     folder = tmp_path_factory.mktemp("bin")
@@ -45,7 +62,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rotated]:
         patch.setenv("PATH", f"{os.environ['PATH']}:{folder}")
         backend = FakeBackend()
         patch.setattr("swarmctl.backends.load", lambda name: backend)
-        nodes = Network(NAMES)
+        nodes = Silent(NAMES)
         try:
             made = Rotated(nodes, workers=2)
             keep_what_is_declared(made)
@@ -132,6 +149,27 @@ def test_tunnels_come_back_in_the_middle_of_a_rotation(mesh: Rotated, phase: str
     # No apply has written them anew: there is no systemd.
     named = node.sh(f"cut -d' ' -f1 {startup.peers('wg0')}").split()
     assert set(named) == set(node.sh("wg show wg0 peers").split())
+    keep_what_is_declared(mesh)
+
+
+@pytest.mark.parametrize("phase", ["routes", pytest.param("keys", marks=pytest.mark.soak)])
+def test_tunnels_come_back_though_the_others_went_on_without_it(mesh: Rotated, phase: str) -> None:
+    nodes = mesh.nodes
+    assert isinstance(nodes, Silent)
+
+    def hook(now: str, node: str) -> None:
+        nodes.dead = nodes.dead or now == phase
+
+    try:
+        mesh.try_rotate(hook=hook)
+    finally:
+        nodes.dead = False
+    restarted(mesh)
+    assert answered(mesh) == dict.fromkeys(answered(mesh), True), mesh.nodes.nodes[DOWN].sh("wg show; ip route")
+
+    mesh.rotate(DOWN)
+    assert mesh.drift() == {}
+    assert mesh.leftovers() == {}
     keep_what_is_declared(mesh)
 
 

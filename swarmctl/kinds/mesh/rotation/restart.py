@@ -10,7 +10,7 @@ Preshared keys that are in use are copied into the folder of the mesh's own key;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from shlex import quote
 
 from swarmctl.hosts import startup
@@ -72,6 +72,9 @@ if [ -e "$startup/start.sh" ]; then
       keep_peers "$link" >"$new/$link.peers"
     fi
   done
+  cat >"$new/$second.ways" <<'END'
+WAYS
+END
   sync "$new"/* "$new" "$folder/turn"
   ln -sfnT "${new##*/}" "$new.link"
   mv -fT "$new.link" "$turn"
@@ -114,10 +117,27 @@ fi
 """
 
 
-def keep(survey: Survey, alias: str) -> str:
-    """The script that writes down what the node has now; `alias` marks its second interface.
+def ways(survey: Survey, node: str, peers: Iterable[str]) -> str:
+    """Routes that lead to these peers over the second interface, a line each, for a node that does not have them yet.
+
+    Others may go on without it when it goes down, and then understand it on the second interface alone: it finds that
+    out by who answers where. Lines: first interface, key of the peer there (`-` without), its key on the second one,
+    family, interface and route.
+    """
+    lines = []
+    for across in peers:
+        keys = f"{survey.interface} {survey.way(node, across).entry or '-'} {survey.goal(across)}"
+        for network, via in routes.wanted(survey, node, [across]).items():
+            source = survey.source(node, network)
+            source = f" src {source}" if source else ""
+            lines.append(f"{keys} {6 if ':' in network else 4} {via} {network}{source} proto {routes.PROTOCOL}")
+    return "\n".join(lines)
+
+
+def keep(survey: Survey, alias: str, ways: str = "") -> str:
+    """The script that writes down what the node has now; `alias` marks its second interface, `ways` are as above.
 
     Nothing is done where nothing would be started from it.
     """
-    text = _KEEP.replace("PROTOCOL", str(routes.PROTOCOL)).replace("TRIGGER", str(TRIGGER))
+    text = _KEEP.replace("PROTOCOL", str(routes.PROTOCOL)).replace("TRIGGER", str(TRIGGER)).replace("WAYS", ways)
     return f"alias={quote(alias)}\n{text}"

@@ -120,9 +120,9 @@ def head(survey: Survey) -> str:
     return "".join(f"{name}={quote(str(value))}\n" for name, value in names.items()) + restart.head()
 
 
-def keep(survey: Survey) -> str:
-    """Have a restart bring back what is there now."""
-    return restart.keep(survey, f"{ALIAS}{survey.inputs['mesh']}")
+def keep(survey: Survey, ways: str = "") -> str:
+    """Have a restart bring back what is there now, and find out by itself about `ways`."""
+    return restart.keep(survey, f"{ALIAS}{survey.inputs['mesh']}", ways)
 
 
 def declared(survey: Survey, peers: Iterable[str]) -> str:

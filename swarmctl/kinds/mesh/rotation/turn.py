@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from swarmctl.backends.base import Host
 from swarmctl.graph.model import Json
 from swarmctl.kinds.mesh.link import start, stop
-from swarmctl.kinds.mesh.rotation import routes, scripts
+from swarmctl.kinds.mesh.rotation import restart, routes, scripts
 from swarmctl.kinds.mesh.rotation.nodes import Nodes
 from swarmctl.kinds.mesh.rotation.survey import Link, Survey
 
@@ -85,7 +85,7 @@ class Turn:
             if survey.next(node) is None:
                 start(host, survey.second)
             script = scripts.head(survey) + scripts.waiting(survey) + scripts.second(survey, node, peers[node])
-            script += scripts.keep(survey)
+            script += scripts.keep(survey, restart.ways(survey, node, peers[node]))
             host.run(["sh", "-eu", "-s"], stdin=script.encode(), timeout=60.0)
 
         self._nodes.work("second", peers, set_up)
