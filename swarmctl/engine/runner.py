@@ -131,7 +131,8 @@ class Runner:
         """Exit status, output, and why it was given up."""
         without_logs(self._home)
         command = [str(self._engine.path), *_arguments(space, order, address)]
-        environment = space.environment(os.environ, order.total) | {HOSTS_VARIABLE: str(_write_hosts(space, order.hosts))}
+        hosts = _write_hosts(space, order.hosts)
+        environment = space.environment(os.environ, order.total) | {HOSTS_VARIABLE: str(hosts)}
         with self._guard:
             if self.interruptions:
                 return 0, [], ""
