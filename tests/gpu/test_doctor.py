@@ -65,7 +65,7 @@ ABC
 7.2.4.70204-93~22.04
 
 @@ version
-WARNING: banner
+[WARNING] User is missing the following required groups: render
 [{"tool": "AMDSMI Tool", "rocm_version": "7.2.4", "amdgpu_version": "6.16.6"}]
 @ 0
 

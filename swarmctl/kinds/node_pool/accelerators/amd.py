@@ -127,8 +127,9 @@ def _answer(text: str) -> tuple[list[dict[str, Any]], str]:
     lines = body.strip().splitlines()
     if status.strip() != "0":
         return [], plain(" ".join(lines[-1].split())) if lines else "it gave no reason"
+    begins = re.search(r"\[\s*[{\]]", body)
     try:
-        found, _ = json.JSONDecoder().raw_decode(body[max(body.find("["), 0) :])
+        found, _ = json.JSONDecoder().raw_decode(body[begins.start() if begins else 0 :])
     except (ValueError, RecursionError):
         return [], "it did not answer in JSON"
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else [], ""
