@@ -79,7 +79,7 @@ def _keep_as_it_is(machine: Machine, inputs: Mapping[str, Any]) -> None:
     missing = [one for one in wanted if not any(is_file_of(one, file) for file in kept)]
     try:
         if missing:
-            machine.work(packages.download(missing, at.current))
+            machine.work(machine.tools.download(missing, at.current))
     except packages.PackagesFailed:
         pass  # the driver works; who changes it is told that there would be no way back
 
