@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from swarmctl.backends.base import Host, HostGone
 from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts import probes, reading
 from swarmctl.hosts.facts import Facts
+from swarmctl.operations import service
 from swarmctl.operations.exec import Open, open_machine
 from swarmctl.operations.flow_probes import FlowProbe, Untried, choose, untried
 from swarmctl.operations.flow_traffic import count
@@ -71,7 +73,8 @@ def measure(
     unsure = untried(stack.inventory, stack.machines, now=now) if probe else []
     pings = ping_targets(stack.members) if probe else None
     readings = take(stack, pings, flows, open_=open_, emit=emit, sleep=sleep, clock=clock)
-    return judge(stack, readings, flows, unsure, probed=probe, seconds=clock() - started)
+    out = service.misplaced(stack, [name for name, reading in readings.items() if reading.facts], open_)
+    return judge(stack, readings, flows, unsure, out, probed=probe, seconds=clock() - started)
 
 
 def take(
@@ -228,11 +231,12 @@ def judge(
     readings: Mapping[str, Reading],
     flows: Sequence[FlowProbe],
     unsure: Sequence[Untried] = (),
+    out: Mapping[str, str] = MappingProxyType({}),
     *,
     probed: bool,
     seconds: float = 0.0,
 ) -> Status:
-    """Turn what the machines told into one picture. Pure."""
+    """Turn what the machines told into one picture; `out`: who is not in service as declared, and how. Pure."""
     links = explained(stack.members, readings, judge_links(stack.members, readings))
     does = consequences(links)
     outgoing: dict[str, list[Link]] = {}
@@ -248,6 +252,7 @@ def judge(
             memberships.get(machine.name, []),
             outgoing.get(machine.name, []),
             does=does.get(machine.name, ""),
+            service=out.get(machine.name, ""),
         )
         for machine in stack.machines
     )

@@ -75,7 +75,7 @@ class Node:
     managed_from: tuple[str, ...] = ()
     """Networks that they are let in from; empty for all."""
     state: str = ""
-    """What is declared of it: `isolated`, `lost`, or empty."""
+    """What is declared of it: `isolated`, `lost`, `cordoned`, `drained`, or empty."""
 
     @property
     def ready(self) -> bool:
@@ -251,11 +251,18 @@ def _peer(facts: Facts, sender: MeshMember, target: MeshMember, theirs: Facts | 
 
 
 def judge_node(
-    machine: Machine, reading: Reading, members: Sequence[MeshMember], links: Sequence[Link], *, does: str = ""
+    machine: Machine,
+    reading: Reading,
+    members: Sequence[MeshMember],
+    links: Sequence[Link],
+    *,
+    does: str = "",
+    service: str = "",
 ) -> Node:
     """One machine with its own memberships and the links that begin at it.
 
-    What another node's outage explains is not this node's fault; `does` says what this node's own outage does.
+    What another node's outage explains is not this node's fault; `does` says what this node's own outage does,
+    `service` why it is not in or out of service as declared.
     """
     tunnels = [link for link in links if link.tunnel]
     return Node(
@@ -269,6 +276,7 @@ def judge_node(
         unreadable=bool(reading.unreadable),
         reasons=(
             *_reasons(machine, reading, members, [it for it in links if not it.cut_by]),
+            *([service] if service else []),
             *([does] if does else []),
         ),
         tunnels=len(tunnels),

@@ -13,6 +13,7 @@ KIND = Kind(
     expand="swarmctl.kinds.node_pool.expand:expand",
     resources={
         "swarm:nodepool:Machine": "swarmctl.kinds.node_pool.resources:MACHINE",
+        "swarm:nodepool:Drain": "swarmctl.kinds.node_pool.draining.resources:DRAIN",
         "swarm:nodepool:Driver": "swarmctl.kinds.node_pool.accelerators.resources:DRIVER",
     },
 )

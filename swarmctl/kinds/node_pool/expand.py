@@ -20,6 +20,7 @@ from swarmctl.hosts.states import LOST
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.node_pool import rules, spec
 from swarmctl.kinds.node_pool.accelerators import expand as accelerators
+from swarmctl.kinds.node_pool.draining import expand as draining
 
 MACHINE = "swarm:nodepool:Machine"
 
@@ -28,7 +29,8 @@ def expand(context: Expansion) -> None:
     """Add one `swarm:nodepool:Machine` per machine of every pool, and export a `Machine` for each; of those that are
     declared lost only a `LostMachine`.
 
-    Raises InvalidDeclaration when a machine would be called as another one is that keeps its name.
+    Raises InvalidDeclaration when a machine would be called as another one is that keeps its name, or would have no way
+    back into service.
     """
     pools = {pool.name: pool for pool in context.inventory.of("NodePool")}
     stacks = context.inventory.of("Stack")
@@ -58,6 +60,7 @@ def expand(context: Expansion) -> None:
         if pool.spec.rollout:
             size = len(by_pool.get(pool.name, {}))
             context.graph.rollouts[pool.name] = _rollout(pool.spec.rollout, size)
+    draining.expand(context, pools.values())
     accelerators.expand(context, pools.values())
 
 

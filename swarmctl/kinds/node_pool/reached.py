@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.diagnostics import Code, Diagnostic, Range, Related, Severity
 from swarmctl.hosts import public_keys
-from swarmctl.hosts.states import LOST
+from swarmctl.hosts.states import ISOLATED, LOST
 
 Path = tuple[str | int, ...]
 
@@ -304,7 +304,7 @@ def _shut_ways(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
     shut = {}
     for host in hosts:
         state = host.state
-        if state and not isinstance(host.entry.address, Unknown):
+        if state in (ISOLATED, LOST) and not isinstance(host.entry.address, Unknown):
             shut[_normal(host.entry.address)] = (host, state)
     for host in hosts:
         jump = host.jump

@@ -12,6 +12,7 @@ from swarmctl.declarations.words import listing, sentences
 from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
 from swarmctl.kinds.node_pool import reached
 from swarmctl.kinds.node_pool.accelerators import rules as accelerators
+from swarmctl.kinds.node_pool.draining import rules as draining
 
 HOSTNAME_LIMIT = 63
 """Characters in one DNS label (RFC 1035, 2.3.4); Linux takes 64 for a whole host name."""
@@ -136,6 +137,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         yield from _rollout(pool)
     yield from _names(inventory)
     yield from reached.check(inventory)
+    yield from draining.check(inventory)
     yield from accelerators.check(inventory)
 
 

@@ -10,6 +10,7 @@ from swarmctl.declarations.declaration import Name
 from swarmctl.declarations.duration import Duration
 from swarmctl.hosts.states import ABOUT, State
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
+from swarmctl.kinds.node_pool.draining.spec import Drain
 
 Cpus = Annotated[float, msgspec.Meta(ge=0.01, le=4096)]
 Memory = Annotated[
@@ -143,6 +144,23 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
             "many fail. What must know another machine, such as the peers of its tunnels, goes through the machines "
             "on its own. Removals wait for nothing. Left out: all at once, and a failure stops no other machine.",
             examples=[{"canary": 1, "batch": "10%", "maxFailures": 1}],
+        ),
+    ] = None
+    drain: Annotated[
+        Drain | None,
+        msgspec.Meta(
+            description="Commands that take a machine out of service and back: for `state: cordoned` and `drained`, "
+            "and around every change of a driver. Left out: there are no such states, and a driver is not changed "
+            "while something computes on the cards.",
+            examples=[
+                {
+                    "cordon": ["/usr/local/sbin/scheduler", "cordon"],
+                    "drain": ["/usr/local/sbin/scheduler", "drain", "--wait"],
+                    "uncordon": ["/usr/local/sbin/scheduler", "uncordon"],
+                    "check": ["/usr/local/sbin/scheduler", "state"],
+                    "timeout": "8m",
+                }
+            ],
         ),
     ] = None
     accelerators: Annotated[

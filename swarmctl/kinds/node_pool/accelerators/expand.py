@@ -13,8 +13,11 @@ from swarmctl.graph.model import Address, Machine, Ref, Resource
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.node_pool.accelerators import decision
 from swarmctl.kinds.node_pool.accelerators.rules import by_vendor, diagnostic
+from swarmctl.kinds.node_pool.draining import expand as draining
 
 DRIVER = "swarm:nodepool:Driver"
+CLEARED = ("drain", "drained")
+"""Inputs that the pool's `drain` brings."""
 
 
 def expand(context: Expansion, pools: Iterable[Declaration]) -> None:
@@ -87,7 +90,7 @@ def _recorded(context: Expansion, place: _Place) -> None:
         context.graph.notes.append(note)
         return
     context.graph.notes.append(f"{name}: {its} stays as it was decided before{told}")
-    _add(context, place, {key: value for key, value in before.items() if key not in ("machine", "host", "node")})
+    _add(context, place, before)
 
 
 def _elsewhere(context: Expansion, place: _Place) -> Mapping[str, Any] | None:
@@ -99,12 +102,16 @@ def _elsewhere(context: Expansion, place: _Place) -> Mapping[str, Any] | None:
 def _add(context: Expansion, place: _Place, inputs: Mapping[str, Any]) -> None:
     machine = place.machine
     about = {"machine": Ref(machine.address, "identity"), "host": machine.host, "node": machine.name}
+    decided = {key: value for key, value in inputs.items() if key not in (*about, *CLEARED)}
+    service = draining.service(machine, place.pool)
+    cleared = {"drain": service, "drained": ""} if service else {}
     context.graph.add(
         Resource(
             address=place.address,
             type=DRIVER,
-            inputs={**about, **inputs},
-            depends_on=place.before,
+            inputs={**about, **decided, **cleared},
+            depends_on=(*((draining.address(machine),) if service else ()), *place.before),
+            one_pool_at_a_time=True,
             node=machine.name,
             cluster=machine.cluster,
             pool=machine.pool,

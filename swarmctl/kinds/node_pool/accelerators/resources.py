@@ -4,9 +4,10 @@ Inputs: `machine` (identity), `host`, `node`; `vendor`, `cards` (PCI address →
 `kernelModule`, `fabricMode`; `repository` (`url`, `key`, `fingerprint`, for AMD's `sources` and `origin`, too; empty
 for the distribution's), `pin`, `packages` (name → version without the packager's revision, empty for any), `held`,
 `services`, `modules`, `mig` (PCI address → profile → number), `persistence`, `counters`; `why` and `manual`, which are
-for people and no property of the machine. Measured, too: `loaded` and `answers` (versions that the kernel and the
-vendor's tool tell), `fabricManager` (`version`), `cdi` (version of the libraries that its specification names, or the
-kind of its devices).
+for people and no property of the machine, and `drain`, which says how it leaves service (`draining.expand.service`).
+Measured, too: `loaded` and `answers` (versions that the kernel and the vendor's tool tell), `fabricManager`
+(`version`), `cdi` (version of the libraries that its specification names, or the kind of its devices), `drained` (by
+what, where a run that was cut off has left it so).
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ from swarmctl.kinds.node_pool.accelerators import scripts
 from swarmctl.kinds.node_pool.accelerators.reading import Seen
 from swarmctl.kinds.node_pool.accelerators.services import PERSISTENCE
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
+from swarmctl.kinds.node_pool.draining import reading as draining
+from swarmctl.kinds.node_pool.draining.reading import TURNS
 
 REPLACE = {"machine": "it goes away with its machine"}
-TOLD = ("why", "manual")
-"""Inputs that say something to people and are no property of the machine."""
+TOLD = ("why", "manual", "drain")
+"""Inputs that are no property of the machine: words for people, and how the change is made."""
+CUT_OFF = "by a run that was cut off"
 
 
 class DriverType:
@@ -51,11 +55,12 @@ class DriverType:
         return differences(_measured(old), _measured(new), replace=REPLACE)
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
-        """Bring it there, or find it so. Raises the errors of `errors` and `PackagesFailed`."""
+        """Bring it there, or find it so. Raises the errors of `errors`, `PackagesFailed` and `DrainFailed`."""
         from swarmctl.kinds.node_pool.accelerators.turn import bring
+        from swarmctl.kinds.node_pool.draining.turn import Turn
 
         try:
-            bring(hosts, inputs)
+            bring(hosts, inputs, Turn(hosts, inputs, _turn(inputs)))
         finally:
             hosts.changed(inputs["host"])
         return {}
@@ -73,12 +78,13 @@ class DriverType:
             return None
         if not seen.loaded and not any(name in there.installed for name in inputs["packages"]):
             return None
-        return Observed(observed(inputs, there, seen), {})
+        return Observed({**observed(inputs, there, seen), **_left_drained(hosts, inputs)}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Let it go: it stays installed and goes on, and is nobody's. The files of ours are removed."""
         try:
             host = hosts.open(inputs["host"])
+            host.remove(f"{TURNS}/{_turn(inputs)}")
             there = hosts.look(inputs["host"], packages.READING)
             if names := sorted(set(inputs["held"]) & there.held):
                 packages.carry_out(host, packages.by(there).unhold(names))
@@ -98,8 +104,10 @@ class DriverType:
         changed = [
             Effect(change.kind, f"{'.'.join(change.path)} {_at(old, change.path)} → {_at(new, change.path)}")
             for change in self.diff(old, new)
-            if change.path[0] not in ("host", "machine", "held")
+            if change.path[0] not in ("host", "machine", "held", "drained")
         ]
+        if old.get("drained"):
+            changed.append(Effect(ChangeKind.UPDATE, f"drained {old['drained']}: what that began is ended first"))
         if old["version"] == new["version"] and old["kernelModule"] == new["kernelModule"]:
             return changed
         return [*(Effect(ChangeKind.UPDATE, text) for text in _decision(new)), *changed]
@@ -111,8 +119,10 @@ class DriverType:
         paths = {change.path[0] for change in self.diff(old, new)}
         if paths & {"version", "kernelModule", "loaded", "packages", "mig"}:
             node = new["node"]
+            drained = "; it is drained before, and comes back when the driver is verified" if new.get("drain") else ""
             return Impact(
                 f"nothing can compute on the cards of {node} meanwhile; where the kernel module is in use, it restarts"
+                + drained
             )
         return Impact()
 
@@ -152,8 +162,21 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
     }
 
 
+def _turn(inputs: Mapping[str, Any]) -> str:
+    """Under which name the change has the machine out of service."""
+    return "driver" if inputs["vendor"] == "nvidia" else f"driver-{inputs['vendor']}"
+
+
+def _left_drained(hosts: Hosts, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Whether an earlier run has taken the machine out of service for its driver and did not come to its end."""
+    if not inputs.get("drain"):
+        return {}
+    left = hosts.look(inputs["host"], draining.reading(inputs["drain"]["hooks"]["check"])).turns
+    return {"drained": CUT_OFF if _turn(inputs) in left else ""}
+
+
 def _measured(inputs: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in inputs.items() if key not in TOLD}
+    return {"drained": "", **{key: value for key, value in inputs.items() if key not in TOLD}}
 
 
 def _decision(inputs: Mapping[str, Any]) -> list[str]:

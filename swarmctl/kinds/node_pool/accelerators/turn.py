@@ -27,14 +27,34 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
 from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
+from swarmctl.kinds.node_pool.draining.service import DrainFailed
+from swarmctl.kinds.node_pool.draining.turn import Turn
 
 RESTART = 900.0
 """Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
 
-def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
-    """Make the machine what `inputs` say. Raises the errors of `errors`, `PackagesFailed`, what `Host.run` raises."""
+def bring(hosts: Hosts, inputs: Mapping[str, Any], service: Turn) -> None:
+    """Make the machine what `inputs` say, out of service where that is in the way of its work.
+
+    Raises the errors of `errors`, `PackagesFailed`, `DrainFailed`, what `Host.run` raises.
+    """
     machine = Machine(hosts, inputs)
+    try:
+        _bring(machine, inputs, service)
+    except DriverImpossible as error:
+        raise service.back_after(error) from None
+    except DriverRolledBack as error:
+        raise service.back_after(error, works=True) from None
+    except (DriverUnverified, DriverBroken, CommandFailed, packages.PackagesFailed) as error:
+        raise service.stays_after(error) from None
+    try:
+        service.back()
+    except DrainFailed as error:
+        raise DrainFailed(f"{error.message}; its driver is changed and verified", error.hint) from None
+
+
+def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
     _mend(machine)
     if inputs["repository"]:
         machine.alone(inputs["repository"])
@@ -43,10 +63,15 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
     _pin(machine, inputs["pin"])
     moves = machine.planned(_wanted(machine, inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
-    if stale:
+    way = _fetch(machine, moves) if moves else ""
+    if stale or _is_divided_otherwise(machine, inputs):
+        service.leave()
         _idle(machine)
-    if moves:
-        _fetch(machine, moves)
+        service.begin()
+    if way:
+        at = machine.places
+        machine.put(f"{at.way}/{at.manifest.rpartition('/')[2]}", way.encode())
+        machine.script(f"rm -rf {at.old}\nmv {at.way} {at.old}\n")
     before = machine.installed().installed
     try:
         if stale:
@@ -59,7 +84,7 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any]) -> None:
     except (packages.PackagesFailed, CommandFailed, DriverUnverified) as error:
         if moves and machine.installed().installed == before:
             machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
-            raise
+            raise service.back_after(error) from None
         problem = Problem(error.message.removeprefix(f"{machine.name}: "), error.hint)
     if problem is not None:
         _back(machine, inputs, problem)
@@ -140,6 +165,11 @@ def _is_stale(machine: Machine, inputs: Mapping[str, Any]) -> bool:
     return seen.loaded != inputs["version"] or other or seen.unverified
 
 
+def _is_divided_otherwise(machine: Machine, inputs: Mapping[str, Any]) -> bool:
+    seen = machine.seen()
+    return bool(seen.cards) and {card: dict(profiles) for card, profiles in seen.instances.items()} != inputs["mig"]
+
+
 def _idle(machine: Machine) -> None:
     """Nothing may compute on the cards: its work would be lost. Raises DriverImpossible."""
     lines = [line.split(",")[0] for line in machine.script(machine.vendor.busy(), check=False).text.splitlines()]
@@ -152,12 +182,13 @@ def _idle(machine: Machine) -> None:
         )
 
 
-def _fetch(machine: Machine, moves: list[packages.Move]) -> None:
-    """Have all files there, those of the way back among them, before anything is stopped."""
+def _fetch(machine: Machine, moves: list[packages.Move]) -> str:
+    """Have all files there, those of the way back among them, before anything is stopped; returns that way's
+    manifest, empty where there is none to be laid."""
     machine.fetch([f"{move.name}={move.after}" for move in moves if move.after], machine.places.new)
     seen = machine.seen()
     if seen.unverified or not seen.answers:
-        return  # the way back is laid already, or leads nowhere: what is there does not work
+        return ""  # the way back is laid already, or leads nowhere: what is there does not work
     try:
         machine.fetch([f"{move.name}={move.before}" for move in moves if move.before], machine.places.way)
     except packages.PackagesFailed as error:
@@ -166,9 +197,7 @@ def _fetch(machine: Machine, moves: list[packages.Move]) -> None:
             "put the old packages back into the repository; nothing was changed",
         ) from None
     lines = "".join(f"{move.name}={move.before}\n" for move in moves)
-    at = machine.places
-    machine.put(f"{at.way}/{at.manifest.rpartition('/')[2]}", f"{seen.answers}\n{lines}".encode())
-    machine.script(f"rm -rf {at.old}\nmv {at.way} {at.old}\n")
+    return f"{seen.answers}\n{lines}"
 
 
 def _is_new(move: packages.Move, file: str) -> bool:
@@ -186,7 +215,7 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
     machine.start(inputs["services"])
     seen = machine.seen()
     layout = {card: dict(profiles) for card, profiles in seen.instances.items()}
-    if layout != inputs["mig"] and seen.cards:
+    if _is_divided_otherwise(machine, inputs):
         cards = sorted({*layout, *inputs["mig"]})
         said = machine.script(scripts.divide(inputs["mig"], cards), timeout=300).text
         if "pending" in said:

@@ -1,0 +1,107 @@
+"""`swarm:nodepool:Drain`: whether one machine is in service, and the commands that take it out of it and back.
+
+Inputs: `machine` (identity), `host`, `node`; `state` (`active`, `cordoned`, `drained`) and `hooks` (`cordon`, `drain`,
+`uncordon`, `check`: each a program and its arguments, empty for none; `timeout` in seconds). A machine that a change
+has out of service, such as its driver's, reads as it is declared: that change brings it back, or says that it is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from swarmctl.backends import ways
+from swarmctl.backends.base import HostGone
+from swarmctl.graph.model import Json
+from swarmctl.hosts.states import CORDONED, DRAINED
+from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
+from swarmctl.kinds.node_pool.draining.reading import ACTIVE, FOLDER, Seen, reading, suffices
+
+REPLACE = {"machine": "it goes away with its machine"}
+_MEANS = {
+    DRAINED: "is drained: the work there ends or moves away, and no new work begins",
+    CORDONED: "is cordoned: no new work begins there, and what runs goes on",
+    ACTIVE: "is in service: new work may begin there",
+}
+
+
+class DrainType:
+    """How a machine leaves service and comes back; see `kinds.base.ResourceType`."""
+
+    def outputs(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def diff(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Sequence[PropertyChange]:
+        """Property by property."""
+        return differences(old, new, replace=REPLACE)
+
+    def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Have it as declared. Raises DrainFailed."""
+        from swarmctl.kinds.node_pool.draining.service import Service
+
+        try:
+            service = Service(hosts, inputs)
+            if not _is_left_to_a_turn(service.seen(), inputs):
+                service.bring(inputs["state"])
+        finally:
+            hosts.changed(inputs["host"])
+        return {}
+
+    def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:
+        """The same: what is so already needs no command."""
+        return self.create(hosts, new)
+
+    def read(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+        """As the machine has it; None when the machine is gone."""
+        try:
+            seen = hosts.look(inputs["host"], reading(inputs["hooks"]["check"]))
+        except HostGone:
+            return None
+        as_declared = suffices(seen.state, inputs["state"]) or _is_left_to_a_turn(seen, inputs)
+        return Observed({**inputs, "state": inputs["state"] if as_declared else seen.state}, {})
+
+    def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
+        """Forget it. What was declared out of service stays so; what only a change that was cut off has left so is
+        brought back first. Raises DrainFailed."""
+        from swarmctl.kinds.node_pool.draining.service import Service
+
+        try:
+            service = Service(hosts, inputs)
+            if _is_left_to_a_turn(service.seen(), inputs):
+                service.bring(ACTIVE)
+            hosts.open(inputs["host"]).remove(FOLDER)
+        except HostGone:
+            return
+        finally:
+            hosts.changed(inputs["host"])
+
+    def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
+        """What becomes of it, and which commands do that."""
+        if new is None:
+            return [Effect(ChangeKind.DELETE, "in and out of service by commands of the pool")]
+        if old is None:
+            return [Effect(ChangeKind.ADD, f"in and out of service by commands of the pool; now {new['state']}")]
+        found = [
+            Effect(change.kind, f"{'.'.join(change.path)} changes")
+            for change in self.diff(old, new)
+            if change.path[0] == "hooks"
+        ]
+        if old["state"] != new["state"]:
+            found.insert(0, Effect(ChangeKind.UPDATE, f"{old['state']} → {new['state']}"))
+        return found
+
+    def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
+        """Who goes out of service, and who comes back."""
+        if new is None:
+            if old is None or old["state"] == ACTIVE or ways.is_lost(old["host"]):
+                return Impact()
+            return Impact(f"{old['node']} stays {old['state']}: nothing brings it back into service")
+        before = old["state"] if old is not None else ACTIVE
+        return Impact() if before == new["state"] else Impact(f"{new['node']} {_MEANS[new['state']]}")
+
+
+def _is_left_to_a_turn(seen: Seen, inputs: Mapping[str, Json]) -> bool:
+    return bool(seen.turns) and inputs["state"] == ACTIVE
+
+
+DRAIN = DrainType()
