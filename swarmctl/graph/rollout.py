@@ -268,7 +268,8 @@ def _ranked(
     edges: dict[str, set[str]] = {}
     for address, needed in needs.items():
         members.setdefault(unit[address], []).append(address)
-        edges.setdefault(unit[address], set()).update(unit[need] for need in needed)
+        apart = [need for need in needed if not _together(graph, unit, address, need)]
+        edges.setdefault(unit[address], set()).update(unit[need] for need in apart)
     if circles := [name for name, needed in edges.items() if name in needed]:
         raise CycleError("needs itself", circles)
     # The end of a turn stands between those that are before it and those that wait for it.
@@ -278,20 +279,36 @@ def _ranked(
     ends: dict[str, int] = {}
     found: dict[Address, int] = {}
     for name in TopologicalSorter(edges).static_order():
-        waiting = []
+        waiting: set[Address] = set()
         stage = 0
-        for address in members.get(name, ()):
+        for address in _first_needed(members.get(name, ()), needs):
             node = graph.resources[address].node
             held = [found[need] + (graph.resources[need].node != node) for need in needs[address] if need in found]
             if address in turn:
                 held.append(ends.get(_end(turn[address] - 1), 0))
             stage = max(stage, *held, 0)
-            if held or address in changing:
-                waiting.append(address)
+            if held or address in changing or not waiting.isdisjoint(needs[address]):
+                waiting.add(address)
         found.update(dict.fromkeys(waiting, stage))
         for end in {_end(turn[address]) for address in waiting if address in turn}:
             ends[end] = max(ends.get(end, 0), stage + 1)
     return found
+
+
+def _together(graph: Graph, unit: Mapping[Address, str], one: Address, other: Address) -> bool:
+    """Whether that one needs the other holds up nobody else: of one type and on one node, they are in one batch."""
+    node = graph.resources[one].node
+    return unit[one] == unit[other] and one != other and bool(node) and node == graph.resources[other].node
+
+
+def _first_needed(members: Collection[Address], needs: Mapping[Address, Collection[Address]]) -> Iterable[Address]:
+    """Members of one unit, those first that others of them need. Raises CycleError when they need each other."""
+    if len(members) < 2:
+        return members
+    inside = set(members)
+    if all(inside.isdisjoint(needs[one]) for one in members):
+        return members
+    return TopologicalSorter({one: inside.intersection(needs[one]) for one in members}).static_order()
 
 
 def _end(turn: int) -> str:

@@ -314,6 +314,24 @@ def test_a_pool_with_failures_stops_the_drivers_of_the_pools_after_it_and_nothin
     assert (at("driver", "a-1") in run.done) is (not rollouts), "without a rollout a failure stops no other of its pool"
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_two_drivers_of_one_machine_that_come_one_after_the_other_leave_the_batches_as_they_are(seed: int) -> None:
+    graph = with_drivers(fleet({"a": 3, "b": 3}, {"a": Rollout(canary=1, batch=1), "b": Rollout(canary=1, batch=1)}))
+    for one in [one for one in graph.resources.values() if one.type == "driver"]:
+        graph.add(replace(one, address=at("driver", f"{one.node}/second"), depends_on=(one.address,)))
+    only = {one for one in graph.resources if one.kind in ("driver", "peers")} | {at("interface", "a-0")}
+    run = Run(graph, Gate(graph, only), random.Random(seed))
+    run.run()
+    when = {entry: moment for moment, entry in enumerate(run.order)}
+    for kind in (*TYPES, "driver"):
+        for pool in "ab":
+            for before, after in (("0", "1"), ("1", "2")):
+                first, then = at(kind, f"{pool}-{before}"), at(kind, f"{pool}-{after}")
+                assert not {first, then} <= only or when["ended", first] < when["begun", then]
+    begun = [one.key for what, one in run.order if what == "begun" and one.kind == "driver"]
+    assert all(key.startswith("a") for key in begun[:6]), "all drivers of one pool, then those of the other"
+
+
 def test_as_many_failures_as_a_rollout_allows_let_the_next_pool_begin() -> None:
     graph = with_drivers(fleet({"a": 2, "b": 1}, {"a": Rollout(max_failures=1)}))
     run = Run(graph, Gate(graph), random.Random(4), {at("driver", "a-0")})
