@@ -9,6 +9,7 @@ from typing import Any
 from swarmctl.backends.looking import look
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Machine
+from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds.node_pool.draining.expand import DRAIN
 from swarmctl.kinds.node_pool.draining.reading import ACTIVE, Seen, reading, suffices
 from swarmctl.operations.exec import Open
@@ -21,9 +22,10 @@ MAX_THREADS = 64
 def misplaced(stack: Declared, nodes: Collection[str], open_: Open) -> dict[str, str]:
     """Why, by node, of those of `nodes` whose pool has `drain` and that are not as declared.
 
-    Asks them all at once; who does not answer is left out, and told by what else is read there.
+    Asks them all at once, but for those that are isolated and left as they are; who does not answer is left out, and
+    told by what else is read there.
     """
-    machines = {machine.name: machine for machine in stack.machines if machine.name in nodes}
+    machines = {it.name: it for it in stack.machines if it.name in nodes and it.state != ISOLATED}
     wanted = [
         (machines[it.node], it.inputs) for it in stack.resources.values() if it.type == DRAIN and it.node in machines
     ]

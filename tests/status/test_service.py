@@ -47,11 +47,15 @@ class Host:
 
 def test_only_machines_with_hooks_that_answer_are_told() -> None:
     printed = {"n1": b"\n@@ mark\ndrained\n", "n2": b"\n@@ mark\n", "n3": None, "n4": b"\n@@ mark\ndrained\n"}
-    machines = tuple(Machine(name, Address("nodepool", "p", name), "p", "c", "r", {}, (), {}) for name in printed)
+    printed["n5"] = printed["n1"]
+    machines = tuple(
+        Machine(name, Address("nodepool", "p", name), "p", "c", "r", {}, (), {}, state="isolated" * (name == "n5"))
+        for name in printed
+    )
     inputs = {"state": "active", "hooks": {"check": []}}
     resources = {
         address: Resource(address, DRAIN, inputs, node=name)
-        for name in ("n1", "n2", "n3")
+        for name in ("n1", "n2", "n3", "n5")
         if (address := Address("nodepool", "p", f"{name}/drain"))
     }
     stack = Declared("s", None, machines, (), frozenset(), resources)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def test_hooks_stay_until_the_machine_is_back(tmp_path: Path, state: str) -> Non
     with pytest.raises(InvalidDeclaration) as raised:
         compiled(tmp_path, before=out)
     (found,) = raised.value.diagnostics
-    assert found.code.id == "SW3263"
+    assert found.code.id == "SW3283"
     assert found.message == f"`n1` is {state}, and the NodePool `p` no longer says how it comes back into service"
     assert found.range
     back = compiled(tmp_path, HOOKS, before=out)

@@ -95,7 +95,7 @@ class DrainType:
         if new is None:
             if old is None or old["state"] == ACTIVE or ways.is_lost(old["host"]):
                 return Impact()
-            return Impact(f"{old['node']} stays {old['state']}: nothing brings it back into service")
+            return Impact(f"{old['node']} is {old['state']} when it leaves, and stays so")
         before = old["state"] if old is not None else ACTIVE
         return Impact() if before == new["state"] else Impact(f"{new['node']} {_MEANS[new['state']]}")
 

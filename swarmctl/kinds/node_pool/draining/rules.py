@@ -11,7 +11,7 @@ from swarmctl.diagnostics import Code, Diagnostic, Range
 from swarmctl.hosts.states import CORDONED, OUT_OF_SERVICE
 
 NO_HOOK = Code(
-    "SW3260",
+    "SW3280",
     "state that nothing brings about",
     """What work is on a machine, only your scheduler knows; so taking a machine out of service is done by commands
 that the pool declares. `drained` needs `drain`, and `cordoned` needs `drain.cordon`.
@@ -22,7 +22,7 @@ Right: `drain: {drain: [scheduler, drain, --wait], uncordon: [scheduler, uncordo
 """,
 )
 TOO_LONG = Code(
-    "SW3261",
+    "SW3281",
     "draining longer than its step",
     """Draining is a part of the step that drains, or that changes the driver; a step that takes longer than its timeout
 is ended. So `drain.timeout` must be shorter than the pool's `timeouts.create` and `timeouts.update`, which are 10m
@@ -34,7 +34,7 @@ Right: `drain: {timeout: 45m, …}` and `timeouts: {create: 2h, update: 2h}`
 """,
 )
 ONE_WORD = Code(
-    "SW3262",
+    "SW3282",
     "command line in one word",
     """Commands of `drain` are a program and its arguments, each a word of its own. No shell takes a line apart, so
 that nothing in it can mean anything else.
@@ -45,7 +45,7 @@ Right: `uncordon: [scheduler, uncordon, --now]`, or `[sh, -c, "…"]` for what n
 """,
 )
 STILL_OUT = Code(
-    "SW3263",
+    "SW3283",
     "machine out of service without a way back",
     """The commands that bring a machine back into service must stay until it is back. Known when the stack is planned.
 
