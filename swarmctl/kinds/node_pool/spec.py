@@ -89,7 +89,7 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
         int,
         msgspec.Meta(
             description="Machines that may fail, canaries included. When one more fails, what has not begun in the "
-            "pool is left as it is; other pools go on.",
+            "pool is left as it is; other pools go on, but for drivers, which change one pool at a time.",
             ge=0,
             le=100000,
             examples=[0, 2],
@@ -142,7 +142,8 @@ class NodePoolSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rena
         msgspec.Meta(
             description="How changes spread over the machines: some first, then the rest in batches, stopping when too "
             "many fail. What must know another machine, such as the peers of its tunnels, goes through the machines "
-            "on its own. Removals wait for nothing. Left out: all at once, and a failure stops no other machine.",
+            "on its own. Removals wait for nothing. Left out: all at once, and a failure stops no other machine of the "
+            "pool.",
             examples=[{"canary": 1, "batch": "10%", "maxFailures": 1}],
         ),
     ] = None

@@ -74,11 +74,12 @@ class DriverType:
         try:
             there = hosts.look(inputs["host"], packages.READING)
             seen = hosts.look(inputs["host"], VENDORS[inputs["vendor"]].reading)
+            left = _left_drained(hosts, inputs)
         except HostGone:
             return None
         if not seen.loaded and not any(name in there.installed for name in inputs["packages"]):
             return None
-        return Observed({**observed(inputs, there, seen), **_left_drained(hosts, inputs)}, {})
+        return Observed({**observed(inputs, there, seen), **left}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Let it go: it stays installed and goes on, and is nobody's. The files of ours are removed."""
