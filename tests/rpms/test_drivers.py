@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -54,6 +54,8 @@ def node(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[P
         for version in (OLD, NEW, BROKEN):
             decided = composed.decided(SMALL, Wanted("nvidia", "H100", version=version))
             rpms += standins.rpms(decided, "mismatch" if version == BROKEN else "")
+        closed = Wanted("nvidia", "H100", version=NEW, kernel_module="proprietary")
+        rpms += standins.rpms(composed.decided(SMALL, closed))
         rpms = list({rpm.file: rpm for rpm in rpms}.values())
         made = Repository(host, key, PLACE)
         made.add(kernel, *rpms, modules=standins.streams(*rpms))
@@ -69,12 +71,12 @@ def host(node: tuple[Path, Host], monkeypatch: pytest.MonkeyPatch) -> Host:
     return found
 
 
-def inputs(key: Key, version: str, **more: str) -> dict[str, Any]:
-    fingerprint = more.get("fingerprint", key.fingerprint)
-    mirror = Mirror("file:/srv/repository", fingerprint, f"file:{PLACE}/key.asc")
-    made = decision.inputs(
-        SMALL, Accelerator("nvidia", "H100", 2, Driver(version=version), source="mirror", mirror=mirror)
-    )
+def inputs(
+    key: Key, version: str, fingerprint: str = "", module: Literal["auto", "proprietary"] = "auto"
+) -> dict[str, Any]:
+    mirror = Mirror("file:/srv/repository", fingerprint or key.fingerprint, f"file:{PLACE}/key.asc")
+    declared = Accelerator("nvidia", "H100", 2, Driver(version=version), module, source="mirror", mirror=mirror)
+    made = decision.inputs(SMALL, declared)
     assert isinstance(made, Mapping), made
     return {"machine": "x", "host": {"backend": "lab", "stack": "trial", "node": "a-0"}, "node": "a-0", **made}
 
@@ -117,8 +119,13 @@ def test_a_driver_comes_is_upgraded_drifts_and_is_rolled_back_by_dnf(host: Host,
     assert drift(wanted) == set(), "whoever upgrades the machine leaves the driver as it is"
     host.run(["sh", "-c", f"rpm -U --oldpackage --nodeps {PLACE}/nvidia-fabricmanager-{OLD}-*.rpm"])
     assert {"packages.nvidia-fabricmanager", "fabricManager.version", "held"} <= drift(wanted)
+
+    closed = inputs(key, NEW, module="proprietary")
+    assert {"kernelModule", "pin", "packages.kmod-nvidia-latest-dkms"} <= drift(closed)
+    bring(closed)
+    assert drift(closed) == set(), "one kernel module takes the place of the other in one transaction"
+    assert "kmod-nvidia-open-dkms" not in there().installed
     bring(wanted)
-    assert drift(wanted) == set()
 
     with pytest.raises(DriverRolledBack) as raised:
         bring(inputs(key, BROKEN))

@@ -260,6 +260,7 @@ def changed(base):
     finally:
         # Whoever gets here was not cut off: rpm has done it, or has said why not.
         os.unlink(UNFINISHED)
+        os.rmdir(os.path.dirname(UNFINISHED))
     scripts(display)
 
 

@@ -21,7 +21,7 @@ document: modulemd
 version: 2
 data:
   name: nvidia-driver
-  stream: {0}-open
+  stream: {0}
   version: 20261101
   context: c{0}
   arch: noarch
@@ -95,13 +95,14 @@ def rpms(decision: Decision, variant: Variant = "") -> list[Rpm]:
 
 
 def streams(*rpms: Rpm) -> str:
-    """What the repository says of the module `nvidia-driver`: a stream for each branch, with its packages."""
+    """What the repository says of the module `nvidia-driver`: two streams for each branch, with its packages."""
     branches: dict[str, list[str]] = {}
     for rpm in rpms:
         epoch, _, version = rpm.version.rpartition(":")
         if epoch:
             named = f"{rpm.name}-{epoch}:{version}.noarch"
-            branches.setdefault(version.partition(".")[0], []).append(named)
+            for stream in ("open", "dkms"):
+                branches.setdefault(f"{version.partition('.')[0]}-{stream}", []).append(named)
     return "".join(
         MODULE.format(branch, "\n".join(f"      - {one}" for one in named)) for branch, named in branches.items()
     )

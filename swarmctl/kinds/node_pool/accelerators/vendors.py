@@ -42,7 +42,10 @@ VENDORS: Mapping[str, Vendor] = {
         tool="nvidia-smi",
         places=places.NVIDIA,
         reading=reading.READING,
-        prefixes=("nvidia-", "libnvidia-", "libnvsdm", "libcuda1", "cuda-drivers", "xserver-xorg-video-nvidia"),
+        prefixes=(
+            *("nvidia-", "libnvidia-", "libnvsdm", "libcuda1", "cuda-drivers", "xserver-xorg-video-nvidia"),
+            *("kmod-nvidia-", "xorg-x11-nvidia"),  # with dnf
+        ),
         daemons=services.DAEMONS,
         busy=scripts.busy,
         reload=scripts.reload,
