@@ -50,6 +50,19 @@ spec:
 """
 
 
+@dataclass(frozen=True)
+class Console:
+    """A machine as root has it who sits in front of it."""
+
+    way: tuple[str, ...]
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 60
+    ) -> subprocess.CompletedProcess[bytes]:
+        """A command there, to its end."""
+        return subprocess.run([*self.way, *argv], input=stdin, capture_output=True, check=False, timeout=timeout)
+
+
 @dataclass
 class Fleet(labs.Lab):
     """A stack of such machines."""
@@ -90,11 +103,15 @@ class Fleet(labs.Lab):
 
     def inside(self, name: str, script: str, *, check: bool = True) -> str:
         """Run a script as root of the machine, by its console and not over SSH."""
+        done = self.console(name).run(["sh", "-c", script])
+        said = done.stdout.decode(errors="replace")
+        assert not check or done.returncode == 0, f"{script}\n{said}\n{done.stderr.decode(errors='replace')}"
+        return said
+
+    def console(self, name: str) -> Console:
+        """That of a machine."""
         (child,) = self._child(self.servers[name].process.pid)
-        command = ["nsenter", "-t", str(child), "-a", "-r", "--wd=/", "--", "sh", "-c", script]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert not check or done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return Console(("nsenter", "-t", str(child), "-a", "-r", "--wd=/", "--"))
 
     @staticmethod
     def _child(pid: int) -> Sequence[int]:

@@ -3,6 +3,7 @@ is mended the next apply converges."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -132,3 +133,117 @@ def test_a_rollout_stops_at_the_first_that_fails(metal: Fleet) -> None:
     told(metal, "apply", "--yes", code=0)
     told(metal, "destroy", "--yes", code=0)
     assert [metal.left(name).strip() for name in ("n1", "n2", "n3")] == [""] * 3
+
+
+@pytest.mark.soak
+def test_a_connection_that_is_cut_without_a_word_is_given_up_and_the_others_go_on(metal: Fleet) -> None:
+    """What a switch that fails does: nothing comes any more, no end either."""
+    hosts = [metal.host(name) for name in ("n1", "n2", "n3")]
+    metal.declare(*hosts)
+    told(metal, "apply", "--yes", code=0)
+    (metal.stack / "baseline.yaml").write_text(
+        "apiVersion: swarmctl/v1alpha1\nkind: HostBaseline\nmetadata: {name: set}\n"
+        "spec: {nodes: {}, users: [{name: ops}]}\n"
+    )
+    slow = "[ ! -e /srv/slow ] || { : >/srv/began; sleep 5; }"
+    metal.inside("n2", f"cat >/usr/local/sbin/useradd <<'END'\n#!/bin/sh\n{slow}\nexec /usr/sbin/useradd \"$@\"\nEND")
+    metal.inside("n2", "chmod +x /usr/local/sbin/useradd; : >/srv/slow")
+    running = metal.start("apply", "--yes")
+    try:
+        while not metal.inside("n2", "ls /srv/began 2>/dev/null", check=False):
+            assert running.poll() is None
+            time.sleep(0.1)
+        metal.inside("n2", "ip link set eth0 down")
+        out, err = running.communicate(timeout=300)
+    finally:
+        metal.inside("n2", "rm -f /srv/slow; ip link set eth0 up")
+    said = " ".join((out + err).split())
+    assert running.returncode == 7, said
+    assert "n2: the connection was cut while sh ran there; whether it came to its end is not known" in said
+    assert "2 created on 2 nodes; 1 failed" in said
+    told(metal, "apply", "--yes", code=0)
+    assert [metal.inside(name, "id -un ops").strip() for name in ("n1", "n2", "n3")] == ["ops"] * 3
+    assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+    (metal.stack / "baseline.yaml").unlink()
+    told(metal, "apply", "--yes", code=0)
+
+
+EVIL = r"""#!/bin/sh
+case $(cat /srv/mode) in
+  endless) exec yes "$(printf '\033]0;own\007\033[31mred')" ;;
+  escapes) printf '\033]0;own\007\033[2J\033[31mred \302\233 \342\200\256\n' >&2; exit 5 ;;
+esac
+exec /bin/bash "$@"
+"""
+LIES = r"""
+rm -f /etc/os-release
+printf 'ID="deb\033[31mian"\nVERSION_ID="\033]0;own\007"\nPRETTY_NAME="\033[2J\302\233\342\200\256%s"\n' \
+  "$(head -c 3000000 /dev/zero | tr '\0' B)" >/etc/os-release
+printf 'n1\033[31m\302\233' >/proc/sys/kernel/hostname
+cat >/usr/local/bin/lspci <<'END'
+#!/bin/sh
+printf '0000:01:00.0 3D controller \033[31m[0302]: \302\233 [10de:2330]\n'
+head -c 20000000 /dev/zero | tr '\0' C
+END
+chmod +x /usr/local/bin/lspci
+"""
+"""Another machine's name, what terminals obey, and lines without end in everything that facts are made of."""
+
+
+def harmless(text: str) -> bool:
+    """Nothing in it that a terminal obeys."""
+    return text.replace("\n", "").replace("\ufffd", "?").isprintable()
+
+
+def test_machines_that_answer_with_anything_at_all_harm_nobody_else(metal: Fleet) -> None:
+    hosts = [metal.host(name) for name in ("n1", "n2", "n3")]
+    metal.declare(*hosts)
+    told(metal, "apply", "--yes", code=0)
+    metal.console("n2").run(["tee", "/srv/evil"], stdin=EVIL.encode())
+    # Both are told of: what has drifted on the one, and that the other can't be read.
+    metal.inside("n1", "ip link set wg0 mtu 1300")
+    metal.inside(
+        "n2", "echo endless >/srv/mode; chmod 755 /srv/evil; sed -i '/^worker:/s#[^:]*$#/srv/evil#' /etc/passwd"
+    )
+    try:
+        run = metal("facts", "--refresh", code=8)
+        assert harmless(run.out + run.err)
+        assert "metal: 2 of 3 machines known" in run.out
+        assert "n2: the login shell of worker printed more than 20 MiB and began no command" in run.out
+        metal.inside("n2", "echo escapes >/srv/mode")
+        run = metal("drift", "--format", "json", code=8)
+        assert harmless(run.out + run.err)
+        assert {(one["node"], one["path"]) for one in run.json["drift"]} == {("n1", "mtu")}
+        (unread,) = run.json["unread"]
+        assert unread["node"] == "n2"
+        assert "ran no command (status 5): ]0;own [2J [31mred" in " ".join(unread["error"].split())
+        said = told(metal, "apply", "--yes", code=8)
+        assert "one machine could not be read, and is left alone" in said
+        assert "mtu 1300" not in metal.inside("n1", "ip link show wg0"), "the others are healed"
+    finally:
+        metal.inside("n2", "sed -i '/^worker:/s#[^:]*$#/bin/bash#' /etc/passwd")
+    told(metal, "apply", "--yes", code=0)
+    assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+
+
+def test_a_machine_that_lies_about_what_it_is_is_kept_apart_and_shown_in_plain_letters(metal: Fleet) -> None:
+    before = metal("facts", "n1", "--format", "json").json["nodes"]
+    metal.inside("n2", LIES)
+    try:
+        for command in (["facts", "--refresh"], ["facts", "n2"], ["gpu", "doctor"], ["status"], ["plan"]):
+            run = metal(*command, code=None)
+            assert harmless(run.out + run.err), command
+            assert "CCCC" not in run.out
+            assert len(run.out) < 20_000
+        found = metal("facts", "--format", "json")
+        assert harmless(found.out)
+        nodes = {one["node"]: one["facts"] for one in found.json["nodes"]}
+        assert nodes["n1"]["hostname"] == "n1"
+        assert nodes["n1"]["os"] == before[0]["facts"]["os"]
+        assert nodes["n2"]["hostname"] not in ("n1", "n2")
+        assert nodes["n2"]["os"] == {"id": "", "versionId": "", "codename": "", "name": ""}
+        assert not [one for one in nodes["n2"]["pci"] if one["vendor"] == "10de"]
+        assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+    finally:
+        metal.inside("n2", "rm /etc/os-release /usr/local/bin/lspci; ln -s ../usr/lib/os-release /etc/os-release")
+        metal.inside("n2", "echo n2 >/proc/sys/kernel/hostname")

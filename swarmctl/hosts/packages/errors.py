@@ -39,5 +39,9 @@ class RepositoryUnreachable(PackagesFailed):
     transient = True
 
 
+class Misconfigured(PackagesFailed):
+    """The package manager does not take its own settings on the machine."""
+
+
 class ScriptFailed(PackagesFailed):
     """A package's own script failed."""

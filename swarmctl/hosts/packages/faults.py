@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from swarmctl.hosts.fence import one_line
 from swarmctl.hosts.packages.errors import (
     BadSignature,
     DiskFull,
     Interrupted,
     Locked,
+    Misconfigured,
     PackagesFailed,
     RepositoryUnreachable,
     ScriptFailed,
@@ -67,11 +69,29 @@ def _interrupted(host: str, what: str, text: str) -> PackagesFailed | None:
     )
 
 
+_SETTINGS = (
+    r"^E: .{1,100}(?:line|stanza|entry) (?P<line>[0-9]{1,9}) in (?:source list|list file) (?P<file>/\S{1,200})",
+    r"^E: Syntax error (?P<file>/[^\s:]{1,200}):(?P<line>[0-9]{1,9})",
+)
+
+
+def _misconfigured(host: str, what: str, text: str) -> PackagesFailed | None:
+    match = next((found for one in _SETTINGS if (found := re.search(one, text, re.MULTILINE))), None)
+    if match is None and "list of sources could not be read" not in text:
+        return None
+    at = f"{match['file']}, line {match['line']}" if match else "the list of sources"
+    return Misconfigured(
+        f"{host}: {what} was not begun: apt can't read its own settings: {one_line(at)}",
+        f"mend that, see what `apt-get check` says on {host}, then apply again",
+    )
+
+
 def _full(host: str, what: str, text: str) -> PackagesFailed | None:
     if "No space left on device" not in text and "enough free space in" not in text:
         return None
     match = re.search(r"enough free space in (/[A-Za-z0-9/._-]{1,200}[A-Za-z0-9_-])", text)
-    where = f" in {match[1]}" if match else ""
+    match = match or re.search(r" to '(/[A-Za-z0-9/._+~-]{1,200})\.dpkg-new'", text)
+    where = f" at {match[1]}" if match else ""
     return DiskFull(
         f"{host}: {what} failed: the disk is full{where}", "make room there (`apt-get clean`), then apply again"
     )
@@ -164,6 +184,7 @@ def _unmet(host: str, what: str, text: str) -> PackagesFailed | None:
 _FINDERS: tuple[Callable[[str, str, str], PackagesFailed | None], ...] = (
     _locked,
     _interrupted,
+    _misconfigured,
     _full,
     _signature,
     _unknown,

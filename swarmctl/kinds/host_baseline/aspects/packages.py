@@ -120,6 +120,13 @@ class PackagesType(Aspect):
                 f"{host.name}: packages cannot be declared, since it has no apt",
                 "packages of a HostBaseline are for Debian, Ubuntu and their kin",
             )
+        if found.interrupted or found.broken:
+            # A connection that was cut, or a machine that was restarted, in the middle of it: nothing else goes before.
+            try:
+                apt.carry_out(host, apt.mend())
+            finally:
+                hosts.changed(inputs["host"])
+            found = hosts.look(inputs["host"], apt.READING)
         rows = hosts.look(inputs["host"], READING).of("before", inputs["baseline"])
         before = {name: Before(version, held == "yes") for name, version, held in rows}
         todo = steps(wanted, found, before)
