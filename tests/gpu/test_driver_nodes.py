@@ -47,6 +47,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
         debs = [standins.kernel()]
         for version, variant in [(OLD, ""), (NEW, ""), *((version, variant) for variant, version in BROKEN.items())]:
             debs += standins.debs(composed.decided(SMALL, Wanted("nvidia", "H100", version=version)), variant)
+        other = Wanted("nvidia", "H100", version=OLD, kernel_module="proprietary")
+        debs += standins.debs(composed.decided(SMALL, other))
         made.add(*{deb.file: deb for deb in debs}.values())
         yield made
     finally:
@@ -200,6 +202,29 @@ def test_what_must_not_be_is_refused_before_anything_changes(world: World, repos
         world.sh("rm /run/standin/apps")
     assert "1 process computes on the cards (4711)" in raised.value.message
     assert world.drift(inputs(repository, OLD)) == set()
+
+
+def test_the_flavour_of_the_kernel_module_is_swapped_and_back(world: World, repository: Repository) -> None:
+    world.bring(inputs(repository, OLD))
+    for flavour, gone, there in (
+        ("proprietary", "nvidia-kernel-open-dkms", "nvidia-kernel-dkms"),
+        ("open", "nvidia-kernel-dkms", "nvidia-kernel-open-dkms"),
+    ):
+        wanted = inputs(repository, OLD, kernel_module=flavour)
+        assert {"kernelModule", f"packages.{there}"} <= world.drift(wanted)
+        world.bring(wanted)
+        assert world.drift(wanted) == set()
+        assert world.sh("sed -n 2p /run/standin/loaded") == f"{flavour}\n"
+        found = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
+        assert there in found.held
+        assert gone not in found.installed
+
+
+def test_what_was_begun_and_never_verified_is_ours_all_the_same(world: World, repository: Repository) -> None:
+    world.bring(inputs(repository, OLD))
+    world.sh(f"mkdir -p {NVIDIA.new} && rm -r {NVIDIA.current}")
+    world.bring(inputs(repository, NEW))
+    assert world.drift(inputs(repository, NEW)) == set(), "its holds are none of somebody else's"
 
 
 def test_a_key_that_nobody_has_confirmed_is_told_as_a_manual_step(world: World, repository: Repository) -> None:

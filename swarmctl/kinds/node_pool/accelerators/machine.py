@@ -34,8 +34,10 @@ class Machine:
         self._hosts.changed(self._at)
 
     def is_ours(self) -> bool:
-        """Whether a driver was brought here before."""
-        return self.host.run(["test", "-d", self.places.current], check=False).returncode == 0
+        """Whether a driver was brought here before, or was begun to be: verified or not, what it holds we have held."""
+        script = 'for at; do [ ! -d "$at" ] || exit 0; done; exit 1'
+        argv = ["sh", "-c", script, "sh", self.places.current, self.places.new, self.places.old]
+        return self.host.run(argv, check=False).returncode == 0
 
     def seen(self) -> Seen:
         """What driver is there."""
@@ -122,9 +124,9 @@ class Machine:
             "see what the vendor publishes as its fingerprint, and declare that; nothing was installed",
         )
 
-    def planned(self, wanted: Sequence[str]) -> list[Move]:
+    def planned(self, wanted: Sequence[str], removing: Sequence[str] = ()) -> list[Move]:
         """What an installation would change, nothing that is none of the driver's removed. Raises DriverImpossible."""
-        moves = packages.moves(self.work(self.tools.simulate(wanted)))
+        moves = packages.moves(self.work(self.tools.simulate(wanted, removing)))
         foreign = [move.name for move in moves if not move.after and not self.vendor.is_drivers(move.name)]
         if foreign:
             raise DriverImpossible(

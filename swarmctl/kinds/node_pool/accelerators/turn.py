@@ -61,7 +61,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
         machine.trust(inputs["repository"])
     _not_held(machine, inputs)
     _pin(machine, inputs["pin"])
-    moves = machine.planned(_wanted(machine, inputs))
+    moves = machine.planned(_wanted(machine, inputs), _in_the_way(machine, inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
     way = _fetch(machine, moves) if moves else ""
     if stale or _is_divided_otherwise(machine, inputs):
@@ -156,6 +156,14 @@ def _wanted(machine: Machine, inputs: Mapping[str, Any]) -> list[str]:
     dnfs = machine.installed().manager == "dnf"
     versions = {name: upstream(it) if dnfs else it for name, it in inputs["packages"].items()}
     return [f"{name}={version}-*" if version else name for name, version in versions.items()]
+
+
+def _in_the_way(machine: Machine, inputs: Mapping[str, Any]) -> list[str]:
+    """Kernel modules of the driver's that are not to be: of another flavour or branch. Held, they stay."""
+    there = machine.installed().installed
+    return sorted(
+        name for name in there if "dkms" in name and machine.vendor.is_drivers(name) and name not in inputs["packages"]
+    )
 
 
 def _is_stale(machine: Machine, inputs: Mapping[str, Any]) -> bool:
