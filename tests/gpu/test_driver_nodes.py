@@ -202,6 +202,11 @@ def test_what_must_not_be_is_refused_before_anything_changes(world: World, repos
         world.sh("rm /run/standin/apps")
     assert "1 process computes on the cards (4711)" in raised.value.message
     assert world.drift(inputs(repository, OLD)) == set()
+    world.bring(inputs(repository, OLD))
+    assert (
+        world.sh(f"ls /var/lib/swarmctl/driver; ls /var/lib/swarmctl/driver/current | grep -c {NEW} || :")
+        == "current\n0\n"
+    ), "what was fetched for nothing is no way back"
 
 
 def test_the_flavour_of_the_kernel_module_is_swapped_and_back(world: World, repository: Repository) -> None:

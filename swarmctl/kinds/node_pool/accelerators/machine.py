@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed, Completed
@@ -135,11 +135,14 @@ class Machine:
             )
         return list(moves)
 
-    def fetch(self, wanted: Iterable[str], folder: str) -> None:
-        """Have the files of these (`NAME=VERSION`) in that folder; those kept from earlier need no repository."""
-        kept = f"if [ -d {self.places.current} ]; then cp -al {self.places.current}/. {folder}/; fi"
+    def fetch(self, wanted: Sequence[str], folder: str) -> None:
+        """Have the files of these (`NAME=VERSION`) in that folder, and no others, such as those that were fetched for a
+        change that was not begun; those kept from earlier need no repository."""
+        kept = f"if [ -d {self.places.current} ]; then cp -alf {self.places.current}/. {folder}/; fi"
         self.script(f"mkdir -p {folder}\n{'' if folder == self.places.new else kept}")
         there = self.files(folder)
+        if others := [file for file in there if not any(is_file_of(one, file) for one in wanted)]:
+            self.host.run(["rm", "-f", *others])
         missing = [one for one in wanted if not any(is_file_of(one, file) for file in there)]
         if missing:
             self.work(self.tools.download(missing, folder))

@@ -63,6 +63,8 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
     _pin(machine, inputs["pin"])
     moves = machine.planned(_wanted(machine, inputs), _in_the_way(machine, inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
+    if not moves and not machine.seen().unverified:
+        machine.script(f"rm -rf {machine.places.new} {machine.places.way}\n")  # of a change that was not begun
     way = _fetch(machine, moves) if moves else ""
     if stale or _is_divided_otherwise(machine, inputs):
         service.leave()
