@@ -1,7 +1,8 @@
 """The disk of a guest, built once from Debian's packages, and the state of one that has booted from it.
 
-A folder in the user's cache, named after all that went into it: `disk.raw`, `kernel`, `initrd`, the keys, and then
-`booted.qcow2` (a layer over the disk) with `state`, the memory of a guest whose sshd answers. Guests begin from there.
+A folder in the user's cache, named after all that went into it: `disk.raw`, `kernel`, `initrd`, the keys, `grub.img`,
+and then `booted.qcow2` (a layer over the disk) with `state`, the memory of a guest whose sshd answers. Guests begin
+there. `grub.img` is a disk with GRUB alone, which starts the kernel that the guest's own /boot/grub/grub.cfg names.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,21 +29,29 @@ PACKAGES = (
     # What swarmctl asks of one.
     *("openssh-server", "sudo", "nftables", "wireguard-tools", "wireguard-go", "iproute2", "iputils-ping", "age"),
     *("pciutils",),
+    # Its own starting: `update-grub`, and what `grub.img` is made of.
+    *("grub-common", "grub2-common", "grub-pc-bin"),
 )
 LEAVE_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 MODULES = "virtio_pci\nvirtio_blk\nvirtio_net\next4\n"
 SIZE = "3G"
+UNUSED = 86400.0
+"""Seconds after which an image that nobody has asked for goes."""
 USER = "ops"
 """Besides root: one who may sudo without a password."""
 LAN = "198.51.100.1/24"
 """Of the second interface (RFC 5737: never anybody else's)."""
 BUILD = 600.0
 """Seconds for the packages."""
+APPEND = "rw console=ttyS0 quiet mitigations=off random.trust_cpu=on net.ifnames=1"
+"""Of the kernel, beside where its root is."""
+GRUB = "usr/lib/grub/i386-pc"
 
 # A link's name follows its slot; the addresses of the hardware are ours.
 _FILES = {
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
     "etc/hostname": "guest\n",
+    "etc/default/grub": f'GRUB_TIMEOUT=0\nGRUB_DISABLE_OS_PROBER=true\nGRUB_CMDLINE_LINUX="{APPEND}"\n',
     "etc/hosts": "127.0.0.1 localhost guest\n",
     "etc/systemd/network/10-outer.network": (
         "[Match]\nMACAddress=52:54:00:00:00:01\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n"
@@ -70,9 +80,11 @@ def folder() -> Path:
     with locked(cache):
         if not (wanted / "disk.raw").exists():
             _build(wanted)
+        os.utime(wanted)
         for other in cache.iterdir():
-            if other.is_dir() and other != wanted:
-                shutil.rmtree(other)  # of packages or a recipe of before
+            # Of packages or a recipe of before; another checkout may be at work with it.
+            if other.is_dir() and other.stat().st_mtime < time.time() - UNUSED:
+                shutil.rmtree(other)
     return wanted
 
 
@@ -109,10 +121,24 @@ def _build(wanted: Path) -> None:
     _unpack(work, tree)
     _settle(work, tree)
     for name, found in (("kernel", "vmlinuz-*"), ("initrd", "initrd.img-*")):
-        shutil.move(next(iter(tree.glob(f"boot/{found}"))), work / name)
-    _run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1", "-d", str(tree), str(work / "disk.raw"), SIZE], 120)
+        shutil.copy(next(iter(tree.glob(f"boot/{found}"))), work / name)
+    _grub(work, tree)
+    # GRUB 2.06 reads nothing with a seed for checksums.
+    words = ["-q", "-t", "ext4", "-O", "^metadata_csum_seed", "-E", "lazy_itable_init=1", "-d", str(tree)]
+    _run(["mke2fs", *words, str(work / "disk.raw"), SIZE], 120)
     shutil.rmtree(tree)
     work.rename(wanted)
+
+
+def _grub(work: Path, tree: Path) -> None:
+    """Its disk: the sector that firmware starts, and behind it the core, as the core expects itself to lie."""
+    shutil.copytree(tree / GRUB, tree / "boot/grub/i386-pc", ignore=shutil.ignore_patterns("*.image", "*.img"))
+    words = ["grub-mkimage", "-O", "i386-pc", "-p", "(hd1)/boot/grub", "-o", "/grub.core"]
+    _run(["chroot", str(tree), *words, "biosdisk", "ext2", "normal", "linux", "configfile", "search"], 30)
+    core = tree / "grub.core"
+    image = (tree / GRUB / "boot.img").read_bytes() + core.read_bytes()
+    (work / "grub.img").write_bytes(image + bytes(-len(image) % 512))
+    core.unlink()
 
 
 def _unpack(work: Path, tree: Path) -> None:

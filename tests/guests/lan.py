@@ -20,8 +20,9 @@ _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
 @contextmanager
-def plugged(namespace: int, ports: tuple[int, int], address: str) -> Iterator[None]:
-    """Connect the namespaces of a process with a guest (`Guest.lan`); `address` with its prefix length is its own."""
+def plugged(namespace: int, ports: tuple[int, int], address: str = "", *, bridge: str = "") -> Iterator[None]:
+    """Connect the namespaces of a process with a guest (`Guest.lan`): by an `address` of its own there, with its prefix
+    length, or as a port of a `bridge` that is there already."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as cable:
         cable.bind(("127.0.0.1", ports[1]))
         os.set_inheritable(cable.fileno(), True)
@@ -30,7 +31,8 @@ def plugged(namespace: int, ports: tuple[int, int], address: str) -> Iterator[No
     try:
         assert plug.stdout is not None
         assert plug.stdout.readline() == b"plugged\n"
-        setup = f"ip addr add {address} dev {TAP} && ip link set {TAP} up && ip link set lo up"
+        joined = f"ip link set {TAP} master {bridge}" if bridge else f"ip addr add {address} dev {TAP}"
+        setup = f"{joined} && ip link set {TAP} up && ip link set lo up"
         subprocess.run(["nsenter", "-t", str(namespace), "-n", "sh", "-c", setup], check=True)
         yield
     finally:

@@ -24,7 +24,6 @@ SPARE = "1G"
 """Size of the second disk, /dev/vdb, which has nothing on it."""
 BOOT = {"kvm": 45.0, "tcg": 300.0}
 """Seconds until sshd answers; a processor that QEMU emulates is some twenty times slower."""
-_APPEND = "root=/dev/vda rw console=ttyS0 quiet mitigations=off random.trust_cpu=on net.ifnames=1"
 
 
 @dataclass
@@ -153,27 +152,52 @@ def _started(folder: Path, work: Path, accelerator: str, below: Path, state: Pat
     guest_command = _command(folder, work, accelerator, port, (lan[0], lan[1]))
     if state is not None:
         guest_command += ["-incoming", f"exec:cat {state}"]
+    guest = Guest(work, folder, port, (lan[0], lan[1]), accelerator, _process(work, guest_command))
+    try:
+        yield guest
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(guest.process.pid, signal.SIGKILL)
+        guest.process.wait()
+
+
+def restart_by_grub(guest: Guest) -> None:
+    """Have it end by itself, as `systemctl poweroff` does, and start it again: by firmware, GRUB, and its own /boot.
+
+    From then on each restart is such a one. Raises `Unavailable` when it does not boot.
+    """
+    guest.monitor("system_powerdown")
+    guest.process.wait(guest.patience)
+    words = _command(guest.image, guest.folder, guest.accelerator, guest.port, guest.lan, grub=True)
+    guest.process = _process(guest.folder, words)
+    _await(guest, guest.patience)
+
+
+def _process(work: Path, command: list[str]) -> subprocess.Popen[bytes]:
     with (work / "log").open("wb") as log:
         # A process group of its own, which ends with this process at the latest: see `-chardev` and the finalizer.
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *guest_command],
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    try:
-        yield Guest(work, folder, port, (lan[0], lan[1]), accelerator, process)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
-def _command(folder: Path, work: Path, accelerator: str, port: int, lan: tuple[int, int]) -> list[str]:
+def _command(
+    folder: Path, work: Path, accelerator: str, port: int, lan: tuple[int, int], *, grub: bool = False
+) -> list[str]:
     words = ["qemu-system-x86_64", "-nodefaults", "-accel", accelerator, "-cpu", "max", "-m", str(MEMORY)]
-    words += ["-smp", "1", "-display", "none", "-kernel", str(folder / "kernel"), "-initrd", str(folder / "initrd")]
-    words += ["-append", _APPEND, "-serial", f"file:{work}/console", "-qmp", f"unix:{work}/monitor,server=on,wait=off"]
+    words += ["-smp", "1", "-display", "none"]
+    if grub:
+        # The first disk of the firmware's, `hd0` of GRUB's.
+        words += ["-drive", f"file={folder}/grub.img,if=none,id=grub,format=raw,snapshot=on"]
+        words += ["-device", "ide-hd,drive=grub,bootindex=0"]
+    else:
+        words += ["-kernel", str(folder / "kernel"), "-initrd", str(folder / "initrd")]
+        words += ["-append", f"root=/dev/vda {image.APPEND}"]
+    words += ["-serial", f"file:{work}/console", "-qmp", f"unix:{work}/monitor,server=on,wait=off"]
     for name in ("disk", "spare"):
         words += ["-drive", f"file={work}/{name},if=virtio,cache=unsafe"]
     # `restrict`: it reaches nothing but what is forwarded to it.

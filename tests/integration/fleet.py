@@ -20,7 +20,7 @@ from tests.integration import lab as labs
 
 NETWORK = "10.201.7"
 HERE = f"{NETWORK}.1"
-"""Where swarmctl is."""
+"""Where swarmctl is, if it is not said to be elsewhere."""
 CLUSTER = """\
 apiVersion: swarmctl/v1alpha1
 kind: Stack
@@ -142,8 +142,8 @@ def require() -> None:
 
 
 @contextmanager
-def fleet(root: Path, names: Sequence[str], *, systemd: Sequence[str] = ()) -> Iterator[Fleet]:
-    """Machines with these names, declared in one pool."""
+def fleet(root: Path, names: Sequence[str], *, systemd: Sequence[str] = (), here: str = HERE) -> Iterator[Fleet]:
+    """Machines with these names, declared in one pool; swarmctl is at `here`, they are at .11 and so on."""
     require()
     key = root / "key"
     servers.keygen(key)
@@ -152,10 +152,10 @@ def fleet(root: Path, names: Sequence[str], *, systemd: Sequence[str] = ()) -> I
     lab.stack.mkdir()
     (lab.stack / "cluster.yaml").write_text(CLUSTER)
     with ExitStack() as stack:
-        switch = stack.enter_context(servers.switched(HERE))
+        switch = stack.enter_context(servers.switched(here))
         made = Fleet(lab.root, lab.stack, lab.env, switch=switch, key=key)
         for number, name in enumerate(names, 11):
-            plug = servers.Plug(switch, name, f"{NETWORK}.{number}")
+            plug = servers.Plug(switch, name, f"{here.rpartition('.')[0]}.{number}")
             serving = servers.serving(root / name, systemd=name in systemd, plug=plug, key=key)
             made.servers[name] = stack.enter_context(serving)
         made.declare(*(made.host(name) for name in names))
