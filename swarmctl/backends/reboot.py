@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from swarmctl.backends.base import Fenced, ForeignStack, Host, HostGone, HostUnreachable, StillChanging
 from swarmctl.errors import SwarmError
+from swarmctl.hosts.guard_script import FOLDER
 
 PAUSE = 2.0
 """Seconds between two looks."""
@@ -19,12 +20,21 @@ if [ ! -d /run/systemd/system ]; then echo 'no systemd'
 elif kind=$(systemd-detect-virt --container 2>/dev/null); then echo "container $kind"
 else echo machine; fi
 """
-# It answers when the restart has been ordered, not when it begins. Inhibitors are for people at a desk.
-_REBOOT = "systemctl --no-wall --check-inhibitors=no reboot || systemctl --no-wall reboot"
+_WAITS = "unconfirmed"
+# It answers when the restart has been ordered, not when it begins. Inhibitors are for people at a desk. A guarded
+# change that is not confirmed would be undone by the restart; one that begins after this look is, and the run says so.
+_REBOOT = f"""
+[ ! -s {FOLDER}/deadline ] || {{ echo {_WAITS}; exit 0; }}
+systemctl --no-wall --check-inhibitors=no reboot || systemctl --no-wall reboot
+"""
 
 
 class CannotReboot(SwarmError):
     """What answers there is no machine that can restart itself."""
+
+
+class Unconfirmed(CannotReboot):
+    """A restart would undo changes that are not confirmed yet."""
 
 
 def reboot(
@@ -36,13 +46,18 @@ def reboot(
 ) -> None:
     """Restart the machine and wait until it answers after that, for `timeout` seconds at the most.
 
-    Raises `CannotReboot` with nothing done, `HostUnreachable` when it does not answer first, or not again in time, and
-    what else `Host.run` raises before the restart is ordered.
+    Raises `CannotReboot` (`Unconfirmed`) with nothing done, `HostUnreachable` when it does not answer first, or not
+    again in time, and what else `Host.run` raises before the restart is ordered.
     """
     before = _able(host)
     deadline = clock() + timeout
     try:
-        host.run(["sh", "-c", _REBOOT], timeout=60)
+        said = host.run(["sh", "-c", _REBOOT], timeout=60).text
+        if said.strip() == _WAITS:
+            raise Unconfirmed(
+                f"{host.name} is not restarted: changes of its mesh or firewall wait to be confirmed, and would be undone",
+                "apply again: they are confirmed at the end of a run",
+            )
     except HostGone:
         raise
     except HostUnreachable:

@@ -12,7 +12,7 @@ from swarmctl.declarations.secrets import SecretRef
 from swarmctl.diagnostics import Range
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph import declared
-from swarmctl.graph.model import Address, Graph, Json, Machine
+from swarmctl.graph.model import Address, Graph, Json, Machine, Timeouts
 from swarmctl.graph.names import natural
 from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds import expansion_order
@@ -93,6 +93,16 @@ def _complete(graph: Graph, inventory: Inventory) -> None:
     for address, resource in graph.resources.items():
         of_cluster = bool(resource.cluster) and ("cluster", resource.cluster) in protected
         protect = everything or of_cluster or (address.kind, address.name) in protected
-        limits = timeouts.get(resource.node, resource.timeouts)
+        limits = _limits(timeouts.get(resource.node, resource.timeouts), resource.timeouts)
         if protect or limits != resource.timeouts:
             graph.resources[address] = replace(resource, protect=protect, timeouts=limits)
+
+
+def _limits(declared: Timeouts, own: Timeouts) -> Timeouts:
+    """What the machine's pool declares; where that is the default, what the kind has set for the resource."""
+    usual = Timeouts()
+    found = {
+        step: getattr(own if getattr(declared, step) == getattr(usual, step) else declared, step)
+        for step in ("create", "update", "delete", "read")
+    }
+    return Timeouts(**found)

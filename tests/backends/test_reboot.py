@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from swarmctl.backends.base import Completed, Fenced, HostUnreachable
-from swarmctl.backends.reboot import CannotReboot, reboot
+from swarmctl.backends.reboot import _REBOOT as REBOOT
+from swarmctl.backends.reboot import CannotReboot, Unconfirmed, reboot
 from swarmctl.errors import SwarmError
+from swarmctl.hosts.guard_script import FOLDER
 
 ONE, OTHER = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
 Answer = str | SwarmError
@@ -66,6 +70,22 @@ def test_what_is_no_machine_is_left_alone(said: str, why: str) -> None:
     with pytest.raises(CannotReboot, match=why):
         host.restart()
     assert host.ordered == 0
+
+
+def test_changes_that_a_restart_would_undo_are_waited_for(tmp_path: Path) -> None:
+    host = FakeHost(machine(ONE), "unconfirmed\n")
+    with pytest.raises(Unconfirmed, match="wait to be confirmed"):
+        host.restart()
+    # The look and the restart are one script, so that nothing comes in between.
+    (tmp_path / "systemctl").write_text("#!/bin/sh\necho restarted\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    script = REBOOT.replace(FOLDER, str(tmp_path))
+    for unconfirmed, said in ((False, "restarted\n"), (True, "unconfirmed\n")):
+        if unconfirmed:
+            (tmp_path / "deadline").write_text("7 60\n")
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-c", script], env=path, capture_output=True, text=True, check=True)
+        assert done.stdout == said
 
 
 def test_one_that_does_not_restart_is_told_so_in_time() -> None:

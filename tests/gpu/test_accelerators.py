@@ -129,6 +129,16 @@ def test_enterprise_linux_takes_its_own_packages_by_its_own_key(tmp_path: Path, 
     }
 
 
+def test_a_driver_has_an_hour_unless_the_pool_says_otherwise(tmp_path: Path) -> None:
+    stack = loaded(tmp_path, GOOD)
+    (only,) = drivers(compiled(stack, Facts({"p0-0": HGX}))).values()
+    assert (only.timeouts.create, only.timeouts.update, only.timeouts.delete) == (3600, 3600, 600)
+    path = tmp_path / "pools.yaml"
+    path.write_text(path.read_text() + "  timeouts: {update: 50m}\n")
+    (only,) = drivers(compiled(load_stack(tmp_path), Facts({"p0-0": HGX}))).values()
+    assert (only.timeouts.create, only.timeouts.update) == (3600, 3000)
+
+
 def test_secure_boot_is_told_as_a_step_by_hand(tmp_path: Path) -> None:
     graph = compiled(loaded(tmp_path, GOOD), Facts({"p0-0": replace(HGX, secure_boot=True)}))
     (resource,) = drivers(graph).values()

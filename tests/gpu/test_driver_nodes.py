@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 
 from swarmctl.backends.base import Completed, Host, HostUnreachable
+from swarmctl.backends.reboot import Unconfirmed
 from swarmctl.gpu.model import Wanted
 from swarmctl.hosts import packages
 from swarmctl.kinds.node_pool.accelerators import decision, turn
-from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible, DriverRolledBack, DriverUnverified
+from swarmctl.kinds.node_pool.accelerators.errors import (
+    DriverImpossible,
+    DriverRolledBack,
+    DriverUnverified,
+    DriverWaits,
+)
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver, Mirror
@@ -257,6 +263,14 @@ def test_a_module_in_use_goes_by_a_restart_or_the_old_driver_comes_back(
         world.bring(inputs(repository, NEW))
     assert "can't be restarted: its first process is not systemd" in raised.value.message
     assert world.drift(inputs(repository, OLD)) == set()
+
+    def waits(host: Host, *, timeout: float) -> None:
+        raise Unconfirmed("m1 is not restarted: that would undo changes")
+
+    monkeypatch.setattr(turn, "reboot", waits)
+    with pytest.raises(DriverWaits, match="m1 is not restarted: that would undo changes"):
+        world.bring(inputs(repository, NEW))
+    assert world.drift(inputs(repository, NEW)), "it is not called done"
 
     def restarted(host: Host, *, timeout: float) -> None:
         world.sh("rm /run/standin/busy /run/standin/loaded")

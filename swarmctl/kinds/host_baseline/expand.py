@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Json, Machine, Ref, Resource
@@ -11,26 +11,42 @@ from swarmctl.kinds.host_baseline.aspects.upgrades import EXCLUDED
 from swarmctl.kinds.host_baseline.spec import HostBaselineSpec
 from swarmctl.mesh.selectors import select
 
+UNATTENDED = "unattended-upgrades"
+"""Debian's and Ubuntu's package that does security upgrades."""
+
 
 def expand(context: Expansion) -> None:
     """Add `swarm:hostbaseline:*` resources, such as `hostbaseline/gpu-hosts[workers-0/sysctl]`."""
     machines = context.graph.exported(Machine)
     baselines = context.inventory.of("HostBaseline")
     packages: dict[str, list[Address]] = {}
-    for baseline in baselines:
-        for machine in select(baseline.spec.nodes, machines) if baseline.spec.packages else ():
-            packages.setdefault(machine.name, []).append(_address(baseline, machine, "packages"))
+    said: set[tuple[str, str]] = set()
     for baseline in baselines:
         for machine in select(baseline.spec.nodes, machines):
-            for aspect, inputs in _aspects(baseline.spec):
+            said |= {(machine.name, name) for name in baseline.spec.packages}
+    for baseline in baselines:
+        for machine in select(baseline.spec.nodes, machines):
+            if _packages(baseline.spec, machine.name, said):
+                packages.setdefault(machine.name, []).append(_address(baseline, machine, "packages"))
+    for baseline in baselines:
+        for machine in select(baseline.spec.nodes, machines):
+            wanted = _packages(baseline.spec, machine.name, said)
+            for aspect, inputs in _aspects(baseline.spec, wanted):
                 first = () if aspect == "packages" else packages.get(machine.name, ())
                 context.graph.add(_resource(baseline, machine, aspect, inputs, tuple(first)))
 
 
-def _aspects(spec: HostBaselineSpec) -> Iterator[tuple[str, dict[str, Json]]]:
+def _packages(spec: HostBaselineSpec, node: str, said: Collection[tuple[str, str]]) -> dict[str, Json]:
+    """The declared ones, and what does security upgrades, unless a baseline has `said` something else of it."""
+    upgrades = spec.security_upgrades
+    needed = upgrades is not None and upgrades.automatic and (node, UNATTENDED) not in said
+    return {**({UNATTENDED: "present"} if needed else {}), **spec.packages}
+
+
+def _aspects(spec: HostBaselineSpec, packages: dict[str, Json]) -> Iterator[tuple[str, dict[str, Json]]]:
     """The declared ones: name, and what of the inputs is theirs. Packages come first: the others need some."""
-    if spec.packages:
-        yield "packages", {"packages": dict(spec.packages)}
+    if packages:
+        yield "packages", {"packages": packages}
     if spec.kernel is not None:
         yield "kernel", {"parameters": list(spec.kernel.parameters)}
     if spec.sysctl:

@@ -13,6 +13,7 @@ from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
 from swarmctl.kinds.node_pool import reached
 from swarmctl.kinds.node_pool.accelerators import rules as accelerators
 from swarmctl.kinds.node_pool.draining import rules as draining
+from swarmctl.kinds.node_pool.spec import Timeouts
 
 HOSTNAME_LIMIT = 63
 """Characters in one DNS label (RFC 1035, 2.3.4); Linux takes 64 for a whole host name."""
@@ -116,8 +117,23 @@ Wrong: the pool `workers` renamed to `gpu` with `moved:`, and a new pool `worker
 Right: the new pool called otherwise, or its machines by `hosts` with names of their own
 """,
 )
+SHORT_FOR_DRIVER = Code(
+    "SW3210",
+    "timeout that is short for a driver",
+    """A driver's kernel module is built on the machine (DKMS), for each kernel that it has, which takes minutes, and
+where the old one is in use the machine is restarted; one with much memory takes a quarter of an hour for that. A step
+that is given up meanwhile is taken up by the next apply, but the machine has no driver until then. Without `timeouts`
+a driver has an hour. A warning: small cards in small machines may be quicker.
+
+Wrong: `timeouts: {update: 2m}` in a pool with `accelerators`
+
+Right: `timeouts: {update: 1h}`, or no `timeouts`
+""",
+)
 MOST_MEMORY = 64 << 40
 MOST_SECONDS = 24 * 60 * 60
+LEAST_FOR_DRIVER = 30 * 60
+"""Seconds for a build, a restart and the verification."""
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
@@ -156,7 +172,19 @@ def name_is_kept(pool: Declaration, name: str, holder: str) -> Diagnostic:
 def _timeouts(pool: Declaration) -> Iterator[Diagnostic]:
     for step in ("create", "update", "delete", "read"):
         written = getattr(pool.spec.timeouts, step)
-        if isinstance(written, Unknown) or seconds(written) <= MOST_SECONDS:
+        if isinstance(written, Unknown):
+            continue
+        declared = step in ("create", "update") and written != getattr(Timeouts(), step)
+        if declared and pool.spec.accelerators and seconds(written) < LEAST_FOR_DRIVER:
+            yield Diagnostic(
+                SHORT_FOR_DRIVER,
+                f"`{written}` is short for the driver of a machine of the NodePool `{pool.name}`",
+                pool.value("spec", "timeouts", step),
+                label=f"a build and a restart take up to {LEAST_FOR_DRIVER // 60} minutes",
+                help="write `1h`, or leave it out",
+                severity=Severity.WARNING,
+            )
+        if seconds(written) <= MOST_SECONDS:
             continue
         yield Diagnostic(
             TIMEOUT,

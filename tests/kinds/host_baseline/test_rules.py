@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.declarations import fleet
+from swarmctl.kinds.compile import compile_graph
 from swarmctl.kinds.host_baseline.rules import mounts, packages, users
-from tests.declarations.stacks import diagnose, spec, told
+from swarmctl.operations.load import load_stack
+from tests.declarations.stacks import BASE, diagnose, spec, told
 
 KEYS = {
     "ssh-ed25519": [b"x" * 32],
@@ -75,6 +77,9 @@ def test_other_places_can_be_mounted_at(path: str) -> None:
         ("net.core.x: ''", "SW2105"),
         ("net.core.x: \"a\\nb\"", "SW2105"),
         ("net.ipv4.tcp_syncookies: 0", "SW3707"),
+        ("net.ipv4.conf.eth0.arp_ignore: 8", "SW3719"),
+        ("net.ipv6.conf.eth0.autoconf: 0", "SW3719"),
+        ("net.netfilter.nf_conntrack_max: 100", "SW3719"),
     ],
 )  # fmt: skip
 def test_sysctl_keys_that_are_not_for_a_baseline(tmp_path: Path, sysctl: str, code: str) -> None:
@@ -155,3 +160,30 @@ def test_whom_swarmctl_logs_in_as_keeps_sudo(tmp_path: Path, user: str, told_of:
     with_sudo = baseline.replace(f"name: {user}", f"name: {user}, sudo: true")
     found = diagnose(tmp_path, pool, with_sudo, without=("NodePool",))
     assert [one for one in found if one.code.id.startswith("SW37")] == []
+
+
+@pytest.mark.parametrize(
+    ("upgrades", "packages", "wanted"),
+    [
+        ("{}", "", {"unattended-upgrades": "present"}),
+        ("{}", "{curl: present}", {"unattended-upgrades": "present", "curl": "present"}),
+        ("{automatic: false}", "", {}),
+        ("{}", '{unattended-upgrades: "2.9"}', {"unattended-upgrades": "2.9"}),
+    ],
+)
+def test_what_does_security_upgrades_is_installed_unless_something_else_is_said_of_it(
+    tmp_path: Path, upgrades: str, packages: str, wanted: dict[str, str]
+) -> None:
+    other = f"  packages: {packages}\n" if packages else ""
+    for kind, text in BASE.items():
+        (tmp_path / f"{kind}.yaml").write_text(text)
+    body = f"  nodes: {{role: worker}}\n  securityUpgrades: {upgrades}\n"
+    (tmp_path / "b.yaml").write_text(spec("HostBaseline", "b", body + (other if "curl" in other else "")))
+    if other and "curl" not in other:
+        (tmp_path / "c.yaml").write_text(spec("HostBaseline", "c", f"  nodes: {{}}\n{other}"))
+    graph = compile_graph(load_stack(tmp_path).inventory, "s", lambda address: None)
+    found = {str(it.address): it for it in graph.resources.values() if it.address.kind == "hostbaseline"}
+    on_first = [it for name, it in found.items() if name.endswith("[workers-0/packages]")]
+    assert {name: want for it in on_first for name, want in it.inputs["packages"].items()} == wanted
+    assert len(on_first) == bool(wanted)
+    assert found["hostbaseline/b[workers-0/upgrades]"].depends_on == tuple(it.address for it in on_first)

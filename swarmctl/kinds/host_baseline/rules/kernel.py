@@ -54,12 +54,38 @@ Wrong: `kernel: {parameters: [root=/dev/sda1]}`
 Right: `kernel: {parameters: [iommu=pt]}`
 """,
 )
+CUTS = Code(
+    "SW3719",
+    "sysctl key that can cut the machine off",
+    """With a wrong value of this key a machine no longer answers whoever manages it, or does so no more after a while,
+and no apply can reach it to mend that; the message says how. Nothing puts such a setting back by itself. A warning:
+there may be a reason. Try it on one machine first, with its console at hand.
+
+Wrong: `sysctl: {net.ipv4.conf.all.arp_ignore: 8}`
+
+Right: the key left out
+""",
+)
 ROOTS = ("abi", "crypto", "debug", "dev", "fs", "kernel", "net", "sunrpc", "user", "vm")
 _OWNED = re.compile(
     r"net\.ipv4\.ip_forward|net\.ipv[46]\.conf\.[^.]+\.(forwarding|mc_forwarding)"
     r"|net\.ipv4\.conf\.[^.]+\.(rp_filter|src_valid_mark|route_localnet)"
     r"|net\.ipv6\.conf\.[^.]+\.(disable_ipv6|accept_ra|force_forwarding)"
 )
+_CUTS = {
+    r"net\.ipv4\.conf\.[^.]+\.arp_(ignore|filter|announce)": "neighbours may not be told that an address is its",
+    r"net\.ipv[46]\.neigh\..*": "it may forget its router, or never find it",
+    r"net\.ipv4\.icmp_echo_ignore_all|net\.ipv6\.icmp\.echo_ignore_all": "it answers no echo, so it counts as lost",
+    r"net\.ipv4\.ip_default_ttl|net\.ipv6\.conf\.[^.]+\.hop_limit": "its packets may end on the way",
+    r"net\.ipv4\.(ip_no_pmtu_disc|route\.min_pmtu)|net\.ipv6\.conf\.[^.]+\.mtu": "large packets may not arrive",
+    r"net\.ipv6\.conf\.[^.]+\.(autoconf|addr_gen_mode|use_tempaddr|router_solicitations|accept_dad|max_addresses)": (
+        "its IPv6 address may go when it runs out, or be another one"
+    ),
+    r"net\.(netfilter\.)?nf_conntrack_(max|buckets)": "new connections may be dropped when the table is full",
+    r"net\.ipv4\.tcp_(mem|max_orphans|abort_on_overflow)": "connections may be refused",
+    r"net\.ipv6\.bindv6only": "servers that listen on both families may listen on one",
+}
+"""Which keys, and what they may do (Linux, Documentation/networking/ip-sysctl.rst and nf_conntrack-sysctl.rst)."""
 _ONCE = re.compile(
     r"vm\.(drop_caches|compact_memory|stat_refresh)|net\.ipv[46]\.route\.flush|kernel\.(ns_last_pid|sysrq_trigger)"
     r"|kernel\.random\..*|kernel\.(hostname|domainname)|fs\.binfmt_misc\..*"
@@ -132,6 +158,15 @@ def _sysctl(baseline: Declaration, key: str, value: int | str) -> Iterator[Diagn
             where,
             label="a secret",
             help="leave it out: the kernel makes one by itself",
+        )
+    elif why := next((why for pattern, why in _CUTS.items() if re.fullmatch(pattern, key)), ""):
+        yield Diagnostic(
+            CUTS,
+            f"`{key}: {value}` can cut the machine off: {why}",
+            where,
+            label="can cut the machine off",
+            help="leave it out, or try it on one machine with its console at hand",
+            severity=Severity.WARNING,
         )
     elif key in _LEAST and (number := _number(value)) is not None and number < _LEAST[key]:
         yield Diagnostic(

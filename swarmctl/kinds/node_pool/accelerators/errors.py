@@ -19,3 +19,7 @@ class DriverRolledBack(SwarmError):
 
 class DriverBroken(SwarmError):
     """The new one did not work, and going back failed, too."""
+
+
+class DriverWaits(SwarmError):
+    """It is installed, and the restart that it needs is for the next run."""

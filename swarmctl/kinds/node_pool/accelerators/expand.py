@@ -9,7 +9,7 @@ from typing import Any
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.gpu.model import Refusal
-from swarmctl.graph.model import Address, Machine, Ref, Resource
+from swarmctl.graph.model import Address, Machine, Ref, Resource, Timeouts
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.node_pool.accelerators import decision
 from swarmctl.kinds.node_pool.accelerators.rules import by_vendor, diagnostic
@@ -18,6 +18,8 @@ from swarmctl.kinds.node_pool.draining import expand as draining
 DRIVER = "swarm:nodepool:Driver"
 CLEARED = ("drain", "drained")
 """Inputs that the pool's `drain` brings."""
+LIMITS = Timeouts(create=3600.0, update=3600.0)
+"""Where the pool declares none: a module is built, machines with much memory restart for a quarter of an hour."""
 
 
 def expand(context: Expansion, pools: Iterable[Declaration]) -> None:
@@ -112,6 +114,7 @@ def _add(context: Expansion, place: _Place, inputs: Mapping[str, Any]) -> None:
             inputs={**about, **decided, **cleared},
             depends_on=(*((draining.address(machine),) if service else ()), *place.before),
             one_pool_at_a_time=True,
+            timeouts=LIMITS,
             node=machine.name,
             cluster=machine.cluster,
             pool=machine.pool,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed
-from swarmctl.backends.reboot import CannotReboot, reboot
+from swarmctl.backends.reboot import CannotReboot, Unconfirmed, reboot
 from swarmctl.errors import SwarmError
 from swarmctl.gpu.lockstep import contrary, mismatches, upstream
 from swarmctl.hosts import packages
@@ -23,6 +23,7 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverImpossible,
     DriverRolledBack,
     DriverUnverified,
+    DriverWaits,
 )
 from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
@@ -237,12 +238,14 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
 def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> None:
     """Have that kernel module loaded; where the old one can't be unloaded, by a restart of the machine.
 
-    Raises DriverUnverified when neither can be, and what `reboot` raises.
+    Raises DriverUnverified when neither can be, DriverWaits when it may not be restarted now, and what `reboot` raises.
     """
     if "stays" not in _loaded(machine, version, flavour, modules):
         return
     try:
         reboot(machine.host, timeout=RESTART)
+    except Unconfirmed as error:
+        raise DriverWaits(error.message, "apply again: it goes on from there") from None
     except CannotReboot as error:
         raise DriverUnverified(
             f"{machine.name}: the old kernel module is in use and can't be unloaded, and "
