@@ -55,7 +55,8 @@ def reboot(
         said = host.run(["sh", "-c", _REBOOT], timeout=60).text
         if said.strip() == _WAITS:
             raise Unconfirmed(
-                f"{host.name} is not restarted: changes of its mesh or firewall wait to be confirmed, and would be undone",
+                f"{host.name} is not restarted: changes of its mesh or firewall wait to be confirmed, "
+                "and would be undone",
                 "apply again: they are confirmed at the end of a run",
             )
     except HostGone:
