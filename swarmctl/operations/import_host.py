@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.backends import open_host
+from swarmctl.declarations import fleet
 from swarmctl.errors import Declined, SwarmError, UsageError
 from swarmctl.hosts import public_keys
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.operations import import_host_text
 from swarmctl.operations.facts_reading import read
+from swarmctl.operations.load import load_stack
 
 PORT = 22
+CLUSTER, REGION = "core", "default"
+"""Of a machine where neither the command nor the stack says otherwise."""
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _WHERE = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:-]{0,251}[A-Za-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -96,6 +100,10 @@ def import_host(
     confirm: Confirm,
     jump: Target | None = None,
     key: str = "",
+    certificate: str = "",
+    cluster: str = "",
+    region: str = "",
+    stack: Path | None = None,
     name: str = "",
     pinned: Sequence[str] = (),
     out: Path | None = None,
@@ -104,20 +112,47 @@ def import_host(
 
     `pinned` are host keys (`ssh-ed25519 AAAA…`) or fingerprints of them (`SHA256:…`), one of which every server on the
     way must have; without any `confirm` is asked for each. `key` is the private key's file, or a public one's of the
-    SSH agent. Raises UsageError, Declined, HostUnreachable, WorldUnreadable.
+    SSH agent, and `certificate` the file of what goes with it. A `cluster` or `region` that is not given is left to the
+    defaults of the stack in the folder `stack`; where that has none, it is written down. Raises UsageError, Declined,
+    HostUnreachable, WorldUnreadable.
     """
     _require_pins(pinned)
     if name and not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} can't be the name of a node", "lower-case letters, digits and hyphens, at most 63")
-    own = {"key": key} if key else {}
+    for what, given in (("cluster", cluster), ("region", region)):
+        if given and not _NAME.fullmatch(given):
+            raise UsageError(f"{given!r} can't be the name of a {what}", "lower-case letters, digits and hyphens")
+    if certificate and not key:
+        raise UsageError("--certificate goes with a key", "name the key's file by --key")
+    own = {name: value for name, value in (("key", key), ("certificate", certificate)) if value}
     through: dict[str, Any] = {}
     if jump is not None:
         through = {"jump": {**_trusted(jump, {}, pinned, confirm), **own}}
     way = {**_trusted(target, {**through, **own}, pinned, confirm), **through, **own}
     facts = read(open_host({"backend": "ssh", "stack": "", "node": str(target), **way}))
     called = name or _called(facts.hostname, target)
-    text = import_host_text.pool(called, way, facts)
+    text = import_host_text.pool(called, way, facts, _belongs(cluster, region, stack))
     return Imported(called, text, facts, None if out is None else _write(out, called, text))
+
+
+def _belongs(cluster: str, region: str, folder: Path | None) -> dict[str, tuple[str, str]]:
+    """Cluster and region as they are to be written, so that the declaration is whole: those that are given, and those
+    that the stack there has no default for; each with why it is that one."""
+    found = {name: (value, "") for name, value in (("cluster", cluster), ("region", region)) if value}
+    inventory = None
+    if folder is not None and folder.is_dir():
+        try:
+            inventory = load_stack(folder).inventory
+        except SwarmError:
+            pass  # there is no stack yet, or it is not whole: nothing is known of its defaults
+    usual = fleet.defaults(inventory) if inventory is not None else None
+    if not cluster and not (usual and usual.cluster):
+        names = sorted(str(one.name) for one in inventory.of("Cluster")) if inventory is not None else []
+        only = len(names) == 1
+        found["cluster"] = names[0] if only else CLUSTER, "the only one" if only else "as `swarmctl init` calls it"
+    if not region and not (usual and usual.region):
+        found["region"] = REGION, "none was given: what is near to each other is of one region"
+    return dict(sorted(found.items()))
 
 
 def _require_pins(pinned: Sequence[str]) -> None:

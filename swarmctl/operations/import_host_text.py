@@ -17,8 +17,13 @@ _WORDS = 160
 _USUAL_MTU = 1500
 
 
-def pool(name: str, way: Mapping[str, Any], found: SystemFacts) -> str:
-    """The declaration of the machine that `way` leads to (`Placement.host` without backend, stack and node)."""
+def pool(
+    name: str, way: Mapping[str, Any], found: SystemFacts, belongs: Mapping[str, tuple[str, str]] | None = None
+) -> str:
+    """The declaration of the machine that `way` leads to (`Placement.host` without backend, stack and node).
+
+    `belongs` has the cluster and the region where they are to be written down, and why it is that one.
+    """
     labels = _labels(found)
     metadata = f"{{name: {word(name)}{', labels: {' + _inline(labels) + '}' if labels else ''}}}"
     lines = [
@@ -28,6 +33,7 @@ def pool(name: str, way: Mapping[str, Any], found: SystemFacts) -> str:
         "kind: NodePool",
         f"metadata: {metadata}",
         "spec:",
+        *(f"  {key}: {word(value)}{f'  # {why}' if why else ''}" for key, (value, why) in (belongs or {}).items()),
         *_accelerators(found),
         *_ssh(name, way, found),
     ]
@@ -123,6 +129,8 @@ def _ssh(name: str, way: Mapping[str, Any], found: SystemFacts) -> Iterator[str]
         yield f"    key: {word(way['key'])}"
     else:
         yield "    # Without `key` all keys of the SSH agent are tried."
+    if "certificate" in way:
+        yield f"    certificate: {word(way['certificate'])}"
     if jump := way.get("jump"):
         port = f", port: {jump['port']}" if "port" in jump else ""
         user = f", user: {word(jump['user'])}" if jump["user"] != way["user"] else ""

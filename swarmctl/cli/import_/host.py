@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swarmctl.cli.context import ask, print_out, require_terminal
+from swarmctl.cli.context import Context, ask, pass_context, print_out, require_terminal
 
 if TYPE_CHECKING:
     from swarmctl.operations.import_host import Shown
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Private key, or the public one of a key in the SSH agent. Default: its keys.",
 )
+@click.option(
+    "--certificate", default="", metavar="FILE", help="OpenSSH certificate that goes with the key. Default: none."
+)
 @click.option("--name", default="", metavar="NAME", help="Node name. Default: the machine's host name.")
+@click.option(
+    "--cluster",
+    default="",
+    metavar="NAME",
+    help="The pool's cluster. Default: the stack's, else its only one, else core.",
+)
+@click.option("--region", default="", metavar="NAME", help="The pool's region. Default: the stack's, else `default`.")
 @click.option(
     "--write", "out", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write it there."
 )
@@ -38,8 +48,19 @@ if TYPE_CHECKING:
 @click.option(
     "--fingerprint", "prints", multiple=True, metavar="SHA256:…", help="Fingerprint of its host key. Repeatable."
 )
+@pass_context
 def command(
-    target: str, jump: str | None, key: str, name: str, out: Path | None, keys: tuple[str, ...], prints: tuple[str, ...]
+    context: Context,
+    target: str,
+    jump: str | None,
+    key: str,
+    certificate: str,
+    name: str,
+    cluster: str,
+    region: str,
+    out: Path | None,
+    keys: tuple[str, ...],
+    prints: tuple[str, ...],
 ) -> None:
     """Log in to a machine over SSH, read what it is, and print a NodePool that declares it. Changes nothing there.
 
@@ -72,7 +93,19 @@ def command(
         )
         return ask("Is it the same? [y/N]").lower() in ("y", "yes")
 
-    found = import_host(asked, confirm=confirm, jump=through, key=key, name=name, pinned=pinned, out=out)
+    found = import_host(
+        asked,
+        confirm=confirm,
+        jump=through,
+        key=key,
+        certificate=certificate,
+        cluster=cluster,
+        region=region,
+        stack=out or context.folder,
+        name=name,
+        pinned=pinned,
+        out=out,
+    )
     if found.written is None:
         print_out(found.text.rstrip("\n"))
         return

@@ -16,6 +16,7 @@ from swarmctl.backends.ssh.transport import Transport
 from swarmctl.errors import SwarmError
 from swarmctl.hosts import public_keys
 from swarmctl.operations.facts_reading import read
+from tests.declarations.stacks import BASE
 
 from .servers import Server, keygen
 
@@ -52,6 +53,31 @@ def test_a_machine_becomes_a_declaration(server: Server, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert f"{{name: n1, address: 127.0.0.1, hostKeys: [{server.host_key}]}}" in out
     assert f"port: {server.port}" in out
+
+
+def test_what_is_written_is_valid_beside_a_stack_with_defaults_and_without(
+    server: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    target, base = f"worker@127.0.0.1:{server.port}", ["--key", str(server.key), "--host-key", server.host_key]
+    certify = ["ssh-keygen", "-q", "-s", str(server.folder / "authority"), "-I", "t", "-n", "worker"]
+    subprocess.run([*certify, f"{server.key}.pub"], check=True)
+    certificate = f"{server.key}-cert.pub"
+    for folder, cluster, defaults in (("with", "core", "{cluster: core, region: eu}"), ("without", "main", "{}")):
+        (tmp_path / folder).mkdir()
+        stack = BASE["Stack"].replace(BASE["Stack"].partition("spec:")[2], f" {{defaults: {defaults}}}\n")
+        (tmp_path / folder / "stack.yaml").write_text(stack)
+        for kind in ("Cluster", "Mesh", "SecurityPolicy"):
+            text = BASE[kind].replace("{name: core}", f"{{name: {cluster}}}")
+            (tmp_path / folder / f"{kind}.yaml").write_text(text)
+        args = ["import", "host", target, *base, "--name", "n1", "--write", folder, "--certificate", certificate]
+        assert cli.run(args) == 0
+        text = (tmp_path / folder / "n1.yaml").read_text()
+        assert f"certificate: '{certificate}'\n" in text.replace('"', "'"), text
+        assert ("cluster: main  # the only one" in text, "region: default  # " in text) == (folder == "without",) * 2
+        assert cli.run(["-C", folder, "validate"]) == 0, capsys.readouterr()
+    assert cli.run(["import", "host", target, *base, "--name", "n2", "--cluster", "a", "--region", "b"]) == 0
+    assert "\n  cluster: a\n  region: b\n" in capsys.readouterr().out
+    assert cli.run(["import", "host", target, "--host-key", server.host_key, "--certificate", certificate]) == 2
 
 
 def test_through_a_jump_host_both_keys_are_compared(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
