@@ -28,6 +28,7 @@ NETWORK, OWN = "10.66", "10.66.255.254"
 _ROUTER, _HOST = "02:00:00:00:00:01", "02:00:00:00:00:02"
 MOST = 1000
 """Hosts."""
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _PER = 250
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "net/tun": (10, 200)}
 _FIRST = """set -e
@@ -88,6 +89,18 @@ class Fleet:
 
 
 @contextmanager
+def _watched() -> Iterator[None]:
+    """Room for as many watchers of files as there are hosts: wireguard-go has one each, and the kernel allows 128 to
+    all of a user's processes together (inotify(7)). Everywhere on this computer, and until the end."""
+    before = _INOTIFY.read_text()
+    _INOTIFY.write_text(str(max(int(before), 2 * MOST)))
+    try:
+        yield
+    finally:
+        _INOTIFY.write_text(before)
+
+
+@contextmanager
 def serving(count: int) -> Iterator[Fleet]:
     """`count` hosts, at most `MOST`; to be called in the namespaces of `enter`."""
     folder = Path(tempfile.mkdtemp(prefix="fleet-"))
@@ -106,7 +119,7 @@ def serving(count: int) -> Iterator[Fleet]:
         for name, address in itertools.product(("up", "work", "trees"), addresses):
             (folder / name / address).mkdir(parents=True)
         _networks(addresses)
-        with _listening(folder, addresses):
+        with _watched(), _listening(folder, addresses):
             yield Fleet(folder, addresses, host_keys, folder / "key", public)
     finally:
         # All that is mounted below goes with it, and nothing is removed through a tree.
