@@ -15,6 +15,9 @@ from swarmctl.graph.model import Json
 from swarmctl.kinds.host_baseline.aspects.base import Aspect, Inputs, known
 from swarmctl.kinds.host_baseline.reading import Seen
 
+LONGEST_KEY = 120
+"""Characters told of a line of `authorized_keys`."""
+
 
 class UsersType(Aspect):
     """Account by account."""
@@ -215,9 +218,11 @@ def _flag(user: Inputs) -> str:
 
 
 def _short(key: str) -> str:
-    """A key by its type, its end and its comment."""
-    kind, blob, *comment = key.split(" ", 2)
-    return " ".join([kind, f"…{blob[-12:]}", *comment])
+    """A key by its type, its end and its comment; a line that a machine has in the file may be any text instead."""
+    kind, _, rest = key.partition(" ")
+    blob, *comment = rest.split(" ", 1)
+    told = " ".join([kind, f"…{blob[-12:]}", *comment]) if blob else kind
+    return "".join(sign if sign.isprintable() else "?" for sign in told)[:LONGEST_KEY]
 
 
 USERS = UsersType()
