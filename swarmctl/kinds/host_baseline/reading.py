@@ -62,9 +62,9 @@ look_users() {
     IFS=: read -r _ _ uid gid _ home shell <<END
 $entry
 END
-    # As that user: what it puts in place of its files leads nowhere that it could not go itself.
-    keys=$(timeout 5 setpriv --reuid="$uid" --regid="$gid" --clear-groups -- \
-      head -c 262144 -- "$home/.ssh/authorized_keys" 2>/dev/null | coded)
+    # As that user: what it puts in place of its files leads nowhere that it could not go itself. A pipe has no end.
+    keys=$(timeout -k 1 5 setpriv --reuid="$uid" --regid="$gid" --clear-groups -- \
+      sh -c '[ -f "$1" ] && head -c 262144 -- "$1"' sh "$home/.ssh/authorized_keys" 2>/dev/null | coded)
     printf 'user\t%s\t%s\t%s\t%s\t%s\n' "$1" "$user" "$(text "$shell")" \
       "$(head -c 4096 "/etc/sudoers.d/swarmctl-$user" 2>/dev/null | coded)" "$keys"
   done

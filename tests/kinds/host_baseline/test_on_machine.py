@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,53 @@ class TestUsers:
         applied(USERS, hosts, inputs(users={"ops": self.user(ANNA)}))
         assert machine.sh("cat /root/s") == "secret\n"
 
+    @pytest.mark.parametrize("pipe", [".swarmctl.new", "authorized_keys"])
+    def test_a_pipe_in_the_place_of_a_file_holds_up_nobody(self, hosts: machines.OneHost, pipe: str) -> None:
+        machine = hosts.host
+        applied(USERS, hosts, inputs(users={"anna": self.user(ANNA), "bert": self.user(BERT)}))
+        machine.sh(f"rm -f /home/anna/.ssh/{pipe}; setpriv --reuid=anna --regid=anna --clear-groups "
+                   f"mkfifo /home/anna/.ssh/{pipe}")  # fmt: skip
+        began = time.monotonic()
+        applied(USERS, hosts, inputs(users={"anna": self.user(BERT)}))
+        assert time.monotonic() - began < 5
+        assert machine.sh("getent passwd bert || echo none; cat /home/anna/.ssh/authorized_keys") == f"none\n{BERT}\n"
+
+    def test_what_fails_with_one_account_keeps_no_other_from_being_taken_away(self, hosts: machines.OneHost) -> None:
+        machine = hosts.host
+        wanted = inputs(users={name: self.user(ANNA) for name in ("anna", "bert", "carl")})
+        applied(USERS, hosts, wanted)
+        machine.sh("rm -r /home/anna/.ssh; touch /home/anna/.ssh; chown anna: /home/anna/.ssh")
+        machine.sh("setpriv --reuid=bert --clear-groups --rgid=bert sleep 60 >/dev/null 2>&1 &")
+        error = refused(USERS, hosts, inputs(users={"anna": self.user(BERT)}))
+        assert "the SSH keys of anna cannot be written; the user bert cannot be removed" in error.message
+        assert machine.sh("getent passwd carl || echo none") == "none\n"
+        machine.sh("rm /home/anna/.ssh")
+        applied(USERS, hosts, inputs(users={"anna": self.user(BERT), "bert": self.user(BERT)}))
+
+    @pytest.mark.parametrize("files", ["shell", ""])
+    def test_half_a_record_is_none(self, hosts: machines.OneHost, files: str) -> None:
+        machine, mine = hosts.host, f"{RECORDS}/b/users/ops"
+        machine.sh(
+            f"useradd -m -s /bin/bash ops; mkdir /home/ops/.ssh; echo '{BERT}' >/home/ops/.ssh/authorized_keys;"
+            f"chown -R ops: /home/ops/.ssh; mkdir -p -m 700 {mine}; cd {mine};"
+            f"for f in {files}; do echo /bin/sh >$f; done"
+        )
+        gone(USERS, hosts, inputs())
+        assert machine.sh("cat /home/ops/.ssh/authorized_keys") == f"{BERT}\n"
+        machine.sh(f"mkdir -p -m 700 {mine}; cd {mine}; for f in {files}; do echo /bin/sh >$f; done")
+        applied(USERS, hosts, inputs(users={"ops": self.user(ANNA)}))
+        gone(USERS, hosts, inputs())
+        assert machine.sh("cat /home/ops/.ssh/authorized_keys; getent passwd ops").startswith(f"{BERT}\nops:")
+        assert machine.sh("getent passwd ops").endswith(":/bin/bash\n")
+
+    def test_keys_that_were_set_by_what_broke_off_go_too(self, hosts: machines.OneHost) -> None:
+        machine = hosts.host
+        machine.sh("useradd -m ops")
+        applied(USERS, hosts, inputs(users={"ops": self.user(ANNA)}))
+        machine.sh(f"cd {RECORDS}/b/users/ops; mv set next")
+        gone(USERS, hosts, inputs())
+        assert machine.sh("cat /home/ops/.ssh/authorized_keys").strip() == ""
+
     def test_accounts_of_the_system_and_shells_that_are_none_are_refused(self, hosts: machines.OneHost) -> None:
         assert "the system's own" in refused(USERS, hosts, inputs(users={"bin": self.user()})).message
         wanted = inputs(users={"ops": self.user(shell="/bin/none")})
@@ -228,7 +276,9 @@ class TestSudo:
         machine.sh(
             'printf \'#!/bin/sh\\ngrep -q "NOPASSWD: ALL$" "$2"\\n\' >/usr/sbin/visudo; chmod 755 /usr/sbin/visudo'
         )
-        rights = '#!/bin/sh\\ngrep -qs "^$(id -un) " /etc/sudoers.d/*\\n'
+        # Beside: its own file is never away while it is asked, since what asks may break off.
+        rights = "#!/bin/sh\\n[ -e /etc/sudoers.d/swarmctl-$(id -un) ] || echo >/home/ops/away\\n"
+        rights += 'grep -qs "^$(id -un) " /etc/sudoers.d/*\\n'
         machine.sh(f"printf '{rights}' >/usr/sbin/sudo; chmod 755 /usr/sbin/sudo")
 
     def user(self, *, sudo: bool) -> dict[str, Any]:
@@ -253,7 +303,7 @@ class TestSudo:
         assert hosts.host.sh("ls /etc/sudoers.d") == "swarmctl-ops\n"
         hosts.host.sh("echo 'ops ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/cloud")
         gone(USERS, hosts, inputs() | login)
-        assert hosts.host.sh("ls /etc/sudoers.d") == "cloud\n"
+        assert hosts.host.sh("ls /etc/sudoers.d; ls /home/ops") == "cloud\n"
 
 
 class TestMounts:

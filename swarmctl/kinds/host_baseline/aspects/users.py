@@ -30,15 +30,27 @@ about() {
 $(entry "$1")
 END
 }
-as() { setpriv --reuid="$uid" --regid="$gid" --clear-groups -- "$@"; }
-keys_of() { as sh -c 'cd "$1" && head -c 262144 -- .ssh/authorized_keys' sh "$home" 2>/dev/null || :; }
-write_keys() {
-  as sh -c '
-    umask 077
-    cd "$1" && mkdir -p .ssh && printf "%s\n" "$2" >.ssh/.swarmctl.new &&
-      mv -f .ssh/.swarmctl.new .ssh/authorized_keys
-  ' sh "$home" "$1" || refuse "the SSH keys of $user cannot be written" "see whether $home is its own, and not full"
+# As that user, and not for long: a pipe or a file system of its own in the place of a file would never answer.
+as() { timeout -k 1 10 setpriv --reuid="$uid" --regid="$gid" --clear-groups -- "$@"; }
+keys_of() {
+  as sh -c 'cd "$1/.ssh" && [ -f authorized_keys ] && head -c 262144 -- authorized_keys' sh "$home" 2>/dev/null || :
 }
+write_keys() {
+  printf '%s\n' "$1" | as sh -c '
+    umask 077
+    cd "$1" && mkdir -p .ssh && rm -rf .ssh/.swarmctl.new && cat >.ssh/.swarmctl.new &&
+      mv -fT .ssh/.swarmctl.new .ssh/authorized_keys
+  ' sh "$home"
+}
+# What fails with one account keeps no other from being changed or taken away; it is told at the end.
+missed= mend=
+miss() {
+  missed=${missed:+$missed; }$1
+  mend=${mend:-$2}
+}
+all_done() { [ -z "$missed" ] || refuse "$missed" "$mend"; }
+shell_missed() { miss "the shell of $user cannot be changed" "apply again"; }
+keys_missed() { miss "the SSH keys of $user cannot be written" "see whether $home is its own, and not full"; }
 first() { awk '$1 == "UID_MIN" { print $2; found = 1; exit } END { if (!found) print 1000 }' /etc/login.defs; }
 possible() {
   [ -x "$2" ] || refuse "there is no shell $2 for the user $1" "install its package, or declare another shell"
@@ -52,11 +64,21 @@ possible() {
     [ "$uid" -ge "$(first)" ] || refuse "the user $1 is one of the system's own (uid $uid)" "choose another name"
   fi
 }
+# The record of one that was there is whole or not there: with half of it, too much would be given back, or nothing.
+whole() { [ -e "$mine/made" ] || { [ -s "$mine/shell" ] && [ -e "$mine/keys" ]; }; }
+adopt() {
+  rm -rf -- "$record/.new" "$mine"
+  mkdir "$record/.new"
+  printf '%s\n' "$shell_" >"$record/.new/shell"
+  keys_of >"$record/.new/keys"
+  mv -T "$record/.new" "$mine"
+}
 account() {
-  mine=$record/$user
+  mine=$record/$user skip=
   if [ -n "$(entry "$user")" ]; then
     about "$user"
-    [ -d "$mine" ] || { mkdir "$mine"; printf '%s\n' "$shell_" >"$mine/shell"; keys_of >"$mine/keys"; }
+    whole || adopt
+    [ ! -e "$mine/made" ] || open_home
   else
     mkdir -p "$mine"
     rm -f "$mine/shell" "$mine/keys"
@@ -64,12 +86,14 @@ account() {
     useradd -m -s "$shell" -- "$user" 2>"$mine/log" || {
       why=$(tail -n 1 "$mine/log")
       rm -rf "$mine"
-      refuse "the user $user cannot be made: $why" "see what \`getent group $user\` and /etc/login.defs say there"
+      miss "the user $user cannot be made: $why" "see what \`getent group $user\` and /etc/login.defs say there"
+      skip=1
+      return 0
     }
     about "$user"
     open_home
   fi
-  [ "$shell_" = "$shell" ] || usermod -s "$shell" -- "$user" || refuse "the shell of $user cannot be changed"
+  [ "$shell_" = "$shell" ] || usermod -s "$shell" -- "$user" || shell_missed
 }
 # The home of an account that goes is root's and shut, since its number may become somebody else's.
 shut_home() {
@@ -82,10 +106,10 @@ shut_home() {
 open_home() {
   [ -f "$home/.swarmctl-number" ] && [ "$(stat -c %u "$home")" = 0 ] || return 0
   read -r number group <"$home/.swarmctl-number"
-  rm -f -- "$home/.swarmctl-number"
   chown -RhP --from="$number" "$uid" "$home"
   chown -RhP --from=":$group" ":$gid" "$home"
   chown -h "$uid:$gid" "$home"
+  rm -f -- "$home/.swarmctl-number" || :
 }
 may() {
   file=/etc/sudoers.d/swarmctl-$user
@@ -99,13 +123,20 @@ may() {
   fi
 }
 may_not() {
-  file=/etc/sudoers.d/swarmctl-$user
+  file=/etc/sudoers.d/swarmctl-$user skip=
   [ -e "$file" ] || return 0
   if [ "$user" != "$login" ]; then rm -f -- "$file"; return 0; fi
-  mv "$file" "$record/.sudo"
-  as sudo -n true 2>/dev/null && { rm -f "$record/.sudo"; return 0; }
-  mv "$record/.sudo" "$file"
-  refuse "swarmctl logs in as $user, which would lose sudo" "give it sudo by another file first"
+  if otherwise; then rm -f -- "$file"; return 0; fi
+  miss "swarmctl logs in as $user, which would lose sudo" "give it sudo by another file first"
+  skip=1
+}
+# Whether sudo is had without the file, tried where only this one command sees it empty: it may be the only rule, and
+# whatever breaks off meanwhile, it was never away.
+otherwise() {
+  : >"$record/.empty"
+  chmod 0440 "$record/.empty"
+  timeout -k 1 20 unshare -m sh -c 'mount --bind "$1" "$2" && shift 2 && exec "$@"' sh "$record/.empty" "$file" \
+    setpriv --reuid="$uid" --regid="$gid" --clear-groups -- sudo -k -n true 2>/dev/null
 }
 # In the declared order; of the user that swarmctl logs in with, after those it has.
 let_in() {
@@ -115,28 +146,40 @@ let_in() {
   else
     keys=$1
   fi
-  [ "$now" = "$keys" ] || write_keys "$keys"
-  printf '%s\n' "$keys" >"$mine/set"
+  # What is about to be set is known as ours before it is, and what was set until it is.
+  printf '%s\n' "$keys" >"$mine/next"
+  [ "$now" = "$keys" ] || write_keys "$keys" || { keys_missed; return 0; }
+  mv -f "$mine/next" "$mine/set"
+}
+ours() {
+  now=$(keys_of)
+  for one in "$mine/set" "$mine/next"; do
+    if [ -e "$one" ] && [ "$now" = "$(cat "$one")" ]; then return 0; fi
+  done
+  return 1
 }
 give_back() {
   mine=$record/$user
   if [ -n "$(entry "$user")" ]; then
     about "$user"
     if [ "$user" = "$login" ] && [ -e "$mine/made" ]; then
-      refuse "swarmctl logs in as $user, so the account is not removed" "log in as another user first"
+      miss "swarmctl logs in as $user, so the account is not removed" "log in as another user first"
+      return 0
     fi
     may_not
+    [ -z "$skip" ] || return 0
     if [ -e "$mine/made" ]; then
       userdel -- "$user" 2>"$mine/log" || {
         why=$(tail -n 1 "$mine/log")
-        refuse "the user $user cannot be removed: $why" "end what it runs, and apply again"
+        miss "the user $user cannot be removed: $why" "end what it runs, and apply again"
+        return 0
       }
       shut_home
-    else
+    elif whole; then
       read -r before <"$mine/shell"
-      [ "$shell_" = "$before" ] || usermod -s "$before" -- "$user"
-      if [ "$user" != "$login" ] && [ "$(keys_of)" = "$(cat "$mine/set" 2>/dev/null)" ]; then
-        [ "$(cat "$mine/keys")" = "$(cat "$mine/set")" ] || write_keys "$(cat "$mine/keys")"
+      [ "$shell_" = "$before" ] || usermod -s "$before" -- "$user" || { shell_missed; return 0; }
+      if [ "$user" != "$login" ] && ours && [ "$(cat "$mine/keys")" != "$now" ]; then
+        write_keys "$(cat "$mine/keys")" || { keys_missed; return 0; }
       fi
     fi
   fi
@@ -173,12 +216,13 @@ others() {
         lines.append("begin")
         for name, it in users:
             keys = quote("\n".join(it["authorizedKeys"]))
-            lines.append(f"user={quote(name)} shell={quote(it['shell'])} sudo={_flag(it)}\naccount\nmay\nlet_in {keys}")
-        return "\n".join([*lines, f"others {quote(' '.join(['', *(name for name, _ in users), '']))}"])
+            lines.append(f"user={quote(name)} shell={quote(it['shell'])} sudo={_flag(it)}")
+            lines.append(f'account\nif [ -z "$skip" ]; then\n  may\n  let_in {keys}\nfi')
+        return "\n".join([*lines, f"others {quote(' '.join(['', *(name for name, _ in users), '']))}", "all_done"])
 
     def taking_away(self, inputs: Inputs) -> str:
         """Each is given back."""
-        return f"login={quote(login(inputs))}\nothers ' '\nforget"
+        return f"login={quote(login(inputs))}\nothers ' '\nall_done\nforget"
 
     def items(self, inputs: Inputs) -> dict[str, str]:
         """One line an account, and one a key."""
