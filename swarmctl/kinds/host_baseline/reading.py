@@ -39,7 +39,9 @@ look_packages() {
       '$3 == native || $3 == "all" { sub(/ +$/, "", $1); printf "package\t%s\t%s\t%s\t%s\n", name, $2, $1, $4 }'
 }
 look_kernel() {
-  printf 'kernel\t%s\t%s\t%s\n' "$1" "$(cat "/etc/default/grub.d/zz-swarmctl-$1.cfg" 2>/dev/null | coded)" \
+  file=/etc/default/grub.d/zz-swarmctl-$1.cfg
+  [ ! -e "$2/pending" ] || file=/dev/null
+  printf 'kernel\t%s\t%s\t%s\n' "$1" "$(cat "$file" 2>/dev/null | coded)" \
     "$(coded </proc/cmdline)"
 }
 look_sysctl() {

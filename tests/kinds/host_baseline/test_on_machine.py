@@ -393,6 +393,25 @@ class TestKernel:
         assert "update-grub failed" in refused(KERNEL, hosts, inputs(parameters=["quiet"])).message
         assert seen(KERNEL, hosts, inputs()) == inputs(parameters=["iommu=pt"])
 
+    def test_what_is_cut_off_before_the_boot_loader_knows_is_done_again(self, hosts: machines.OneHost) -> None:
+        machine, wanted = hosts.host, inputs(parameters=["iommu=pt"])
+        cut = (
+            "mv /usr/sbin/update-grub /usr/sbin/whole; printf '#!/bin/sh\\nkill -KILL $PPID\\n' >/usr/sbin/update-grub"
+        )
+        machine.sh(f"{cut}; chmod 755 /usr/sbin/update-grub")
+        with pytest.raises(SwarmError):
+            KERNEL.create(hosts, wanted)  # type: ignore[arg-type]
+        assert differing(KERNEL, hosts, wanted) == ["parameters"]
+        machine.sh("mv /usr/sbin/whole /usr/sbin/update-grub")
+        applied(KERNEL, hosts, wanted)
+        assert "iommu=pt" in machine.sh("cat /boot/grub/grub.cfg")
+        machine.sh(f"{cut}; chmod 755 /usr/sbin/update-grub")
+        with pytest.raises(SwarmError):
+            KERNEL.delete(hosts, wanted)  # type: ignore[arg-type]
+        machine.sh("mv /usr/sbin/whole /usr/sbin/update-grub")
+        gone(KERNEL, hosts, inputs())
+        assert "iommu=pt" not in machine.sh("cat /boot/grub/grub.cfg")
+
     def test_a_parameter_that_does_not_arrive_is_told(self, hosts: machines.OneHost) -> None:
         hosts.host.sh("mkdir -p /etc/default/grub.d; echo GRUB_CMDLINE_LINUX=mine >/etc/default/grub.d/zzz.cfg")
         assert "does not take the parameter iommu=pt" in refused(KERNEL, hosts, inputs(parameters=["iommu=pt"])).message
@@ -479,6 +498,20 @@ class TestTime:
         gone(TIME, hosts, inputs())
         assert machine.sh("cat /etc/chrony/chrony.conf") == "pool pool.example\n"
         assert machine.running == {}
+
+    def test_the_file_before_comes_back_whatever_is_cut_off(self, hosts: machines.OneHost) -> None:
+        machine, wanted = hosts.host, inputs(servers=["time.example"], running=True)
+        machine.sh(
+            "cp /bin/true /usr/sbin/chronyd; mkdir -p /etc/chrony; echo 'pool a.example' >/etc/chrony/chrony.conf"
+        )
+        TIME.create(hosts, wanted)  # type: ignore[arg-type]
+        machine.sh("printf '#!/bin/sh\\nkill -KILL $PPID\\n' >/usr/sbin/cp; chmod 755 /usr/sbin/cp")
+        with pytest.raises(SwarmError):
+            TIME.delete(hosts, wanted)  # type: ignore[arg-type]
+        assert "time.example" in machine.sh("cat /etc/chrony/chrony.conf")
+        machine.sh("rm /usr/sbin/cp")
+        gone(TIME, hosts, inputs())
+        assert machine.sh("cat /etc/chrony/chrony.conf") == "pool a.example\n"
 
     def test_without_either_service_it_is_told_what_to_declare(self, hosts: machines.OneHost) -> None:
         error = refused(TIME, hosts, inputs(servers=["time.example"], running=True))

@@ -28,7 +28,11 @@ bootable() {
       "declare them for machines that GRUB starts, with Debian's or Ubuntu's tools"
 }
 has() { grep -qF -- "$1" /boot/grub/grub.cfg; }
-made() { update-grub >"$record/log" 2>&1; }
+# Whatever breaks off before GRUB's configuration is made from the file leaves a note, and all counts as not set.
+made() {
+  update-grub >"$record/log" 2>&1 || return 1
+  rm -f "$record/pending"
+}
 """
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
@@ -47,8 +51,14 @@ made() { update-grub >"$record/log" 2>&1; }
         return f"""
 bootable
 begin
-rm -f "$record/.file"
-[ ! -e "$file" ] || cp -p "$file" "$record/.file"
+was=
+if [ -e "$record/pending" ]; then
+  was=pending
+else
+  rm -f "$record/.file"
+  [ ! -e "$file" ] || cp -p "$file" "$record/.file"
+  : >"$record/pending"
+fi
 put "$file" 0644 {quote(text)} || :
 lost=
 if made; then
@@ -58,8 +68,9 @@ else
 fi
 if [ -n "$lost" ]; then
   if [ -e "$record/.file" ]; then mv -f "$record/.file" "$file"; else rm -f -- "$file"; fi
-  made || :
-  if [ ! -e "$file" ]; then forget; fi
+  # What failed at once has left the configuration as it was; after anything else it has to be made from the file.
+  made || [ "$was$lost" != all ] || rm -f "$record/pending"
+  if [ ! -e "$file" ] && [ ! -e "$record/pending" ]; then forget; fi
   if [ "$lost" = all ]; then
     refuse "update-grub failed, so the kernel's parameters are as they were" "run update-grub there to see why"
   fi
@@ -72,7 +83,7 @@ rm -f "$record/.file"
     def taking_away(self, inputs: Inputs) -> str:
         """The file goes, and the configuration is made without it."""
         return (
-            'if [ -e "$file" ]; then\n  rm -f -- "$file"\n'
+            'if [ -e "$file" ] || [ -e "$record/pending" ]; then\n  : >"$record/pending"\n  rm -f -- "$file"\n'
             '  made || refuse "update-grub failed" "run update-grub there to see why"\nfi\nforget'
         )
 

@@ -73,7 +73,8 @@ if [ ! -e "$record/file" ]; then
   [ "$daemon" != chronyd ] || [ ! -e "$file" ] || cp -p "$file" "$record/before"
   printf '%s\\n' "$daemon" >"$record/daemon"
   printf '%s\\n' "$unit" >"$record/unit"
-  printf '%s\\n' "$file" >"$record/file"
+  printf '%s\\n' "$file" >"$record/.file"
+  mv -f "$record/.file" "$record/file"
 fi
 if [ "$daemon" = chronyd ]; then text={quote(chr(10).join(chrony))}; else text={quote(chr(10).join(timesyncd))}; fi
 if put "$file" 0644 "$text"; then again changed; else again same; fi
@@ -96,8 +97,13 @@ if put "$file" 0644 "$text"; then again changed; else again same; fi
 if [ -e "$record/file" ]; then
   file=$(cat "$record/file") unit=$(cat "$record/unit")
   if [ "$(head -n 1 "$file" 2>/dev/null)" = {quote(HEAD)} ]; then
-    rm -f -- "$file"
-    [ ! -e "$record/before" ] || cp -p "$record/before" "$file"
+    if [ -e "$record/before" ]; then
+      cp -p "$record/before" "$(fresh "$file")"
+      sync "$(fresh "$file")"
+      mv -fT "$(fresh "$file")" "$file"
+    else
+      rm -f -- "$file"
+    fi
   fi
   if systemd; then
     case $(cat "$record/enabled" 2>/dev/null) in
