@@ -49,7 +49,8 @@ def driver(on: System, source: Source, branch: int, version: str, flavour: Flavo
 def around(
     on: System, source: Source, branch: int, version: str, mode: FabricManager, rack: bool
 ) -> tuple[Package, ...] | Refusal:
-    """What the NVSwitches need, in lockstep with the driver. A host of an NVL72 `rack` needs IMEX instead."""
+    """What the NVSwitches need, in lockstep with the driver. A host of an NVL72 `rack` needs IMEX, whose own switches
+    are run from elsewhere; what other switches need comes beside it, as `services` has them both."""
     if mode is FabricManager.NONE and not rack:
         return ()
     if source is Source.DISTRIBUTION and (on.family == "debian" or rack or mode is FabricManager.NVLINK5):
@@ -61,9 +62,10 @@ def around(
         )
     suffix = f"-{branch}" if source is Source.DISTRIBUTION or branch < PLAIN else ""
     manager = "nvidia-fabric-manager" if not on.apt and branch < PLAIN else f"nvidia-fabricmanager{suffix}"
-    if rack:
-        return _all(version, f"nvidia-imex{suffix}")
-    packages = _all(version, manager, f"libnvidia-nscq{suffix}")
+    exported = _all(version, f"nvidia-imex{suffix}") if rack else ()
+    if mode is FabricManager.NONE:
+        return exported
+    packages = (*exported, *_all(version, manager, f"libnvidia-nscq{suffix}"))
     if mode is FabricManager.CLASSIC:
         return packages
     switch = _all(version, f"libnvsdm{suffix}") if on.cpu == "x86_64" else ()  # there is none for Arm

@@ -289,3 +289,11 @@ def test_the_proprietary_module_costs_confidential_computing() -> None:
     assert decision.flavour == "proprietary"
     (warning,) = decision.warnings
     assert warning.clause == "confidential computing on H100 SXM5 80GB needs the open module"
+
+
+@pytest.mark.parametrize("beside", [["B200"], ["B300", "B200"]])
+def test_every_service_has_its_package_where_a_rack_s_card_has_others_beside_it(beside: list[str]) -> None:
+    decision = decided(host("GB200", *beside, cpu="aarch64", system="debian 12"), Wanted("nvidia"))
+    assert {"nvidia-fabricmanager.service", "nvidia-imex.service"} <= set(decision.services)
+    assert {"nvidia-fabricmanager", "nvidia-imex", "libnvidia-nscq"} <= set(decision.held)
+    assert {package.version for package in decision.packages if package.lockstep} == {decision.version}
