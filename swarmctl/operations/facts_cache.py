@@ -81,11 +81,15 @@ class Cache:
         return Kept(found.facts, found.read) if 0 <= self._clock() - found.read < max_age else None
 
     def put(self, node: str, host: Mapping[str, Json], facts: SystemFacts) -> Kept:
-        """Keep what it told just now."""
+        """Keep what it told just now. What a machine holds is let go by hand, and must not be in the way after that:
+        such facts are asked for every time."""
         now = self._clock()
         content = msgspec.json.encode(_File(VERSION, identity(host), now, facts))
-        with contextlib.suppress(OSError):
-            _write(self._file(node), content)
+        if facts.held:
+            _remove(self._file(node))
+        else:
+            with contextlib.suppress(OSError):
+                _write(self._file(node), content)
         return Kept(facts, now)
 
     def forget(self, nodes: Iterable[str] | None = None) -> None:

@@ -81,6 +81,7 @@ def facts(host: Host) -> SystemFacts:
         init="systemd",
         cgroups=None,
         switch_management=host.switch_management,
+        held=host.held,
     )
 
 
@@ -178,6 +179,13 @@ def test_who_can_t_be_read_keeps_what_was_decided_or_is_left_out(tmp_path: Path)
             "is not driven",
         ),
         ("{vendor: nvidia, mig: {1g.5gb: 7}}", HGX, "SW3253", "{1g", "no profile of H100"),
+        (
+            GOOD,
+            replace(HGX, held={"nvidia-fabricmanager": "590.48.01-1"}),
+            "SW3251",
+            "{branch: auto}",
+            "p0-0: nvidia-fabricmanager is held at 590.48.01, and must be 595.91.07 as the driver",
+        ),
     ],
 )
 def test_what_facts_contradict_is_refused_at_its_field(

@@ -250,3 +250,10 @@ def test_threads_end_when_there_is_nothing_left(cache: Cache) -> None:
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() <= before
+
+
+def test_what_a_machine_holds_is_asked_for_every_time(cache: Cache) -> None:
+    cache.put("n1", HOST, FACTS)
+    held = cache.put("n1", HOST, replace(FACTS, held={"nvidia-imex": "1"}))
+    assert held.facts.held
+    assert cache.get("n1", HOST) is None

@@ -180,3 +180,5 @@ class SystemFacts:
     """Whether the VPD of one of the Mellanox devices says `SW_MNG`: it leads to NVLink 5 switches."""
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Interface → its addresses with prefix length, link-local ones left out."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Packages that a GPU driver's version depends on, and that others than swarmctl hold: name → version."""

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import readings
-from swarmctl.hosts.system import devices, hardware, network, platform, script, tee
+from swarmctl.hosts.system import devices, hardware, holds, network, platform, script, tee
 from swarmctl.hosts.system.model import SystemFacts
 from swarmctl.hosts.system.text import name, number, words
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; the parts together have less than half of that."""
 PARTS = tuple(re.findall(r"(?m)^part ([a-z]+)", script.SCRIPT))
+LATER = ("held",)
+"""Parts that answers which were recorded earlier don't have; empty is what most machines have there anyway."""
 
 
 def parse(output: bytes, host: str) -> SystemFacts:
@@ -25,7 +27,7 @@ def parse(output: bytes, host: str) -> SystemFacts:
     if len(output) > LIMIT:
         raise _unreadable(host, f"it printed more than {LIMIT >> 20} MiB")
     parts = readings.parts(output.decode("utf-8", "replace"))
-    missing = [part for part in PARTS if part not in parts]
+    missing = [part for part in PARTS if part not in parts and part not in LATER]
     if missing:
         raise _unreadable(host, f"its answer broke off before {missing[0]!r}")
     hostname, now = words(parts["hostname"]), number(parts["now"].strip())
@@ -62,6 +64,7 @@ def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, archi
         nvidia_module=devices.nvidia_module(parts),
         switch_management=devices.switch_management(parts, found),
         addresses=network.addresses(parts),
+        held=holds.held(parts),
     )
 
 

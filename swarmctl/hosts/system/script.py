@@ -8,7 +8,9 @@ by whoever reads it. What is missing is left empty: the parsers make "unknown" o
 
 from __future__ import annotations
 
-SCRIPT = r"""
+from swarmctl.hosts.system import holds
+
+_ITSELF = r"""
 export LC_ALL=C TZ=UTC0
 part() { printf '\n@@ %s\n' "$1"; }
 there() { command -v "$1" >/dev/null 2>&1; }
@@ -173,5 +175,5 @@ part daemons; grep -hsxE 'chronyd|ntpd|ntpsec|systemd-timesyn|openntpd' /proc/[0
 part init; [ -d /run/systemd/system ] && echo booted; few </proc/1/comm
 part cgroups
 if [ -f /sys/fs/cgroup/cgroup.controllers ]; then echo 2; elif [ -d /sys/fs/cgroup/memory ]; then echo 1; fi
-part end
 """
+SCRIPT = f"{_ITSELF}{holds.SCRIPT.lstrip()}part end\n"

@@ -150,6 +150,7 @@ PLACES: Mapping[str, tuple[Code, tuple[str, ...]]] = {
     "persistence-refused": (PERSISTENCE, ("persistence",)),
     "source-refused": (SOURCE, ("source",)),
     "os-unknown": (SOURCE, ("source",)),
+    "lockstep-held": (DRIVER, ("driver", "version")),
     "version-needed": (SOURCE, ("source",)),
     "fabric-unavailable": (SOURCE, ("source",)),
     "manager-unknown": (MANAGER, ("vendor",)),

@@ -45,6 +45,7 @@ def known(facts: SystemFacts) -> Host | None:
         release=facts.os.version_id,
         secure_boot=facts.secure_boot,
         switch_management=facts.switch_management,
+        held=facts.held,
     )
 
 

@@ -1,0 +1,59 @@
+"""What a machine holds of the packages that a GPU driver's version depends on: the script, and its parser. Pure.
+
+What swarmctl holds itself does not count, it lets go of that when it changes it: where it keeps packages of a vendor's
+driver, that driver is its own. Most machines hold nothing, which their files tell: then no program is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts import packages
+from swarmctl.hosts.packages.dnf_program import LOCKLIST
+
+FOLDER = "/var/lib/swarmctl/driver"
+NVIDIA = ("nvidia-fabricmanager*", "nvidia-fabric-manager*", "libnvidia-nscq*", "libnvsdm*", "nvidia-imex*")
+AMD = ("amdgpu-dkms*", "rocm-core", "rocm-hip-runtime", "rocminfo")
+LINES = 64
+"""That are taken; there are some twenty such packages."""
+
+SCRIPT = (
+    r"""
+part held
+ours() { [ -d "$1/current" ] || [ -d "$1/new" ] || [ -d "$1/old" ]; }
+there_of() {
+  for one in "$@"; do
+    for file in /var/lib/dpkg/info/$one.list /var/lib/dpkg/info/$one:*.list; do [ ! -e "$file" ] || return 0; done
+  done
+  return 1
+}
+set -f --
+ours FOLDER || set -- "$@" NVIDIA
+ours FOLDER-amd || set -- "$@" AMD
+set +f
+if [ $# -gt 0 ] && there_of "$@"; then
+  echo "@ apt $(dpkg --print-architecture)"
+  timeout 10 dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n' "$@" | head -n LINES
+  echo '@ end'
+elif [ $# -gt 0 ] && [ -s LOCKLIST ]; then
+  echo "@ dnf $(uname -m)"
+  timeout 10 rpm -qa --qf '%{NAME}\t%{ARCH}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{INSTALLTIME}\n' "$@" | head -n LINES
+  head -n 1000 LOCKLIST | sed 's/^/@ lock /'
+  echo '@ end'
+fi
+""".replace("FOLDER", FOLDER)
+    .replace("NVIDIA", " ".join(NVIDIA))
+    .replace("AMD", " ".join(AMD))
+    .replace("LOCKLIST", LOCKLIST)
+    .replace("LINES", str(LINES))
+)
+
+
+def held(parts: Mapping[str, str]) -> dict[str, str]:
+    """Name → the package manager's version; nothing where it can't be told, for it is asked again before a change."""
+    try:
+        there = packages.READING.parse(parts.get("held", "").strip("\n").encode(), "")
+    except WorldUnreadable:
+        return {}
+    return {name: there.installed[name] for name in sorted(there.held) if name in there.installed}
