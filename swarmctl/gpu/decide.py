@@ -189,9 +189,9 @@ def _counters(found: Found, known: Tables) -> tuple[tuple[str, ...], tuple[Reaso
 
 
 def _persistence(wanted: Wanted) -> str:
-    if wanted.persistence is None:
-        return "the daemon keeps the driver loaded between clients, as NVIDIA advises"
-    return "persistence is declared" if wanted.persistence else "no persistence is declared"
+    if wanted.persistence is False:
+        return "the declaration leaves out the daemon that keeps the driver loaded between clients"
+    return "the daemon keeps the driver loaded between clients, as NVIDIA advises"
 
 
 def _divided(partitions: Partitions | None, known: Tables) -> tuple[Reason, ...]:

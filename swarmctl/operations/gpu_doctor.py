@@ -11,7 +11,7 @@ from typing import Any
 
 from swarmctl.backends.base import Host
 from swarmctl.backends.looking import look
-from swarmctl.errors import ExitCode, SwarmError
+from swarmctl.errors import ExitCode, SwarmError, WorldUnreadable
 from swarmctl.gpu import model as gpu
 from swarmctl.gpu.catalogue import Vendor
 from swarmctl.graph.model import Machine
@@ -19,7 +19,7 @@ from swarmctl.hosts import packages
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.kinds.node_pool.accelerators import decision
 from swarmctl.kinds.node_pool.accelerators.reading import Seen
-from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, observed
+from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, is_there, observed
 from swarmctl.kinds.node_pool.accelerators.rules import by_vendor
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
@@ -142,7 +142,12 @@ def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open
     }
     host = decision.known(facts)
     if host is None:
-        return Node(machine.name, machine.pool, cards)
+        error = WorldUnreadable(
+            f"{machine.name}: nobody can tell which cards are there: neither lspci nor /sys/bus/pci lists PCI devices",
+            f"see what `swarmctl exec {machine.name} -- lspci -nn` prints (package pciutils), then `swarmctl facts "
+            f"{machine.name} --refresh`",
+        )
+        return Node(machine.name, machine.pool, cards, error=error)
     items = by_vendor(says)
     known: list[Vendor] = ["nvidia", "amd"]
     vendors = [vendor for vendor in known if vendor in items or any(it.vendor == vendor for it in there)]
@@ -175,8 +180,11 @@ def _driver(
         return Driver(vendor, bool(says), None, refusals, todo=todo)
     there = open_(machine)
     seen = look(there, VENDORS[vendor].reading)
-    now = observed(outcome, look(there, packages.READING), seen)
-    effects = [effect.text for effect in DRIVER.effects(now, outcome)]
+    installed = look(there, packages.READING)
+    if is_there(outcome, installed, seen):
+        effects = [effect.text for effect in DRIVER.effects(observed(outcome, installed, seen), outcome)]
+    else:
+        effects = [f"driver nothing → {outcome['version']}: neither package nor kernel module of it is there"]
     todo = tuple(_todo(machine.name, vendor, bool(says), models, effects, seen))
     return Driver(vendor, bool(says), outcome, (), seen, tuple(effects), todo)
 

@@ -169,3 +169,30 @@ def examination_by_hand() -> Examination:
 def test_labels_are_such_that_schedulers_take(value: str) -> None:
     found = Node("n", "p", {"0000:10:00.0": value})
     assert all(char.isalnum() or char in "._-" for char in found.labels["swarmctl/gpu-model"])
+
+
+def test_whose_bus_can_t_be_read_is_not_called_healthy() -> None:
+    from dataclasses import replace
+
+    for says in ([], [H100]):
+        found = node(MACHINE, replace(facts(HGX), pci=None), says, lambda machine: Answering())  # type: ignore[arg-type,return-value]
+        assert not found.healthy
+        assert int(Examination("s", (found,)).exit_code) == 8
+        assert "nobody can tell which cards are there" in gpu_doctor.render(Examination("s", (found,)))
+
+
+def test_a_machine_without_a_driver_is_told_so_in_one_line() -> None:
+    class Bare(Answering):
+        def run(self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True) -> Completed:
+            if "dpkg-query" in argv[-1]:
+                return Completed(tuple(argv), 0, b"@ apt amd64\n@ end\n", b"")
+            return Completed(tuple(argv), 0, b"\n@@ units\nnvidia-cdi-refresh.path\n\n@@ end\n", b"")
+
+    found = node(MACHINE, facts(HGX), [H100], lambda machine: Bare())  # type: ignore[arg-type,return-value]
+    assert found.drivers[0].differences == (
+        "driver nothing → 595.91.07: neither package nor kernel module of it is there",
+    )
+    assert found.todo == ("run `swarmctl apply`",)
+    text = gpu_doctor.render(Examination("s", (found,)))
+    assert "differs driver nothing → 595.91.07" in text
+    assert "persistence is declared" not in text

@@ -77,7 +77,7 @@ class DriverType:
             left = _left_drained(hosts, inputs)
         except HostGone:
             return None
-        if not seen.loaded and not any(name in there.installed for name in inputs["packages"]):
+        if not is_there(inputs, there, seen):
             return None
         return Observed({**observed(inputs, there, seen), **left}, {})
 
@@ -126,6 +126,11 @@ class DriverType:
                 + drained
             )
         return Impact()
+
+
+def is_there(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> bool:
+    """Whether anything of a driver is: without that there is nothing to compare."""
+    return bool(seen.loaded) or any(name in there.installed for name in inputs["packages"])
 
 
 def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str, Any]:
