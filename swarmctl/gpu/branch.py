@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ OPEN_BY_DEFAULT = 560
 MODULES = "NVIDIA Driver Installation Guide 610, Kernel Modules"
 GRACE = "NVIDIA Technical Blog, 2024-07: the transition to open kernel modules"
 SCHEDULE = "NVIDIA Driver Installation Guide 610; deprecation schedule: 580 is the last for Maxwell, Pascal and Volta"
+WHOLE = re.compile(r"[0-9]{3}\.[0-9]{2,3}(\.[0-9]{2})?")
+"""A version of NVIDIA's, such as 595.84 or 580.95.05; `595.0` and `580.9` are none, and no package has them."""
 WORDS = {"nvidia": 1, "amd": 2}
 """How many numbers of a version name its branch."""
 
@@ -108,7 +111,7 @@ def _is_whole(version: str, vendor: Vendor) -> bool:
         return False
     if vendor == "amd":  # packages carry two digits of each of three numbers
         return len(numbers) == 3 and max(numbers) < 100
-    return len(numbers) > WORDS[vendor]
+    return WHOLE.fullmatch(version) is not None
 
 
 def _declared(

@@ -385,3 +385,9 @@ def test_other_models_beside_the_declared_are_driven_and_pointed_out() -> None:
     assert [warning.clause for warning in outcome.warnings] == [
         "2 x T4 are there too: they are driven, and not counted as H100"
     ]
+
+
+@pytest.mark.parametrize("version", ["595.0", "580.9", "595.91.7", "595.91.07.1", "595.9107"])
+def test_what_no_version_of_nvidia_s_looks_like_is_none(version: str) -> None:
+    (refusal,) = refused(host("H100"), Wanted("nvidia", "H100", version=version))
+    assert (refusal.code, "not a whole driver version" in refusal.reason) == ("version-refused", True)
