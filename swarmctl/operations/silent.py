@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from swarmctl import backends
@@ -31,7 +32,7 @@ def leaving_out(
     def see(silent: Silent) -> Plan:
         nonlocal more
         more = held | lying_on(stack, silent)
-        return look(more)
+        return replace(look(more), left_alone=tuple(sorted(silent)))
 
     plan, silent = without(stack.identity, stack.snapshot, see, emit)
     return plan, more, silent

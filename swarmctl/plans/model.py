@@ -101,6 +101,9 @@ class Plan:
     """False when it goes by what is recorded: the machines were not asked."""
     unfenced: tuple[str, ...] = ()
     """Backends it touches that can't compare the fencing token where the change happens."""
+    left_alone: tuple[str, ...] = ()
+    """Machines that could not be read: nothing is planned for them, and they are in none of the counts. Not part of a
+    saved plan, which leaves nobody out."""
 
     def count(self, action: Action) -> int:
         """How many resources have this action."""

@@ -20,6 +20,9 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
     """
     if run.plan.empty:
         notes = "".join(f"note: {safe(text)}\n" for text in scope(run.plan))
+        if run.silent:  # "nothing to change" would be a promise about machines that nobody has seen
+            nothing = "Nothing to change on what could be read." if run.plan.same else "Nothing could be compared."
+            return f"{paint(nothing, 'yellow', color=color)}{_same(run)}\n{notes}"
         return f"{paint(nothing, 'green', color=color)}{_same(run)}\n{notes}"
     lines = []
     if run.removed:

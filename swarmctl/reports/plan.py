@@ -89,10 +89,14 @@ def summary(plan: Plan, *, color: bool) -> str:
     ]
     if plan.same:
         counts.append(f"{plan.same:,} unchanged")
-    head = f"{paint('Plan:', 'bold', color=color)} {', '.join(counts) or 'nothing declared and nothing there'}"
+    left = f"{amount(len(plan.left_alone), 'machine')} left alone: {names(plan.left_alone)}" if plan.left_alone else ""
+    none = "nothing could be compared" if left else "nothing declared and nothing there; nothing to change"
+    head = f"{paint('Plan:', 'bold', color=color)} {', '.join(counts) or none}"
     if plan.empty:
-        return f"{head}; nothing to change"
-    return f"{head}; touches {amount(len(plan.nodes), 'node')}; {_disruption(plan.changes)}{_guarded(plan)}"
+        end = "; nothing to change" if counts else ""
+    else:
+        end = f"; touches {amount(len(plan.nodes), 'node')}; {_disruption(plan.changes)}{_guarded(plan)}"
+    return f"{head}{end}" + (f"; {paint(safe(left), 'yellow', color=color)}" if left else "")
 
 
 def _disruption(changes: Iterable[Change]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from swarmctl.errors import SwarmError
 from swarmctl.operations.running import Run
 from swarmctl.plans.model import Action, Change, Plan, PropertyDiff
 from swarmctl.reports import drift, outcome, plan
@@ -71,6 +72,21 @@ def test_outcomes() -> None:
     ]
     text = "".join(outcome.render(run, color=False, nothing="Nothing to change.", done="Applied") for run in runs)
     assert_snapshot("outcomes.txt", text)
+
+
+def test_machines_that_were_left_alone_are_not_said_to_need_nothing() -> None:
+    left = {"n1": SwarmError("n1 refuses connections"), "n2": SwarmError("n2 refuses connections")}
+    none = Plan("metal", (), 0, left_alone=("n1", "n2"))
+    assert plan.summary(none, color=False) == "Plan: nothing could be compared; 2 machines left alone: n1, n2"
+    some = plan.summary(replace(none, same=5), color=False)
+    assert some == "Plan: 5 unchanged; nothing to change; 2 machines left alone: n1, n2"
+    assert plan.summary(replace(EVERYTHING, left_alone=("n1",)), color=False).endswith("; 1 machine left alone: n1")
+
+    def told(plan: Plan) -> str:
+        return outcome.render(Run(plan, silent=left), color=False, nothing="Nothing to change.", done="Applied")
+
+    assert told(none) == "Nothing could be compared.\n"
+    assert told(replace(none, same=5)) == "Nothing to change on what could be read. (5 resources unchanged)\n"
 
 
 def test_no_snapshot_holds_what_a_terminal_would_obey() -> None:
