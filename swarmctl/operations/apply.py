@@ -66,10 +66,13 @@ def apply(
         engine = stacks.obtain_engine(emit)
         resumed = reviewed is not None and saved_plans.require(reviewed, stack, engine)
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-        look = partial(preview, stack, session, stopper, options)
-        plan, held, left = (look(held), held, {}) if reviewed else silent.leaving_out(stack, held, look, emit)
+        look = partial(preview, session=session, stopper=stopper, options=options)
+        left: silent.Silent = {}
         if reviewed:
+            plan = look(stack, held)
             saved_plans.compare(reviewed, plan, stack, resumed=resumed)
+        else:
+            plan, stack, held, left = silent.leaving_out(stack, held, look, emit)
         plan_id = reviewed.id if reviewed else ""
         if plan.empty:
             if _unrecorded(stack, held, plan_id):
@@ -102,7 +105,7 @@ def _require_fit(
     engine = stacks.obtain_engine(emit)
     resumed = saved_plans.require(reviewed, stack, engine)
     session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-    plan = preview(stack, session, stopper, options, targets.held(stack, options.targets))
+    plan = preview(stack, targets.held(stack, options.targets), session, stopper, options)
     saved_plans.compare(reviewed, plan, stack, resumed=resumed)
 
 

@@ -55,12 +55,12 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     left: silent.Silent = {}
     if found is None:
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
-        look = partial(preview, stack, session, stopper, options)
-        found, _, left = silent.leaving_out(stack, held, look, emit)
+        look = partial(preview, session=session, stopper=stopper, options=options)
+        found, _, _, left = silent.leaving_out(stack, held, look, emit)
     return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left)
 
 
-def preview(stack: Stack, session: Session, stopper: Stopper, options: Options, held: frozenset[str]) -> Plan:
+def preview(stack: Stack, held: frozenset[str], session: Session, stopper: Stopper, options: Options) -> Plan:
     """The engine's preview, and the removal of machines that no declaration and no state knows."""
     _require_access(stack)
     with stopper.looking(session, "planning"):

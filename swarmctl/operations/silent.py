@@ -23,19 +23,23 @@ Silent = Mapping[str, SwarmError]
 
 
 def leaving_out(
-    stack: Stack, held: frozenset[str], look: Callable[[frozenset[str]], Plan], emit: Emit
-) -> tuple[Plan, frozenset[str], Silent]:
+    stack: Stack, held: frozenset[str], look: Callable[[Stack, frozenset[str]], Plan], emit: Emit
+) -> tuple[Plan, Stack, frozenset[str], Silent]:
     """What `look` sees of a world in which it must not touch what is `held`; where machines are silent, without these:
-    with what is to be held then, and why. Raises what `look` does."""
-    more = held
+    with the stack as it is then, what is to be held, and why. Raises what `look` does.
+
+    Others are not told a new address of a silent machine: nobody has reached it there.
+    """
+    now, more = stack, held
 
     def see(silent: Silent) -> Plan:
-        nonlocal more
-        more = held | lying_on(stack, silent)
-        return replace(look(more), left_alone=tuple(sorted(silent)))
+        nonlocal now, more
+        now = stack.anew() if silent else stack
+        more = held | lying_on(now, silent)
+        return replace(look(now, more), left_alone=tuple(sorted(silent)))
 
     plan, silent = without(stack.identity, stack.snapshot, see, emit)
-    return plan, more, silent
+    return plan, now, more, silent
 
 
 def without(identity: str, snapshot: Snapshot, look: Callable[[Silent], T], emit: Emit) -> tuple[T, Silent]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,17 @@ class Stack:
     """Values of the declared secrets by place, for the provider; see `kinds.secrets`."""
     warnings: tuple[str, ...] = ()
     """What is unwise about the places of secrets, and what the kinds noted of the graph."""
+    compiled: Callable[[], Graph] | None = None
+    """Compiles the graph anew, from the same declarations, state and facts."""
+
+    def anew(self) -> Stack:
+        """With the graph as it is now that other machines count as silent; see `backends.ways.silence`."""
+        from swarmctl.graph.canonical import digest
+
+        if self.compiled is None:
+            return self
+        graph = self.compiled()
+        return replace(self, graph=graph, digest=digest(graph))
 
     @property
     def identity(self) -> str:
@@ -203,9 +215,10 @@ def compile_stack(
     """Read the state and compile the graph; what is allocated already stays as it is.
 
     Without `reveal` the declared secrets are not read, and no machine's facts; `rotate` is that of the options. `emit`
-    is told how far reading many machines has come. Raises InvalidDeclaration with secrets that can't be read, and
+    is told how far reading many machines has come. Nobody counts as silent yet. Raises InvalidDeclaration with secrets that can't be read, and
     UsageError for nodes to rotate that are in no mesh.
     """
+    from swarmctl.backends import ways
     from swarmctl.errors import InvalidDeclaration
     from swarmctl.graph.canonical import digest
     from swarmctl.kinds.compile import compile_graph
@@ -215,12 +228,14 @@ def compile_stack(
     from swarmctl.state.checkpoint import EMPTY, Snapshot
     from swarmctl.state.checkpoint import snapshot as read_snapshot
 
+    ways.silence(loaded.identity, ())
     published = store.current()
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     record_ways(loaded.identity, snapshot)
     secrets = Secrets(loaded.folder, store.hmac)
     read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity), emit)} if reveal else {}
-    graph = compile_graph(
+    compiled = partial(
+        compile_graph,
         loaded.inventory,
         loaded.identity,
         previous(snapshot),
@@ -229,12 +244,12 @@ def compile_stack(
         existing=existing(loaded.identity),
         **read,
     )
+    graph = compiled()
     _require_members(graph, snapshot, rotate)
     if secrets.problems:
         raise InvalidDeclaration(secrets.problems, loaded.sources)
-    return Stack(
-        loaded, store, snapshot, graph, digest(graph), published, secrets.values, (*secrets.warnings, *graph.notes)
-    )
+    warnings = (*secrets.warnings, *graph.notes)
+    return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, warnings, compiled)
 
 
 def record_ways(identity: str, snapshot: Snapshot) -> None:

@@ -11,7 +11,7 @@ from swarmctl import backends
 from swarmctl.backends import ways
 from swarmctl.backends.base import HostGone
 from swarmctl.declarations.declaration import Inventory
-from swarmctl.graph.model import Address, LostMachine, Machine, MeshMember
+from swarmctl.graph.model import Address, Graph, LostMachine, Machine, MeshMember
 from swarmctl.kinds.node_pool.resources import MACHINE
 from swarmctl.kinds.security_policy.resources import FIREWALL
 from swarmctl.kinds.security_policy.words import in_words
@@ -21,6 +21,7 @@ from tests.mesh.builder import compiled, declare, fake_backend, lab
 __all__ = ["fake_backend"]
 
 POLICY = Address("securitypolicy", "baseline", "guests-0")
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDIhSHbcJi4NE1CVRWGFFogg08vC1QIVc/DhVX6GYQX1"
 GUEST = {"backend": "lab", "stack": "lab", "node": "guests-0"}
 
 
@@ -48,6 +49,27 @@ def test_an_isolated_machine_stays_and_leaves_its_mesh() -> None:
         assert "guests-0" not in resource.inputs.get("peers", {})
         assert resource.address.kind != "mesh" or resource.node != "guests-0"
     assert "guests-0" not in graph.resources[Address("mesh", "backbone", "rotation")].inputs["nodes"]
+
+
+def test_a_machine_that_is_silent_at_its_new_address_changes_nothing_on_the_others() -> None:
+    def metal(address: str) -> Inventory:
+        hosts = [{"name": f"n{ordinal}", "address": f"203.0.113.{ordinal}", "hostKeys": [KEY]} for ordinal in (1, 2)]
+        hosts.append({"name": "n3", "address": address, "hostKeys": [KEY]})
+        pool = declare("NodePool", "metal", {"region": "eu", "ssh": {"hosts": hosts}}, {"role": "head"})
+        return Inventory([*(it for it in lab() if it.kind != "NodePool"), pool])
+
+    def others(graph: Graph) -> dict[Address, Any]:
+        return {address: it.inputs for address, it in graph.resources.items() if it.node in ("n1", "n2")}
+
+    before = compiled(metal("203.0.113.3"))
+    assert others(compiled(metal("203.0.113.99"), before)) != others(before)
+    ways.silence("lab", [{"backend": "ssh", "stack": "lab", "node": "n3"}])
+    try:
+        left = compiled(metal("203.0.113.99"), before)
+    finally:
+        ways.silence("lab", ())
+    assert others(left) == others(before)
+    assert left.resources[Address("nodepool", "metal", "n3")].inputs["address"] == "203.0.113.99"
 
 
 @pytest.mark.usefixtures("fake_backend")

@@ -62,7 +62,9 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         return {"n2": HostUnreachable("n2 does not answer", "see whether it is up")}
 
     monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(silent=asked))
-    yield cast(Stack, SimpleNamespace(identity=STACK, graph=graph, snapshot=SimpleNamespace(resources=resources)))
+    made = SimpleNamespace(identity=STACK, graph=graph, snapshot=SimpleNamespace(resources=resources))
+    made.anew = lambda: made
+    yield cast(Stack, made)
     ways.silence(STACK, ())
 
 
@@ -70,13 +72,13 @@ def test_what_lies_on_a_silent_machine_or_waits_for_it_is_held(stack: Stack) -> 
     told: list[Event] = []
     seen: list[frozenset[str]] = []
 
-    def look(held: frozenset[str]) -> Plan:
+    def look(stack: Stack, held: frozenset[str]) -> Plan:
         seen.append(held)
         if len(seen) == 1:
             raise WorldUnreadable("1 resource could not be read back")
         return Plan(STACK, (), 1)
 
-    plan, held, left = silent.leaving_out(stack, frozenset({"mesh/other"}), look, told.append)
+    plan, _, held, left = silent.leaving_out(stack, frozenset({"mesh/other"}), look, told.append)
     assert plan == Plan(STACK, (), 1, left_alone=("n2",))
     assert seen == [frozenset({"mesh/other"}), held]
     on_n2 = {"nodepool/metal[n2]", "mesh/old[n2]", "mesh/new[n2]", "mesh/old[rotation]"}
@@ -89,19 +91,40 @@ def test_what_lies_on_a_silent_machine_or_waits_for_it_is_held(stack: Stack) -> 
     assert raised.value.details == ("n2 does not answer", "    help: see whether it is up")
 
 
+def test_the_plan_without_a_silent_machine_is_of_a_graph_that_knows_it_is_silent(stack: Stack) -> None:
+    other = cast(Stack, SimpleNamespace(identity=STACK, graph=stack.graph, snapshot=stack.snapshot))
+    known: list[bool] = []
+
+    def anew() -> Stack:
+        known.append(ways.on_silent({"host": host("n2")}))
+        return other
+
+    cast(Any, stack).anew = anew
+    seen: list[Stack] = []
+
+    def look(stack: Stack, held: frozenset[str]) -> Plan:
+        seen.append(stack)
+        if len(seen) == 1:
+            raise WorldUnreadable("1 resource could not be read back")
+        return Plan(STACK, (), 1)
+
+    _, now, _, _ = silent.leaving_out(stack, frozenset(), look, lambda event: None)
+    assert (seen, now, known) == ([stack, other], other, [True])
+
+
 def test_those_that_the_engine_could_not_read_are_not_asked_again(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace())
 
-    def look(held: frozenset[str]) -> Plan:
+    def look(stack: Stack, held: frozenset[str]) -> Plan:
         if held:
             return Plan(STACK, (), 1)
         error = WorldUnreadable("1 resource could not be read back")
         error.nodes = {"n1": SwarmError("its facts make no sense", "look there"), "l1": SwarmError("broken")}
         raise error
 
-    _, held, left = silent.leaving_out(stack, frozenset(), look, lambda event: None)
+    _, _, held, left = silent.leaving_out(stack, frozenset(), look, lambda event: None)
     assert {"nodepool/metal[n1]", "mesh/old[n1]"} <= held
     assert not [name for name in held if "[l1]" in name], "a machine that is part of the run is not elsewhere"
     with pytest.raises(WorldUnreadable) as raised:
@@ -111,7 +134,10 @@ def test_those_that_the_engine_could_not_read_are_not_asked_again(
 
 def test_where_all_can_be_read_nobody_is_asked_and_nothing_held(stack: Stack) -> None:
     ways.silence(STACK, [host("n1")])
-    plan, held, left = silent.leaving_out(stack, frozenset(), lambda held: Plan(STACK, (), 1), lambda event: None)
+    plan, now, held, left = silent.leaving_out(
+        stack, frozenset(), lambda stack, held: Plan(STACK, (), 1), lambda event: None
+    )
+    assert now is stack
     assert (plan, held, left) == (Plan(STACK, (), 1), frozenset(), {})
     assert not ways.on_silent({"host": host("n1")})
     silent.judge(left)
@@ -120,7 +146,7 @@ def test_where_all_can_be_read_nobody_is_asked_and_nothing_held(stack: Stack) ->
 def test_what_is_unreadable_for_another_reason_is_still_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(silent=lambda identity, nodes: {}))
 
-    def look(held: frozenset[str]) -> Plan:
+    def look(stack: Stack, held: frozenset[str]) -> Plan:
         raise WorldUnreadable("1 resource could not be read back")
 
     with pytest.raises(WorldUnreadable, match="1 resource could not be read back"):

@@ -17,7 +17,8 @@ _MINE = ("key", "certificate")
 
 
 def place(stack: str, pools: Sequence[PoolRequest], previous: Mapping[str, Mapping[str, Any]]) -> list[Placement]:
-    """Every declared host, as it is declared. What is `previous` decides only which of its host keys it is known by."""
+    """Every declared host, as it is declared. What is `previous` decides which of its host keys it is known by, and of
+    one that counts as silent where others reach it."""
     return list(_placed(stack, pools, previous))
 
 
@@ -27,7 +28,7 @@ def _placed(stack: str, pools: Iterable[PoolRequest], previous: Mapping[str, Map
         for host in spec.hosts:
             name = pool.names.get(host.name, host.name)
             way = {"backend": "ssh", "stack": stack, "node": name, **_way(spec, host)}
-            underlay, endpoint = _reached(host.address, nat=spec.nat)
+            underlay, endpoint = _reached(_proved(way, previous.get(name, {})), nat=spec.nat)
             listens = sorted({*(host.listens or spec.listens or ())})
             yield Placement(
                 pool=pool.pool,
@@ -117,6 +118,13 @@ def same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return way["address"], way.get("port", PORT), jump.get("address"), jump.get("port", PORT)
 
     return spot(one) == spot(other)
+
+
+def _proved(way: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """The address that others are told: of a machine that does not answer at the declared one, that it was applied
+    with. Nobody has seen it at the new one, which may be a slip of the pen."""
+    address = before.get("address") if ways.on_silent({"host": way}) else None
+    return str(address or way["address"])
 
 
 def _reached(address: str, *, nat: bool) -> tuple[tuple[str, ...], str | None]:

@@ -65,6 +65,22 @@ def test_inputs_have_no_keys_of_ours() -> None:
     assert one.inputs["host"] == {"backend": "ssh", "stack": "trial", "node": "n1"}
 
 
+@pytest.mark.parametrize("after", ["10.9.9.9", "elsewhere.example"])
+def test_others_are_told_the_address_that_a_silent_machine_was_applied_with(after: str) -> None:
+    before = dict(placed().inputs)
+    new = {"hosts": [{"name": "n1", "address": after, "hostKeys": [KEYS[0]]}]}
+    moved = placed(before, **new)
+    assert "203.0.113.10" not in (*moved.underlay, moved.endpoint)
+    ways.silence("trial", [moved.host])
+    try:
+        left = placed(before, **new)
+        assert (left.underlay, left.endpoint) == (("203.0.113.10",), "")
+        assert (left.host, left.inputs) == (moved.host, moved.inputs), "it is looked for at the declared one"
+        assert placed(None, **new).underlay == moved.underlay, "nothing was applied"
+    finally:
+        ways.silence("trial", ())
+
+
 def test_it_is_the_same_machine_as_long_as_one_of_its_host_keys_is_declared() -> None:
     def known_by(keys: list[str], before: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
         found = placed(before, hosts=[{"name": "n1", "address": "203.0.113.10", "hostKeys": keys}]).inputs
