@@ -67,6 +67,28 @@ def test_a_node_behind_nat_with_an_endpoint_is_reached_like_any_other(tmp_path: 
     assert say(tmp_path, mesh(endpoint), NAT, WORKERS) == []
 
 
+@pytest.mark.parametrize(
+    ("address", "more", "pool", "fine"),
+    [
+        ("203.0.113.5", "", "", True),
+        ("10.88.0.5", "", "", False),
+        ("n5.example.net", "", "", True),
+        ("10.88.0.5", "  endpoints: [{node: n5, host: 203.0.113.5}]\n", "", True),  # managed through the mesh itself
+        ("10.88.0.5", "", "nat: true, ", True),
+    ],
+)
+def test_the_address_of_a_machine_is_an_endpoint_unless_another_is_declared(
+    tmp_path: Path, address: str, more: str, pool: str, fine: bool
+) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbWJd8HUj1RMQWXRoHgfQvyhoWfhSgDMEvAJ3xYU5jl"
+    hosts = f"[{{name: n5, address: {address}, hostKeys: [{key}]}}]"
+    metal = spec("NodePool", "metal", f"  region: eu\n  ssh: {{{pool}hosts: {hosts}}}\n")
+    found = say(tmp_path, mesh(more), metal, WORKERS)
+    assert ids(found) == ([] if fine else ["SW3131"])
+    if not fine:
+        assert "`10.88.0.5` is an address of the Mesh `backbone` itself" in found[0].message
+
+
 def test_a_relay_that_cannot_be_reached_is_a_warning_beside_one_that_can(tmp_path: Path) -> None:
     pools = (NAT, pool("relay", "relay", "count: 2"))
     one = "  relays: {role: relay}\n  endpoints: [{node: relay-0, host: none}]\n"

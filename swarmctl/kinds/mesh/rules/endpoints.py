@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Unknown
 from swarmctl.declarations.words import did_you_mean, sentences
 from swarmctl.diagnostics import Code, Diagnostic, Range, Related
@@ -42,6 +43,8 @@ only, so the tunnel's own packets would be sent into the tunnel, and nothing wou
 Wrong: `cidrs: [10.88.0.0/16]` with `endpoints: [{node: workers-0, host: 10.88.3.4}]`
 
 Right: `endpoints: [{node: workers-0, host: 203.0.113.7}]`
+
+The `address` of a machine over SSH is its endpoint, too, where `endpoints` has none for it.
 """,
 )
 CONFLICT = Code(
@@ -71,8 +74,9 @@ Taken = dict[tuple[str, int], tuple[str, Range]]
 
 
 def check(subject: Subject, taken: Taken) -> Iterator[Diagnostic]:
-    """Mistakes in `endpoints` of one mesh; `taken` collects those of all meshes."""
+    """Mistakes in `endpoints` of one mesh, and in what stands for them; `taken` collects those of all meshes."""
     mesh, spec = subject.mesh, subject.spec
+    yield from _addresses_inside(subject)
     for index, endpoint in enumerate(spec.endpoints):
         where = mesh.value("spec", "endpoints", index, "host")
         if not isinstance(endpoint.node, Unknown):
@@ -152,6 +156,17 @@ def _no_host(host: str, where: Range) -> Diagnostic:
         label="nobody can send there",
         help=hint,
     )
+
+
+def _addresses_inside(subject: Subject) -> Iterator[Diagnostic]:
+    """Machines' own addresses, which others' tunnels lead to where no endpoint is declared."""
+    for node in subject.nodes.values() if subject.networks else ():
+        if node.host is None or node.name in subject.endpoints or fleet.behind_nat(node.pool):
+            continue
+        address = getattr(node.pool.variant_spec.hosts[node.host], "address", None)
+        if isinstance(address, str):
+            where = node.pool.value("spec", node.pool.variant, "hosts", node.host, "address")
+            yield from _inside(subject, address, where)
 
 
 def _inside(subject: Subject, host: str, where: Range) -> Iterator[Diagnostic]:
