@@ -253,8 +253,11 @@ class _Registration:
         return f"it needs {missing[0]}, which was not begun" if missing and address not in self._task.held else ""
 
     def _why_skipped(self, address: Address) -> str:
-        causes = sorted(str(need) for need in self._needs[address] if self._outputs[need] is None)
-        return f"it needs {causes[0]}, which failed" if causes else "something that it needs failed"
+        causes = sorted((need for need in self._needs[address] if self._outputs[need] is None), key=str)
+        failed = [need for need in causes if need not in self._task.skipped and need not in self._unregistered]
+        if failed:
+            return f"it needs {failed[0]}, which failed"
+        return f"it needs {causes[0]}, which was not begun" if causes else "something that it needs failed"
 
     def _settle(self, address: Address, outputs: Mapping[str, Json] | None, *, failed: bool = False) -> None:
         """Its turn is over; others may have become ready by it."""

@@ -226,7 +226,7 @@ def test_what_depends_on_a_failure_is_told_as_skipped(world: World) -> None:
 
     assert [(it.address, it.node, it.reason) for it in outcome.skipped] == [
         ("test/b", "w-0", "it needs test/a, which failed"),
-        ("test/c", "", "it needs test/b, which failed"),
+        ("test/c", "", "it needs test/b, which was not begun"),
     ]
 
 
