@@ -25,18 +25,19 @@ def trying(
     tries: int,
     seconds: float,
     stopped: threading.Event,
-    tell: Callable[[str], None],
+    tell: Callable[[str, str], None],
 ) -> T:
     """Do `work`, which has `failed` once, again and again: `tries` times in all, none of them begun after `seconds`
     from now, until something else than a transient error comes of it, or `stopped` is set.
 
-    Each try is told beforehand. Raises the last error.
+    Each try is told beforehand: the sentence that made it necessary, and the number of the try with what that waits
+    for. Raises the last error.
     """
 
     def announce(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         sentence = describe(error if isinstance(error, SwarmError) else failed).partition("\n")[0]
-        tell(f"{sentence}; trying again in {state.upcoming_sleep:.1f} s ({state.attempt_number + 1}/{tries})")
+        tell(sentence, f"trying again in {state.upcoming_sleep:.1f} s ({state.attempt_number + 1}/{tries})")
 
     for attempt in tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, SwarmError) and error.transient),

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from swarmctl.backends.base import ForeignStack, HostGone, Untouched
@@ -84,16 +85,29 @@ class Steps:
     def __init__(self, journal: Journal | None = None, tell: Tell = silent) -> None:
         """Without a journal (in tests, and where nothing is changed) nothing is written down."""
         self._journal = journal
-        self._tell = tell
+        self.tell = tell
         self._threads = ThreadPoolExecutor(THREADS, "step")
         self._cancelled = False
         self._live: set[_Attempt] = set()
+        self._told: set[str] = set()
+        self._telling = threading.Lock()
         self._ended: deque[tuple[asyncio.Future[Any], Any, Exception | None]] = deque()
         self._waking = False
 
     def begin(self) -> None:
         """Another stage of the run: steps may begin."""
         self._cancelled = False
+        with self._telling:
+            self._told.clear()
+
+    def tell_once(self, urn: str, sentence: str, more: str) -> None:
+        """Say why something is tried again, once in a stage: a machine that is down stops all that is on it with the
+        same words."""
+        with self._telling:
+            if sentence in self._told:
+                return
+            self._told.add(sentence)
+        self.tell(urn, f"{sentence}; {more}")
 
     def cancel(self) -> None:
         """Begin nothing any more; what was begun is finished, and not tried again."""
@@ -110,7 +124,7 @@ class Steps:
             raise Cancelled(NOT_BEGUN)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        attempt = _Attempt(step, None if step.op == READ else self._journal, self._tell)
+        attempt = _Attempt(step, None if step.op == READ else self._journal, self)
         self._live.add(attempt)
         clock = loop.call_later(step.seconds, self._give_up, attempt, answer)
         self._threads.submit(self._in_thread, loop, attempt, work, answer)
@@ -154,10 +168,10 @@ class Steps:
 class _Attempt:
     """One step in its thread. It ends once: by its result, or by the clock."""
 
-    def __init__(self, step: Step, journal: Journal | None, tell: Tell) -> None:
+    def __init__(self, step: Step, journal: Journal | None, steps: Steps) -> None:
         self._step = step
         self._journal = journal
-        self._tell = tell
+        self._steps = steps
         self._n = 0
         self._guard = threading.Lock()
         self._over = False
@@ -204,7 +218,7 @@ class _Attempt:
             left = min(PATIENCE, self._step.seconds) - (time.monotonic() - began)
             tries, urn = TRIES[self._step.op], self._step.urn
             return again.trying(
-                work, error, tries=tries, seconds=left, stopped=self._stopped, tell=lambda text: self._tell(urn, text)
+                work, error, tries=tries, seconds=left, stopped=self._stopped, tell=partial(self._steps.tell_once, urn)
             )
 
     def _end(self, error: Exception | None, outputs: Mapping[str, Json] | None = None) -> None:
@@ -222,7 +236,7 @@ class _Attempt:
                 self._journal.failed(self._n, describe(error), left=not isinstance(error, NOTHING_LEFT))
         except JournalFailed as failure:
             # It counts as begun then, which the next run reads back; and the next step is refused.
-            self._tell(self._step.urn, failure.message)
+            self._steps.tell(self._step.urn, failure.message)
 
     def _timed_out(self) -> TimedOut:
         step = self._step

@@ -63,6 +63,26 @@ def test_what_may_pass_is_tried_again_and_each_try_is_told(journal: Journal) -> 
     assert read(journal.path) == [Intent(1, "create", URN, {}), Result(1, {"key": "k"})], "one step, however many tries"
 
 
+def test_a_machine_that_is_down_is_told_once_whatever_is_on_it(journal: Journal) -> None:
+    told: list[tuple[str, str]] = []
+    steps = Steps(journal, lambda *note: told.append(note))
+
+    def down() -> Work:
+        return Work(*[HostUnreachable("n1 refuses connections")] * 2)
+
+    async def stage() -> None:
+        steps.begin()
+        await asyncio.gather(*(steps.run(Step("read", f"{URN}-{number}"), down()) for number in range(4)))
+        await steps.run(Step("read", URN), Work(HostUnreachable("n2 refuses connections")))
+
+    async def both() -> None:
+        await stage()
+        await stage()
+
+    asyncio.run(both())
+    assert [text.partition(";")[0] for _, text in told] == ["n1 refuses connections", "n2 refuses connections"] * 2
+
+
 @pytest.mark.parametrize(("op", "tries"), [("create", 5), ("update", 5), ("delete", 5), ("read", 3)])
 def test_it_is_not_tried_for_ever(op: str, tries: int) -> None:
     work = Work(*(HostUnreachable(f"no answer to the {n}.") for n in range(1, 9)))
@@ -96,7 +116,7 @@ def test_each_wait_is_about_twice_as_long_as_the_one_before() -> None:
     work = Work(*(HostUnreachable("no") for _ in range(9)))
 
     with pytest.raises(HostUnreachable):
-        again.trying(work, HostUnreachable("no"), tries=5, seconds=30, stopped=stopped, tell=lambda text: None)
+        again.trying(work, HostUnreachable("no"), tries=5, seconds=30, stopped=stopped, tell=lambda why, when: None)
 
     assert [round(wait / again.FIRST_WAIT) // 2 * 2 for wait in waits[1:]] == [2, 4, 8]
     assert 1 <= waits[0] / again.FIRST_WAIT <= 1.5
