@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ GO_ON = "what was done is in the state: run the same command again to go on, or 
 
 _TOLD = 20
 """Failures told in full."""
+_MORE = 8
+"""Addresses told of those that failed like another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +113,41 @@ class Run:
         return bool(self.plan.nodes) and any(it.address in failed for it in found)
 
     def _told(self) -> list[str]:
-        lines = _listed([(_at(it.address, it.node), it.error) for it in self.failures])
+        lines = _listed(_alike([(it.address, it.node, it.error) for it in self.failures]))
         if self.undone:
             told = {
                 (it.node, it.reason): [one.address for one in self.undone if one.node == it.node] for it in self.undone
             }
             lines += ["undone:", *_listed([(f"{node} ({', '.join(what)})", why) for (node, why), what in told.items()])]
         if self.skipped:
-            lines += ["not begun:", *_listed([(_at(it.address, it.node), it.reason) for it in self.skipped])]
+            lines += ["not begun:", *_listed(_alike([(it.address, it.node, it.reason) for it in self.skipped]))]
         return lines
 
 
 def _at(address: str, node: str) -> str:
     return f"{address}{f' on {node}' if node else ''}"
+
+
+def _alike(told: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """What, and why, of addresses with their node and reason: those with the same reason, but for the name of the
+    node, are told in one."""
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for one in told:
+        groups.setdefault(_named(one[1]).sub("\0", one[2]) if one[1] else one[2], []).append(one)
+    found = []
+    for (address, node, reason), *others in groups.values():
+        why = reason.removeprefix(f"{node}: ") if node else reason
+        if others:
+            more = [other[0] for other in others[:_MORE]]
+            more += [f"and {len(others) - _MORE} more"] if len(others) > _MORE else []
+            why += f"\nthe same with {', '.join(more)}"
+        found.append((_at(address, node), why))
+    return found
+
+
+def _named(node: str) -> re.Pattern[str]:
+    """Finds a node's name as a whole word."""
+    return re.compile(rf"(?<![\w.-]){re.escape(node)}(?![\w-])")
 
 
 def _listed(told: Sequence[tuple[str, str]]) -> list[str]:

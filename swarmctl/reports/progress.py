@@ -213,7 +213,8 @@ def step(event: StepEnded, *, color: bool) -> str:
     where = f" on {safe(event.node)}" if event.node else ""
     if event.error:
         verb = paint(f"✗ {event.action.value} failed", "red", "bold", color=color)
-        return f"{verb} {safe(event.address)}{where}: {safe(event.error.partition(NEWLINE)[0])}"
+        why = event.error.partition(NEWLINE)[0]
+        return f"{verb} {safe(event.address)}{where}: {safe(why.removeprefix(f'{event.node}: ') if event.node else why)}"
     verb = paint(f"{event.action.glyph} {PAST[event.action]:<9}", COLORS[event.action], color=color)
     return f"{verb} {safe(event.address)}{where}  {paint(duration(event.seconds), 'dim', color=color)}"
 

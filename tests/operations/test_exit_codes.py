@@ -127,11 +127,11 @@ def test_what_failed_on_its_way_through_many_nodes_is_partly_done(world: World) 
 
 
 def test_many_failures_are_told_in_part_and_counted(world: World, capsys: Out) -> None:
-    world.failures = tuple(Failure(f"nodepool/workers[{n}]", f"workers-{n}", "no room\nmake some") for n in range(50))
+    world.failures = tuple(Failure(f"nodepool/workers[{n}]", f"workers-{n}", f"no room {n}\nmake some") for n in range(50))
     assert cli.run(["apply", "--yes"]) == 7
     shown = capsys.readouterr().err
     assert "error: 50 changes failed" in shown
-    assert "  nodepool/workers[19] on workers-19: no room\n      make some\n  and 30 more" in shown
+    assert "  nodepool/workers[19] on workers-19: no room 19\n      make some\n  and 30 more" in shown
 
 
 def test_apply_in_json_prints_its_outcome_also_when_it_fails(world: World, capsys: Out) -> None:
