@@ -17,8 +17,8 @@ from swarmctl.backends.ssh.host import SshHost
 from swarmctl.backends.ssh.marks import Seen
 from swarmctl.errors import SwarmError
 
-AT_ONCE = 64
-"""Machines that are asked at the same time."""
+AT_ONCE = 256
+"""Machines that are asked at the same time: so many that silent ones are done with in `EACH` seconds apiece."""
 DEADLINE = 25.0
 """Seconds after which nobody waits any longer for machines that are only asked whose they are, and `EACH` more for
 every machine: somewhat more than a connection may take, whose own error says more."""

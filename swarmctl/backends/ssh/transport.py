@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ TRIES = 5
 """How often a command is begun again when a server does not begin it."""
 BUSY = 0.1
 """Seconds until then, and as much more every time."""
+HELD = 2.0
+"""Seconds after which a login that has not come to its end leaves its place: it waits, and has nothing to reckon."""
 SILENCE = 10.0
 """Seconds for which a server that said nothing counts as silent: waiting costs each who asks what it cost the first."""
 
@@ -38,7 +41,7 @@ class Limits:
     commands: int = 64
     commands_per_host: int = 8
     logins: int = 16
-    """Connections that are being made; each costs some milliseconds of arithmetic."""
+    """Servers that have spoken and are logged in to; each costs some milliseconds of arithmetic, and silence none."""
     connections: int = 256
     """Kept open while nothing uses them; the one that was used longest ago goes first."""
 
@@ -127,11 +130,11 @@ class Transport:
         link = self._link(address)
         link.users += 1
         try:
-            async with link.room, self._commands:
+            async with link.room:
                 for tries_left in range(TRIES, -1, -1):
                     connection = await self.connected(name, address)
                     try:
-                        async with asyncio.timeout(seconds):
+                        async with self._commands, asyncio.timeout(seconds):
                             return await talk(connection)
                     except asyncssh.Error as error:
                         # Not begun: the connection was a dead one, and nobody had noticed; or the server still
@@ -169,16 +172,33 @@ class Transport:
 
     async def _open(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
         if address.jump is None:
-            async with self._logins:
-                return await login.connect(name, address, None, self.patience)
+            return await login.connect(name, address, None, self.patience, self._place)
         through = self._link(address.jump)
         through.users += 1
         try:
             tunnel = await self.connected(f"{name}: its jump host {address.jump}", address.jump)
-            async with self._logins:
-                return await login.connect(name, address, tunnel, self.patience)
+            return await login.connect(name, address, tunnel, self.patience, self._place)
         finally:
             through.users -= 1
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the logins at once, for at most `HELD` seconds of what is done meanwhile."""
+        held = True
+
+        def leave() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._logins.release()
+
+        await self._logins.acquire()
+        timer = asyncio.get_running_loop().call_later(HELD, leave)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leave()
 
     def _make_room(self) -> None:
         """Close the idle ones that are too many, but none that others go through."""
