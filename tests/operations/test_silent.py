@@ -151,3 +151,19 @@ def test_what_is_unreadable_for_another_reason_is_still_told(stack: Stack, monke
 
     with pytest.raises(WorldUnreadable, match="1 resource could not be read back"):
         silent.leaving_out(stack, frozenset(), look, lambda event: None)
+
+
+def test_machines_that_are_declared_lost_are_not_asked(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(identity: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:
+        assert sorted(nodes) == ["n1"]
+        return {}
+
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(silent=asked))
+    ways.declare(STACK, (), [host("n2")])
+    try:
+        error = WorldUnreadable("1 resource could not be read back")
+        assert silent.find(STACK, stack.snapshot, error, lambda event: None) == {}
+        error.nodes = {"n2": SwarmError("n2 does not answer")}
+        assert silent.find(STACK, stack.snapshot, error, lambda event: None) == {}
+    finally:
+        ways.declare(STACK, ())
