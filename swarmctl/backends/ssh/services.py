@@ -52,13 +52,18 @@ shift 3
 mkdir -p "$logs"
 if [ -d /run/systemd/system ]; then
   file=$units/swarmctl-$name.service
-  if [ "$(cat "$file" 2>/dev/null)" = "$unit" ] && systemctl is-active -q "swarmctl-$name"; then exit 0; fi
+  # A note stands from before the unit is written until it runs: cut off in between, the next start does it all again.
+  if [ ! -f "$notes/$name.begun" ] && [ "$(cat "$file" 2>/dev/null)" = "$unit" ] &&
+    systemctl is-active -q "swarmctl-$name"; then exit 0; fi
+  mkdir -p "$notes"
+  : >"$notes/$name.begun"
   printf '%s\n' "$unit" >"$units/.swarmctl-$name.new"
   sync "$units/.swarmctl-$name.new"
   mv -fT "$units/.swarmctl-$name.new" "$file"
   systemctl daemon-reload
   systemctl enable -q "swarmctl-$name"
   systemctl restart "swarmctl-$name"
+  rm -f -- "$notes/$name.begun"
   exit 0
 fi
 if running "$name" && [ "$digest_" = "$digest" ]; then exit 0; fi
@@ -84,7 +89,7 @@ _STOP = (
     + r"""
 if [ -d /run/systemd/system ] && [ -f "$units/swarmctl-$1.service" ]; then
   systemctl disable -q --now "swarmctl-$1"
-  rm -f -- "$units/swarmctl-$1.service"
+  rm -f -- "$units/swarmctl-$1.service" "$notes/$1.begun"
   systemctl daemon-reload
   systemctl reset-failed -q "swarmctl-$1" 2>/dev/null || :
   exit 0

@@ -36,10 +36,12 @@ SILENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much at once. OpenSSH's defaults allow ten sessions a connection (MaxSessions)."""
+    """How much at once."""
 
     commands: int = 64
-    commands_per_host: int = 8
+    commands_per_host: int = 5
+    """OpenSSH's default allows ten sessions a connection (MaxSessions), and a session that is over counts until its
+    server comes round: as many new ones may have begun by then."""
     logins: int = 16
     """Servers that have spoken and are logged in to; each costs some milliseconds of arithmetic, and silence none."""
     connections: int = 256
