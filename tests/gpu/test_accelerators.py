@@ -327,6 +327,7 @@ def test_a_key_is_known_by_its_fingerprint() -> None:
         services.STATES,
         amd.SCRIPT + amd.reload("30.30.4", "open", []) + amd.cdi() + amd.diagnose(8) + amd.busy() + amd.forget(),
     ],
+    ids=["key", "elsewhere", "reload", "divide", "last steps", "services", "states", "amd"],
 )
 def test_every_script_is_one_that_a_shell_understands(script: str) -> None:
     assert subprocess.run(["sh", "-n"], input=script.encode(), check=False).returncode == 0
