@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from swarmctl.hosts.probes import Answer, Port
+from swarmctl.hosts.states import ISOLATED, LOST
 from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.operations.flow_probes import Over
 from swarmctl.operations.flow_traffic import total
@@ -57,7 +58,12 @@ def _summary(status: Status, color: bool, width: int) -> Iterator[str]:
 
 
 def _counts(status: Status, color: bool) -> Iterator[str]:
-    yield _count(sum(node.ready for node in status.nodes), len(status.nodes), "nodes ready", color)
+    serving = [node for node in status.nodes if not _aside(node)]
+    if serving or not status.nodes:
+        yield _count(sum(node.ready for node in serving), len(serving), "nodes ready", color)
+    for state in (ISOLATED, LOST):
+        if count := sum(node.state == state for node in status.nodes):
+            yield paint(f"{count:,} {state}", "yellow", color=color)
     measured = [link for link in status.links if link.reachable is not None]
     if measured:
         yield _count(sum(link.reachable is True for link in measured), len(measured), "links reachable", color)
@@ -67,17 +73,22 @@ def _counts(status: Status, color: bool) -> Iterator[str]:
     yield f"measured in {duration(status.seconds)}" if status.probed else "not probed: no traffic was sent"
 
 
+def _aside(node: Node) -> bool:
+    """Whether it is declared to take no part: then it does no work, however well that goes."""
+    return node.state in (ISOLATED, LOST)
+
+
 def _count(good: int, all_: int, what: str, color: bool) -> str:
     return paint(f"{good:,} of {all_:,} {what}", "green" if good == all_ else "red", color=color)
 
 
 def _nodes(status: Status, color: bool, width: int) -> Iterator[str]:
     few = len(status.nodes) <= MOST_NODES
-    shown = status.nodes if few else [node for node in status.nodes if not node.ready][:MOST_NODES]
+    shown = status.nodes if few else [node for node in status.nodes if not node.ready or _aside(node)][:MOST_NODES]
     yield paint("Nodes", "bold", color=color)
     if shown:
         columns = [
-            Column("", [_mark(GOOD if node.ready else BAD, color) for node in shown]),
+            Column("", [_mark(BAD if not node.ready else SELF if _aside(node) else GOOD, color) for node in shown]),
             Column("NODE", [safe(node.name) for node in shown]),
             Column("STATE", [_state(node) for node in shown]),
             Column("POOL", [safe(node.pool) for node in shown], drop=4),
@@ -95,8 +106,9 @@ def _nodes(status: Status, color: bool, width: int) -> Iterator[str]:
             yield row
             yield from (paint(f"      {safe(reason)}", "red", color=color) for reason in node.reasons)
     if not few:
-        ready = sum(node.ready for node in status.nodes)
-        yield f"  {_mark(GOOD if ready else BAD, color)} {ready:,} of {len(status.nodes):,} nodes are ready"
+        serving = [node for node in status.nodes if not _aside(node)]
+        ready = sum(node.ready for node in serving)
+        yield f"  {_mark(GOOD if ready else BAD, color)} {ready:,} of {len(serving):,} nodes are ready"
 
 
 def _managed(node: Node) -> str:

@@ -182,6 +182,18 @@ def test_gone_after_a_reboot() -> None:
     )
 
 
+def test_who_is_declared_to_take_no_part_does_not_count_as_ready() -> None:
+    status = see(World(declared()))
+    first, second, *others = status.nodes
+    shut = replace(status, nodes=(replace(first, state="isolated"), replace(second, state="lost"), *others))
+    text = render(shut, color=False, width=100)
+    assert text.startswith("lab: 3 of 3 nodes ready; 1 isolated; 1 lost; ")
+    assert "  · control-0  isolated " in text
+    assert "  · control-1  lost " in text
+    alone = render(replace(status, nodes=(replace(first, state="isolated"),)), color=False, width=100)
+    assert alone.startswith("lab: 1 isolated; ")
+
+
 def test_no_machines_declared() -> None:
     assert drawn(World(declared(pools={}))) == "lab: no machines are declared\n"
 
