@@ -11,6 +11,7 @@ from typing import Any
 
 from swarmctl.backends import open_host
 from swarmctl.declarations import fleet
+from swarmctl.declarations.declaration import Inventory
 from swarmctl.errors import Declined, SwarmError, UsageError
 from swarmctl.hosts import public_keys
 from swarmctl.hosts.system import SystemFacts
@@ -129,22 +130,42 @@ def import_host(
     if jump is not None:
         through = {"jump": {**_trusted(jump, {}, pinned, confirm), **own}}
     way = {**_trusted(target, {**through, **own}, pinned, confirm), **through, **own}
+    inventory = _inventory(stack)
+    if out is not None and inventory is not None:
+        _require_new(way["hostKeys"], inventory)
     facts = read(open_host({"backend": "ssh", "stack": "", "node": str(target), **way}))
     called = name or _called(facts.hostname, target)
-    text = import_host_text.pool(called, way, facts, _belongs(cluster, region, stack))
+    text = import_host_text.pool(called, way, facts, _belongs(cluster, region, inventory))
     return Imported(called, text, facts, None if out is None else _write(out, called, text))
 
 
-def _belongs(cluster: str, region: str, folder: Path | None) -> dict[str, tuple[str, str]]:
+def _inventory(folder: Path | None) -> Inventory | None:
+    """What is declared there; None where there is no stack yet, or it is not whole."""
+    if folder is None or not folder.is_dir():
+        return None
+    try:
+        return load_stack(folder).inventory
+    except SwarmError:
+        return None
+
+
+def _require_new(host_keys: Sequence[str], inventory: Inventory) -> None:
+    """Raises UsageError for a machine that is declared there already, by whatever name and address."""
+    for node in fleet.nodes(inventory):
+        if node.host is not None and {*getattr(node.pool.variant_spec.hosts[node.host], "host_keys", ())} & {
+            *host_keys
+        }:
+            at = f"{node.where.file}:{node.where.start.line}"
+            raise UsageError(
+                f"the machine is declared there already, as {node.name} in {at}: it has the same host key",
+                "change it there, or leave --write out to see what would be written; nothing was written",
+            )
+
+
+def _belongs(cluster: str, region: str, inventory: Inventory | None) -> dict[str, tuple[str, str]]:
     """Cluster and region as they are to be written, so that the declaration is whole: those that are given, and those
     that the stack there has no default for; each with why it is that one."""
     found = {name: (value, "") for name, value in (("cluster", cluster), ("region", region)) if value}
-    inventory = None
-    if folder is not None and folder.is_dir():
-        try:
-            inventory = load_stack(folder).inventory
-        except SwarmError:
-            pass  # there is no stack yet, or it is not whole: nothing is known of its defaults
     usual = fleet.defaults(inventory) if inventory is not None else None
     if not cluster and not (usual and usual.cluster):
         names = sorted(str(one.name) for one in inventory.of("Cluster")) if inventory is not None else []

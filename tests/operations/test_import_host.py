@@ -226,6 +226,17 @@ def test_it_is_written_beside_what_is_there_and_over_nothing(shown: list[str], t
         importing.import_host(target, confirm=lambda key: True, out=tmp_path / "new")
 
 
+def test_a_machine_that_is_declared_there_already_is_not_declared_twice(shown: list[str], tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").write_text(STACK)
+    target = Target("ops", "192.0.2.1")
+    found = importing.import_host(target, confirm=lambda key: True, stack=tmp_path, out=tmp_path, name="n1")
+    assert found.written is not None
+    with pytest.raises(UsageError, match=r"declared there already, as n1 in .*n1\.yaml:\d+: it has the same host key"):
+        importing.import_host(target, confirm=lambda key: True, stack=tmp_path, out=tmp_path, name="n2")
+    assert not (tmp_path / "n2.yaml").exists()
+    assert importing.import_host(target, confirm=lambda key: True, stack=tmp_path, name="n2").name == "n2"
+
+
 def test_without_a_terminal_a_key_must_be_given(
     shown: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
