@@ -115,7 +115,9 @@ def wrong_form(document: Document, path: Path, node: Mapping[str, Any], *, key: 
     text = str(path[-1] if key else value_at(document.data, path))
     words = node.get("patternErrorMessage", f"text that matches {node['pattern']}")
     mended = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
-    helps = mended and mended != text and re.search(node["pattern"], mended)
+    # Of what takes more than names, such as addresses, another text made of the same letters means nothing.
+    a_name = not any(re.search(node["pattern"], other) for other in ("a.b", "a_b", "A"))
+    helps = a_name and mended and mended != text and re.search(node["pattern"], mended)
     hint = f"did you mean `{mended}`?" if helps else ""
     if {"integer", "number"} & set(node.get("type", ())) and _NUMBER.fullmatch(text):
         hint = f"remove the quotes: `{text}`"

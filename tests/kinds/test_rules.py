@@ -157,6 +157,23 @@ def test_of_two_flows_the_one_that_lasts_longer_is_said_to_allow_it(
     assert (found.code.id, found.message.split("`")[1]) == ("SW3305", lasting)
 
 
+@pytest.mark.parametrize(
+    ("field", "near"),
+    [
+        ('name: "Node 1"', "did you mean `node-1`?"),
+        ('address: "10.201.7.11; touch /tmp/x"', ""),
+        ('address: "fe80::1%eth0"', ""),
+        ('user: "-oProxyCommand=touch"', ""),
+    ],
+)
+def test_of_what_is_no_name_no_name_is_proposed(tmp_path: Path, field: str, near: str) -> None:
+    name, _, _ = field.partition(":")
+    host = {"name": "name: n1", "address": "address: 203.0.113.1", name: field}
+    metal = spec("NodePool", "metal", f"  region: eu\n  ssh: {{hosts: [{{{', '.join(host.values())}}}]}}\n")
+    (found,) = [one for one in diagnose(tmp_path, metal, without=("NodePool",)) if one.code.id == "SW2105"]
+    assert found.help.startswith(near or "it takes ")
+
+
 def test_ipv6_host_bits_are_told_with_the_network(tmp_path: Path) -> None:
     (found,) = diagnose(tmp_path, mesh('["fd88::1/64"]'), without=("Mesh",))
 
