@@ -67,11 +67,14 @@ def disks(found: tuple[Disk, ...] | None) -> str:
 
 
 def network(found: SystemFacts) -> str:
-    """Interfaces with a device behind them by speed."""
+    """Interfaces with a device behind them by speed; where there is none, as in a container, the virtual ones that
+    have a speed."""
     if found.nics is None:
         return UNKNOWN
-    real = sorted((nic for nic in found.nics if nic.driver or nic.pci), key=lambda nic: -(nic.speed or 0))
-    return counted(speed(nic.speed) or ("link" if nic.up else "no link") for nic in real) or NONE
+    there = sorted(found.nics, key=lambda nic: -(nic.speed or 0))
+    real = counted(speed(nic.speed) or ("link" if nic.up else "no link") for nic in there if nic.driver or nic.pci)
+    virtual = counted(speed(nic.speed) for nic in there if nic.speed)
+    return real or (f"{virtual} (virtual)" if virtual else NONE)
 
 
 def cards(found: SystemFacts) -> str:

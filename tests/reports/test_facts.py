@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swarmctl.errors import WorldUnreadable
+from swarmctl.hosts.system.model import Nic
 from swarmctl.operations.facts import NodeFacts, Report
+from swarmctl.reports import facts_words as words
 from swarmctl.reports.facts import render
 from tests.hosts.system.machines import BARE, MACHINES, NOW, cards, disk, read
 
@@ -41,6 +45,15 @@ def test_with_more_room_it_tells_more() -> None:
     assert "8 × 3.5 TiB, 1.7 TiB" in text
     assert "6.8.0-60-generic" in text
     assert max(map(len, text.splitlines())) <= 140
+
+
+def test_a_machine_without_a_device_in_its_network_has_what_carries_it() -> None:
+    veth = Nic("eth0", "02:00:00:00:00:01", up=True, mtu=1500, kind="veth", speed=10_000)
+    tunnel = Nic("wg0", "", up=True, mtu=1420, kind="wireguard")
+    card = Nic("ens1", "02:00:00:00:00:02", up=True, mtu=9000, speed=100_000, driver="mlx5_core")
+    assert words.network(replace(read(), nics=(veth, tunnel))) == "10 Gb/s (virtual)"
+    assert words.network(replace(read(), nics=(veth, card))) == "100 Gb/s"
+    assert words.network(replace(read(), nics=(tunnel,))) == "none"
 
 
 def test_what_cannot_be_read_is_told_with_its_reason_and_the_rest_is_shown() -> None:
