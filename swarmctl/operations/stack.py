@@ -215,8 +215,8 @@ def compile_stack(
     """Read the state and compile the graph; what is allocated already stays as it is.
 
     Without `reveal` the declared secrets are not read, and no machine's facts; `rotate` is that of the options. `emit`
-    is told how far reading many machines has come. Nobody counts as silent yet. Raises InvalidDeclaration with secrets that can't be read, and
-    UsageError for nodes to rotate that are in no mesh.
+    is told how far reading many machines has come. Nobody counts as silent yet. Raises InvalidDeclaration with secrets
+    that can't be read, and UsageError for nodes to rotate that are in no mesh.
     """
     from swarmctl.backends import ways
     from swarmctl.errors import InvalidDeclaration

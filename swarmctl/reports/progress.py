@@ -214,7 +214,9 @@ def step(event: StepEnded, *, color: bool) -> str:
     if event.error:
         verb = paint(f"✗ {event.action.value} failed", "red", "bold", color=color)
         why = event.error.partition(NEWLINE)[0]
-        return f"{verb} {safe(event.address)}{where}: {safe(why.removeprefix(f'{event.node}: ') if event.node else why)}"
+        return (
+            f"{verb} {safe(event.address)}{where}: {safe(why.removeprefix(f'{event.node}: ') if event.node else why)}"
+        )
     verb = paint(f"{event.action.glyph} {PAST[event.action]:<9}", COLORS[event.action], color=color)
     return f"{verb} {safe(event.address)}{where}  {paint(duration(event.seconds), 'dim', color=color)}"
 

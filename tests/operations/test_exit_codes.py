@@ -127,7 +127,9 @@ def test_what_failed_on_its_way_through_many_nodes_is_partly_done(world: World) 
 
 
 def test_many_failures_are_told_in_part_and_counted(world: World, capsys: Out) -> None:
-    world.failures = tuple(Failure(f"nodepool/workers[{n}]", f"workers-{n}", f"no room {n}\nmake some") for n in range(50))
+    world.failures = tuple(
+        Failure(f"nodepool/workers[{n}]", f"workers-{n}", f"no room {n}\nmake some") for n in range(50)
+    )
     assert cli.run(["apply", "--yes"]) == 7
     shown = capsys.readouterr().err
     assert "error: 50 changes failed" in shown
