@@ -89,6 +89,11 @@ def test_a_machine_that_is_down_makes_no_other_wait_and_is_told(metal: Fleet) ->
         assert "n2 (worker@10.201.7.12) refuses connections to port 22" in said
         tables = {name: metal.inside(name, "nft list table inet swarmctl") for name in ("n1", "n2", "n3")}
         assert ["7950" in tables[name] for name in ("n1", "n2", "n3")] == [True, False, True]
+        # Nobody has reached it at a new address either: none of the others is told of that.
+        metal.declare(metal.host("n1"), metal.host("n2") | {"address": HERE}, metal.host("n3"))
+        said = told(metal, "plan", code=8)
+        assert "unchanged; nothing to change; 1 machine left alone: n2" in said, said
+        metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
     finally:
         metal.inside("n2", "nft delete table inet trial")
     told(metal, "apply", "--yes", code=0)
