@@ -67,9 +67,22 @@ if command -v nft >/dev/null && nft list table inet swarmctl 2>/dev/null | grep 
 fi
 for file in /etc/sysctl.d/99-zz-swarmctl-*.conf /etc/default/grub.d/zz-swarmctl-*.cfg \
   /etc/systemd/timesyncd.conf.d/zz-swarmctl-*.conf /etc/apt/apt.conf.d/99zz-swarmctl-* \
-  /etc/apt/sources.list.d/swarmctl-nvidia.list /etc/apt/keyrings/swarmctl-nvidia.gpg \
-  /etc/modules-load.d/swarmctl-nvidia.conf /etc/dcgm-exporter/swarmctl-counters.csv; do
+  /etc/sudoers.d/swarmctl-* /etc/apt/sources.list.d/swarmctl-* /etc/apt/keyrings/swarmctl-* \
+  /etc/apt/preferences.d/swarmctl-* /etc/yum.repos.d/swarmctl-* /etc/pki/rpm-gpg/RPM-GPG-KEY-swarmctl-* \
+  /etc/modules-load.d/swarmctl-* /etc/dcgm-exporter/swarmctl-counters.csv; do
   [ ! -e "$file" ] || echo "left $file"
+done
+for file in /etc/chrony/chrony.conf /etc/chrony.conf; do
+  ! head -n 1 "$file" 2>/dev/null | grep -q '^# By swarmctl:' || echo "left $file"
+done
+for made in /var/lib/swarmctl/baseline/*/users/*/made; do
+  user=${made%/made}
+  [ ! -e "$made" ] || ! cut -d : -f 1 /etc/passwd | grep -qxF -e "${user##*/}" || echo "left the account ${user##*/}"
+done
+for record in /var/lib/swarmctl/baseline/*/*/; do
+  record=${record%/}
+  name=${record%/*}
+  [ ! -d "$record" ] || echo "left what the baseline ${name##*/} has set there as ${record##*/} (noted in $record)"
 done
 if grep -qs -e 'x-swarmctl\.' -e '^#swarmctl:' /etc/fstab; then echo "left lines in /etc/fstab"; fi
 using() {
@@ -124,7 +137,16 @@ done
 if command -v shred >/dev/null; then
   find /etc/swarmctl -xdev -type f -exec shred -n 1 -z -- {} + 2>/dev/null
 fi
-rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl /var/lib/swarmctl
+rm -rf -- /etc/swarmctl /run/swarmctl /var/log/swarmctl
+# What a baseline has set is given back by its own resources, before this. What nobody has given back is known by its
+# record alone, with all that was there before, so that stays until somebody has.
+for record in /var/lib/swarmctl/baseline/*/*/; do
+  if [ -d "$record" ]; then
+    find /var/lib/swarmctl -mindepth 1 -maxdepth 1 ! -name baseline -exec rm -rf -- {} +
+    exit 0
+  fi
+done
+rm -rf -- /var/lib/swarmctl
 """
 LOOK: Sequence[str] = ("sh", "-c", _LOOK, "swarmctl-look")
 WIPE: Sequence[str] = ("sh", "-c", _WIPE, "swarmctl-wipe")
