@@ -69,7 +69,7 @@ def resolve(text: str) -> tuple[object, Remark | None]:
         return text, Remark(
             TRAP_WORD,
             f"`{text}` is text here, and {_TRAP_WORDS[text]} for readers of YAML 1.1",
-            f'write {_TRAP_WORDS[text]} if you mean that, or "{text}" for the text',
+            f'write "{text}" for the text, or {_TRAP_WORDS[text]} where a truth value belongs',
         )
     if _INTEGER.fullmatch(text):
         return _integer(text)

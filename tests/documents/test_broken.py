@@ -177,7 +177,7 @@ def test_places_count_from_the_beginning_of_the_file(text: str, expected: str) -
         ("owner: @infra\n", "a value cannot start with `@`", 'quote it: "@infra"'),
         ('a: @"x"\n', "a value cannot start with `@`", "quote it: '@\"x\"'"),
         ("note: 'it's late'\n", "text stands behind the closing quote", "write '' for a quote"),
-        ("required: yes\n", "true for readers of YAML 1.1", "write true"),
+        ("required: yes\n", "true for readers of YAML 1.1", 'write "yes" for the text, or true where'),
         ("mode: 0644\n", "the number 644 here, and 420 for readers of YAML 1.1", "0o"),
         ("version: 1.10\n", "the number 1.1", 'write "1.10"'),
         ("a: 12e5\n", "the number 1200000.0 here, and text", 'write "12e5"'),

@@ -79,3 +79,14 @@ def test_only_a_stack_has_a_uid() -> None:
         if "uid" in schema.kind_schema(kind)["properties"]["metadata"]["properties"]
     ]
     assert having == ["Stack"]
+
+
+def test_descriptions_are_lines_of_text_without_the_layout_of_the_source() -> None:
+    def described(node: Any) -> list[str]:
+        items = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+        own = [node["description"]] if isinstance(node, dict) and isinstance(node.get("description"), str) else []
+        return own + [text for item in items for text in described(item)]
+
+    texts = described(schema.bundle_schema())
+    assert len(texts) > 100
+    assert [text for text in texts if "\n " in text or "  " in text] == []

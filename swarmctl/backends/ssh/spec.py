@@ -134,8 +134,7 @@ class SshHost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
 
 
 class SshSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Machines that are there already, reached over SSH; they stay when the declaration goes, without what was made on
-    them."""
+    """Machines that are there already, reached over SSH; they stay when the declaration goes, and are cleaned then."""
 
     hosts: Annotated[
         list[SshHost],

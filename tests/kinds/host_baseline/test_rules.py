@@ -14,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.declarations import fleet
+from swarmctl.diagnostics import Severity
 from swarmctl.kinds.compile import compile_graph
 from swarmctl.kinds.host_baseline.rules import mounts, packages, users
 from swarmctl.operations.load import load_stack
 from tests.declarations.stacks import BASE, diagnose, spec, told
 
+LAB = "SW3716"
+"""Said of all that nodes of the lab can't have; not what is asked here."""
 KEYS = {
     "ssh-ed25519": [b"x" * 32],
     "ssh-rsa": [b"\1\0\1", b"\0" + b"\xff" * 256],
@@ -85,6 +88,44 @@ def test_other_places_can_be_mounted_at(path: str) -> None:
 def test_sysctl_keys_that_are_not_for_a_baseline(tmp_path: Path, sysctl: str, code: str) -> None:
     found = diagnose(tmp_path, spec("HostBaseline", "b", f"  nodes: {{}}\n  sysctl:\n    {sysctl}\n"))
     assert [one.code.id for one in found] == [code]
+
+
+def test_no_module_any_more_is_a_machine_without_tunnels(tmp_path: Path) -> None:
+    found = diagnose(tmp_path, spec("HostBaseline", "b", "  nodes: {}\n  sysctl: {kernel.modules_disabled: 1}\n"))
+    assert [one.code.id for one in found if one.code.id != LAB] == ["SW3719"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "codes"),
+    [
+        ("[quiet, quiet, iommu=pt, iommu=off]", ["SW3720", "SW3720"]),
+        ("[amd-pstate=on, amd_pstate=off]", ["SW3720"]),
+        ("[hugepagesz=1G, hugepages=2, hugepagesz=2M, hugepages=2, console=tty0, console=ttyS0]", []),
+    ],
+)
+def test_parameters_of_which_only_the_last_counts(tmp_path: Path, parameters: str, codes: list[str]) -> None:
+    found = diagnose(tmp_path, spec("HostBaseline", "b", f"  nodes: {{}}\n  kernel: {{parameters: {parameters}}}\n"))
+    assert [one.code.id for one in found if one.code.id != LAB] == codes
+    assert all(one.severity is Severity.WARNING for one in found if one.code.id != LAB)
+
+
+@pytest.mark.parametrize(
+    ("server", "whole"),
+    [("1.2.3.4.5", False), ("1.2.3", False), ("300.1.1.1", False), ("a..b", False), ("time.1", False), ("1:2", False)]
+    + [(one, True) for one in ("192.0.2.1", "2001:db8::1", "time.example", "0.debian.pool.ntp.org", "ntp1", "a.b")],
+)
+def test_time_servers_are_addresses_or_names(tmp_path: Path, server: str, whole: bool) -> None:
+    declared = f"  nodes: {{}}\n  timeSync: {{servers: ['{server}']}}\n"
+    found = diagnose(tmp_path, spec("HostBaseline", "b", declared))
+    assert [one.code.id for one in found if one.code.id != LAB] == ["SW3721"][whole:]
+
+
+def test_a_word_that_older_yaml_reads_as_false_is_mended_to_the_text_first(tmp_path: Path) -> None:
+    """`false` is no value of `swap`."""
+    found = diagnose(tmp_path, spec("HostBaseline", "b", "  nodes: {}\n  swap: off\n"))
+    assert [one.help for one in found if one.code.id != LAB] == [
+        'write "off" for the text, or false where a truth value belongs'
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.diagnostics import Diagnostic
-from swarmctl.kinds.host_baseline.rules import kernel, lab, mounts, nodes, owners, packages, users
+from swarmctl.kinds.host_baseline.rules import kernel, lab, mounts, nodes, owners, packages, time, users
 
 
 def check(inventory: Inventory) -> Iterator[Diagnostic]:
@@ -18,6 +18,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         yield from kernel.check(baseline)
         yield from users.check(baseline)
         yield from mounts.check(baseline)
+        yield from time.check(baseline)
         if inventory.knows(fleet.POOL, "Stack"):
             yield from nodes.selects(inventory, baseline)
             yield from users.of_login(inventory, baseline)

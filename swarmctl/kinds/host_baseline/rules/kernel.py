@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from swarmctl.declarations.declaration import Declaration, Unknown
 from swarmctl.declarations.words import did_you_mean, listing, sentences
-from swarmctl.diagnostics import Code, Diagnostic, Severity
+from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
 
 OWNED = Code(
     "SW3705",
@@ -83,9 +83,28 @@ _CUTS = {
     ),
     r"net\.(netfilter\.)?nf_conntrack_(max|buckets)": "new connections may be dropped when the table is full",
     r"net\.ipv4\.tcp_(mem|max_orphans|abort_on_overflow)": "connections may be refused",
+    r"kernel\.modules_disabled": (
+        "no module is loaded any more before its next restart, not WireGuard's, no driver's, and it can't be set back"
+    ),
     r"net\.ipv6\.bindv6only": "servers that listen on both families may listen on one",
 }
 """Which keys, and what they may do (Linux, Documentation/networking/ip-sysctl.rst and nf_conntrack-sysctl.rst)."""
+TWICE = Code(
+    "SW3720",
+    "kernel parameter that is there twice",
+    """Of most parameters that are given several times the kernel takes the last alone (Linux,
+Documentation/admin-guide/kernel-parameters.rst), so one of them does nothing, or says the opposite of what counts. A
+warning: some are collected instead; of those that are known for it nothing is said.
+
+Wrong: `kernel: {parameters: [iommu=pt, quiet, iommu=off]}`
+
+Right: `kernel: {parameters: [iommu=pt, quiet]}`
+""",
+)
+_COLLECTED = re.compile(
+    r"console|hugepages|hugepagesz|memmap|netconsole|earlycon|video|pci|pcie_aspm|blacklist|module_blacklist|cpuidle\..*"
+    r"|systemd\.(mask|wants|setenv)|modules[-_]load|rd\..*|ip|dyndbg|.*\.dyndbg|vfio-pci\.ids|crashkernel|isolcpus|lsm"
+)
 _ONCE = re.compile(
     r"vm\.(drop_caches|compact_memory|stat_refresh)|net\.ipv[46]\.route\.flush|kernel\.(ns_last_pid|sysrq_trigger)"
     r"|kernel\.random\..*|kernel\.(hostname|domainname)|fs\.binfmt_misc\..*"
@@ -121,8 +140,28 @@ def check(baseline: Declaration) -> Iterator[Diagnostic]:
         if not isinstance(key, Unknown):
             yield from _sysctl(baseline, key, value)
     if baseline.spec.kernel is not None:
-        for index, parameter in enumerate(baseline.spec.kernel.parameters):
-            yield from _parameter(baseline, index, parameter)
+        yield from _parameters(baseline, baseline.spec.kernel.parameters)
+
+
+def _parameters(baseline: Declaration, parameters: Sequence[str]) -> Iterator[Diagnostic]:
+    last: dict[str, int] = {}
+    for index, parameter in enumerate(parameters):
+        yield from _parameter(baseline, index, parameter)
+        if isinstance(parameter, Unknown):
+            continue
+        name = parameter.partition("=")[0].replace("-", "_")  # one and the same to the kernel
+        if name in last and not _COLLECTED.fullmatch(parameter.partition("=")[0]):
+            before = parameters[last[name]]
+            yield Diagnostic(
+                TWICE,
+                f"`{parameter}` comes after `{before}`" if before != parameter else f"`{parameter}` is there twice",
+                baseline.value("spec", "kernel", "parameters", index),
+                label="the last one counts",
+                related=(Related(baseline.value("spec", "kernel", "parameters", last[name]), "the one before"),),
+                help="leave one of them out",
+                severity=Severity.WARNING,
+            )
+        last[name] = index
 
 
 def _sysctl(baseline: Declaration, key: str, value: int | str) -> Iterator[Diagnostic]:
