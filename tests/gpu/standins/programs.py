@@ -111,9 +111,20 @@ case "$*" in
     done ;;
   "--query-compute-apps=pid,name --format=csv,noheader") cat $run/apps 2>/dev/null ;;
   "mig -dci -i "* | "mig -dgi -i "*) [ ! -e "$run/mig/$4" ] || : >"$run/mig/$4" ;;
-  "-i "*" -mig 1") mkdir -p $run/mig; : >"$run/mig/$2" ;;
-  "-i "*" -mig 0") rm -f "$run/mig/$2" ;;
-  "-i "*" --query-gpu=mig.mode.current,mig.mode.pending "*) echo "$(mode "$2"), $(mode "$2")" ;;
+  "-i "*" -mig "[01])
+    wanted=Disabled; [ "$4" = 0 ] || wanted=Enabled
+    mkdir -p $run/pending; echo $wanted >"$run/pending/$2" ;;
+  "-i "*" --query-gpu=mig.mode.current,mig.mode.pending "*)
+    echo "$(mode "$2"), $(cat "$run/pending/$2" 2>/dev/null || mode "$2")" ;;
+  "--gpu-reset -i "*)
+    if grep -hsxE 'nvidia-persiste|nv-hostengine|dcgm-exporter' /proc/[0-9]*/comm; then
+      echo "GPU $3 is currently in use by another process."; exit 19
+    fi
+    case $(cat "$run/pending/$3" 2>/dev/null) in
+      Enabled) mkdir -p $run/mig; [ -e "$run/mig/$3" ] || : >"$run/mig/$3" ;;
+      Disabled) rm -f "$run/mig/$3" ;;
+    esac
+    rm -f "$run/pending/$3" ;;
   "mig -i "*" -cgi "*" -C") echo "$5" | tr ',' '\\n' >"$run/mig/$3" ;;
   *) echo "not known to this stand-in: $*" >&2; exit 2 ;;
 esac

@@ -51,6 +51,9 @@ DAEMONS: Mapping[str, Daemon] = {
     )
 }
 """By unit, in the order in which they start."""
+CLIENTS = frozenset({PERSISTENCE, "nvidia-dcgm.service", EXPORTER})
+"""Units that have the cards open, and end before MIG is set (NVIDIA MIG User Guide, Enable MIG Mode). Fabric Manager
+goes on: it sets up the NVSwitches' links of a card that was reset."""
 ONE_SHOT = frozenset({"nvidia-cdi-refresh.service"})
 """Units that do something and end; enabled is all that they can be."""
 

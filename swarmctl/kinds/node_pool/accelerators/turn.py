@@ -26,7 +26,7 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverWaits,
 )
 from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
-from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
+from swarmctl.kinds.node_pool.accelerators.services import CLIENTS, DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
 from swarmctl.kinds.node_pool.draining.turn import Turn
@@ -223,16 +223,29 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
         machine.script(counters_script(inputs["counters"]))
     if reload:
         load(machine, inputs["version"], inputs["kernelModule"], inputs["modules"])
-    machine.start(inputs["services"])
     seen = machine.seen()
     layout = {card: dict(profiles) for card, profiles in seen.instances.items()}
     if _is_divided_otherwise(machine, inputs):
-        cards = sorted({*layout, *inputs["mig"]})
-        said = machine.script(scripts.divide(inputs["mig"], cards), timeout=300).text
-        if "pending" in said:
-            raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
+        _divide(machine, inputs, sorted({*layout, *inputs["mig"]}))
+    else:
+        machine.start(inputs["services"])
     if inputs["cdi"] and (seen.cdi != inputs["cdi"] or reload or layout != inputs["mig"]):
         machine.script(machine.vendor.cdi())
+
+
+def _divide(machine: Machine, inputs: Mapping[str, Any], cards: list[str]) -> None:
+    """Divide the cards while no daemon has one open: a card in use is not reset, and without that MIG is not set.
+
+    Raises DriverUnverified, CommandFailed.
+    """
+    units = inputs["services"]
+    machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others
+    try:
+        said = machine.script(scripts.divide(inputs["mig"], cards), timeout=300).text
+    finally:
+        machine.start(units)
+    if "pending" in said:
+        raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
 
 
 def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> None:

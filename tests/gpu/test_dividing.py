@@ -1,0 +1,72 @@
+"""Cards are divided while none of the daemons around the driver has one open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from swarmctl.backends.base import Completed
+from swarmctl.kinds.node_pool.accelerators import turn
+from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified
+from swarmctl.kinds.node_pool.accelerators.reading import Card, Seen
+from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
+
+CARD = "0000:10:00.0"
+SERVICES = [
+    "nvidia-dcgm-exporter.service",
+    "nvidia-dcgm.service",
+    "nvidia-fabricmanager.service",
+    "nvidia-persistenced.service",
+]
+
+
+class Machine:
+    """Notes what is asked of it."""
+
+    name = "n1"
+    vendor = VENDORS["nvidia"]
+    tools = SimpleNamespace(hold=lambda names: None)
+
+    def __init__(self, says: str = "") -> None:
+        self.says = says
+        self.done: list[Any] = []
+
+    def work(self, work: object) -> None:
+        pass
+
+    def load_at_start(self, modules: Sequence[str]) -> None:
+        pass
+
+    def seen(self) -> Seen:
+        return Seen(loaded="595.91.07", cards=(Card(0, CARD, "595.91.07", False),))
+
+    def start(self, units: Sequence[str]) -> None:
+        self.done.append(list(units))
+
+    def script(self, text: str, *, timeout: float = 120.0, check: bool = True) -> Completed:
+        self.done.append("divide" if "-mig" in text else "other")
+        return Completed(("sh",), 0, self.says.encode(), b"")
+
+
+def settled(machine: Machine, mig: dict[str, dict[str, int]]) -> list[Any]:
+    inputs = {"held": [], "modules": [], "counters": [], "services": SERVICES, "mig": mig, "cdi": ""}
+    turn._settle(machine, inputs, reload=False)  # type: ignore[arg-type]
+    return machine.done
+
+
+def test_what_has_the_cards_open_is_stopped_before_and_started_after() -> None:
+    assert settled(Machine(), {CARD: {"1g.10gb": 7}}) == [["nvidia-fabricmanager.service"], "divide", SERVICES]
+
+
+def test_nothing_is_stopped_where_nothing_is_divided() -> None:
+    assert settled(Machine(), {}) == [SERVICES]
+
+
+def test_they_run_again_also_where_the_mode_waits_for_a_restart() -> None:
+    machine = Machine(f"pending {CARD}")
+    with pytest.raises(DriverUnverified, match="MIG is not set before a restart"):
+        settled(machine, {CARD: {"1g.10gb": 7}})
+    assert machine.done[-1] == SERVICES
