@@ -69,7 +69,7 @@ def choose(wanted: Wanted, cards: Sequence[Card], tables: Tables) -> Choice | li
     """The branch and version for all of `cards`: the declared one, or by `auto` the first in the table's order."""
     if wanted.version:
         return _exact(wanted, cards, tables)
-    if wanted.source is Source.DISTRIBUTION:
+    if wanted.source is Source.DISTRIBUTION and wanted.vendor != "amd":  # AMD's is in no archive, with a version or not
         return [_version_needed(wanted)]
     if wanted.driver != "auto":
         return _declared(wanted, wanted.driver, "", cards, tables)

@@ -6,13 +6,16 @@ A model's name may stand for several cards; then only what is impossible on ever
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from itertools import product
 
 from swarmctl.gpu.amd import GUIDE
 from swarmctl.gpu.branch import choose, choose_flavour, unchanging
-from swarmctl.gpu.catalogue import Card, Tables, is_model, tables
+from swarmctl.gpu.catalogue import Card, Tables, Vendor, is_model, tables
 from swarmctl.gpu.mig import resolve
 from swarmctl.gpu.model import Device, Refusal, Refusals, Source, Wanted
+
+VENDORS: tuple[Vendor, ...] = ("nvidia", "amd")
 
 
 def impossible(wanted: Wanted, known: Tables | None = None) -> Refusals:
@@ -28,7 +31,7 @@ def impossible(wanted: Wanted, known: Tables | None = None) -> Refusals:
             Refusal(
                 "model-unknown",
                 f"no card of {wanted.vendor} that is known here is called {wanted.model[:60]!r}",
-                f"declare one of them, such as {_examples(wanted, known)}; docs/gpu.md lists all",
+                _model_mend(wanted, known),
                 catalogue.sources["id"],
             ),
         )
@@ -122,9 +125,19 @@ def _mig(wanted: Wanted, cards: _Cards, known: Tables) -> list[Refusal]:
     return outcome if isinstance(outcome, list) else []
 
 
+def _model_mend(wanted: Wanted, known: Tables) -> str:
+    for vendor in VENDORS:
+        if vendor != wanted.vendor and _named(wanted.model, tables(vendor)):
+            return f"it is a card of {vendor}'s: write `vendor: {vendor}`"
+    return f"declare one of them, such as {_examples(wanted, known)}; docs/gpu.md lists all"
+
+
 def _examples(wanted: Wanted, known: Tables) -> str:
-    """Models that share a word with what is wanted, else some."""
+    """Models whose name, or a word of it, is nearly what is wanted, else some."""
     words = {word for word in wanted.model.lower().replace("-", " ").split() if any(char.isdigit() for char in word)}
     models = [model for card in known.catalogue.cards.values() for model in card.models]
+    there = {word for model in models for word in model.lower().split() if any(char.isdigit() for char in word)}
+    alike = {other for word in words for other in get_close_matches(word, sorted(there), 3, 0.75)}
     near = [model for model in models if any(word in model.lower() for word in words)]
+    near = near or [model for model in models if alike & set(model.lower().split())]
     return ", ".join(f"`{model.replace(' ', '-')}`" for model in (near or models[-6:])[:4])
