@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from itertools import product
 
 from swarmctl.gpu.amd import GUIDE
-from swarmctl.gpu.branch import choose, choose_flavour, unchanging
+from swarmctl.gpu.branch import Choice, choose, choose_flavour, unchanging
 from swarmctl.gpu.catalogue import Card, Tables, Vendor, is_model, tables
 from swarmctl.gpu.mig import resolve
-from swarmctl.gpu.model import Device, Refusal, Refusals, Source, Wanted
+from swarmctl.gpu.model import Device, Reason, Refusal, Refusals, Source, Wanted
 
 VENDORS: tuple[Vendor, ...] = ("nvidia", "amd")
 
@@ -40,6 +40,14 @@ def impossible(wanted: Wanted, known: Tables | None = None) -> Refusals:
         if all(each):
             found += each[0]
     return tuple(found)
+
+
+def unwise(wanted: Wanted, known: Tables | None = None) -> tuple[Reason, ...]:
+    """What is not to be advised about the declared branch, where some card of that name may have it."""
+    known = known or tables(wanted.vendor)
+    cards = [[card] for card in _named(wanted.model, known).values()] if wanted.model else [[]]
+    outcomes = [choose(wanted, each, known) for each in cards]
+    return next((one.warnings for one in outcomes if isinstance(one, Choice)), ())
 
 
 def together(wanted: Wanted, known: Tables | None = None) -> Refusals:

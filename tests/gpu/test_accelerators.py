@@ -112,6 +112,16 @@ def test_every_machine_gets_what_its_cards_need(tmp_path: Path) -> None:
     texts = [effect.text for effect in DRIVER.effects(None, inputs)]
     assert texts[0] == "driver 595.91.07 (branch 595, open kernel module) for 8 x H100 SXM5 80GB"
     assert any(text.startswith("fabric manager: 4 NVSwitches") for text in texts)
+    (named,) = (text for text in texts if text.startswith("packages nvidia") or text.startswith("packages datacenter"))
+    assert set(named.removeprefix("packages ").split(", ")) == set(inputs["packages"])
+    url = "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64"
+    fingerprint = "EB693B3035CD5710E231E123A4B469963BF863CC"
+    assert f"from {url}, signed by {fingerprint} (key from {url}/3bf863cc.pub)" in texts
+    mirrored = {**inputs, "repository": {"url": "file:///etc/ubuntu2404/x86_64", "key": "file:/k", "fingerprint": "F"}}
+    texts = [effect.text for effect in DRIVER.effects(None, mirrored)]
+    assert "from file:///etc/ubuntu2404/x86_64, signed by F (key from file:/k)" in texts
+    archive = [effect.text for effect in DRIVER.effects(None, {**inputs, "repository": {}})]
+    assert "from the distribution's own archive" in archive
     assert DRIVER.diff(inputs, {**inputs, "why": []}) == []
 
 

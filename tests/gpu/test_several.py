@@ -159,7 +159,7 @@ def at(folder: Path, where: object) -> str:
             "`kernelModule` is `proprietary` here",
         ),
         (
-            "{vendor: nvidia, model: T4, source: distribution, driver: {version: 535.309.01}}, "
+            "{vendor: nvidia, model: T4, source: distribution, driver: {version: 580.95.05}}, "
             "{vendor: nvidia, model: L4}",
             "SW3258",
             "L4",

@@ -128,6 +128,17 @@ Wrong: `{vendor: amd, persistence: false}`
 Right: `{vendor: amd}`
 """,
 )
+ENDED = Code(
+    "SW3261",
+    "driver branch that is supported no more",
+    """Its vendor mends nothing in it any more, not even what lets programs on the cards take over the machine. It is
+installed nevertheless. `docs/gpu.md` has the branches and until when they are supported.
+
+Wrong: `{vendor: nvidia, model: H100, driver: {branch: "535"}}`
+
+Right: `{vendor: nvidia, model: H100, driver: {branch: auto}}`
+""",
+)
 
 PLACES: Mapping[str, tuple[Code, tuple[str, ...]]] = {
     "model-unknown": (MODEL, ("model",)),

@@ -192,9 +192,18 @@ def _decision(inputs: Mapping[str, Any]) -> list[str]:
     cards = " and ".join(f"{number} x {model}" for model, number in models.items())
     return [
         f"driver {inputs['version']} (branch {inputs['branch']}, {inputs['kernelModule']} kernel module) for {cards}",
+        f"packages {', '.join(sorted(inputs['packages']))}",
+        _source(inputs),
         *inputs["why"],
         *(f"by hand: {text}" for text in inputs["manual"]),
     ]
+
+
+def _source(inputs: Mapping[str, Any]) -> str:
+    if not inputs["repository"]:
+        return "from the distribution's own archive"
+    signed = f"signed by {inputs['repository']['fingerprint']} (key from {inputs['repository']['key']})"
+    return f"from {inputs['repository']['url']}, {signed}"
 
 
 def _at(inputs: Mapping[str, Json], path: Sequence[str]) -> str:

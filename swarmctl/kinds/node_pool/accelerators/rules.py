@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
-from swarmctl.diagnostics import Diagnostic, Range, Related
+from swarmctl.diagnostics import Diagnostic, Range, Related, Severity
 from swarmctl.gpu.catalogue import Vendor
-from swarmctl.gpu.declared import impossible, together
+from swarmctl.gpu.declared import impossible, together, unwise
 from swarmctl.gpu.model import Cards, Refusal, Source, Wanted
-from swarmctl.kinds.node_pool.accelerators.codes import CONTRARY, PLACES
+from swarmctl.kinds.node_pool.accelerators.codes import CONTRARY, ENDED, PLACES
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 
 POOL = "NodePool"
@@ -27,8 +27,22 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
                 for refusal in (*impossible(wanted([declared])), *_mirror(declared)):
                     wrong = True
                     yield diagnostic(pool, [index], refusal)
+                if not wrong:
+                    yield from _ended(pool, index, declared)
             found = [*_contrary(pool, items), *([] if wrong else _together(pool, items))]
             yield from found
+
+
+def _ended(pool: Declaration, index: int, declared: Accelerator) -> Iterator[Diagnostic]:
+    for reason in unwise(wanted([declared])):
+        yield Diagnostic(
+            ENDED,
+            reason.clause,
+            _place(pool, [index], 0, ("driver", "version" if declared.driver.version else "branch")),
+            label=ENDED.title,
+            help="write `branch: auto`, or a branch that is supported",
+            severity=Severity.WARNING,
+        )
 
 
 def by_vendor(items: Sequence[Accelerator]) -> Mapping[Vendor, dict[int, Accelerator]]:
