@@ -84,6 +84,8 @@ def _type_hint(document: Document, path: Path, value: Any, types: list[str], nod
         return f"write a whole number, such as `{round(value)}`"
     if "object" in types and _needs(node):
         return f"write a mapping with {_needs(node)}"
+    if len(types) > 1 and node.get("examples") and not isinstance(path[-1], int):
+        return f"write for example `{path[-1]}: {flow(node['examples'][0])}`"
     return ""
 
 

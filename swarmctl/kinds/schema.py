@@ -142,18 +142,19 @@ def type_schema(of: type[Any]) -> Schema:
 
 
 def _merge_alternatives(node: Schema) -> Schema:
-    """`anyOf` without `null`; alternatives of different scalar types become one schema with a list of types.
+    """`anyOf` without `null`; alternatives of different types become one schema with a list of types.
 
-    `minimum` judges only numbers and `pattern` only strings, so nothing is lost, and a wrong value fails once.
+    `minimum` judges only numbers, `pattern` only strings and `propertyNames` only mappings, so nothing is lost, and a
+    wrong value fails once, where it is wrong.
     """
     rest = {key: value for key, value in node.items() if key != "anyOf"}
     alternatives = [option for option in node["anyOf"] if option.get("type") != "null"]
     if len(alternatives) == 1:
         return {**alternatives[0], **rest}
     types = [option.get("type") for option in alternatives]
-    scalars = {"integer", "number", "string", "boolean"}
+    simple = {"integer", "number", "string", "boolean", "object", "array"}
     keywords = [key for option in alternatives for key in option if key != "type"]
-    if set(types) <= scalars and len(set(types)) == len(types) and len(set(keywords)) == len(keywords):
+    if set(types) <= simple and len(set(types)) == len(types) and len(set(keywords)) == len(keywords):
         merged = {key: value for option in alternatives for key, value in option.items() if key != "type"}
         return {"type": types, **merged, **rest}
     return {**rest, "anyOf": alternatives}

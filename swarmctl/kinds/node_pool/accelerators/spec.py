@@ -122,6 +122,10 @@ class Accelerator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, renam
             description="How each card of the model is divided: `none`, profiles with their number, `balanced`, or "
             "`all-PROFILE` for as many of one as fit. Cards of AMD's have no MIG.",
             examples=["none", {"1g.10gb": 7}, "all-1g.10gb"],
+            extra_json_schema={
+                "patternErrorMessage": "`none`, `balanced`, `all-1g.10gb` and the like, or profiles with their number, "
+                "such as `{1g.10gb: 7}`"
+            },
         ),
     ] = "none"
     persistence: Annotated[
