@@ -62,3 +62,21 @@ def test_apt_takes_them_by_that_key_alone() -> None:
     repository = {"url": "https://mirror.example/debian12/x86_64", "key": "https://mirror.example/key"}
     text = repositories.of("apt", places.NVIDIA, repository).text
     assert text == f"deb [signed-by={places.NVIDIA.keyring}] https://mirror.example/debian12/x86_64 /\n"
+
+
+def test_a_key_that_can_t_be_fetched_is_told_with_a_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    from swarmctl.backends.base import CommandFailed
+    from swarmctl.hosts.packages import Packages
+    from swarmctl.kinds.node_pool.accelerators.reading import Seen
+
+    def fails(self: Machine, text: str) -> None:
+        raise CommandFailed("n1: sh ended with status 100: E: Download Failed", "")
+
+    monkeypatch.setattr(Judge, "places", places.NVIDIA, raising=False)
+    monkeypatch.setattr(Judge, "installed", lambda self: Packages("apt"))
+    monkeypatch.setattr(Judge, "seen", lambda self: Seen())
+    monkeypatch.setattr(Judge, "script", fails)
+    with pytest.raises(DriverImpossible) as raised:
+        Judge().trust({"url": "https://mirror.example/a", "key": "https://mirror.example/key", "fingerprint": "F"})
+    assert "from https://mirror.example/key: sh ended with status 100: E: Download Failed" in raised.value.message
+    assert raised.value.hint.startswith("see that this address is right and reached from the machine")

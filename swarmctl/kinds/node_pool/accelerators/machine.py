@@ -87,8 +87,11 @@ class Machine:
             try:
                 self.script(taken.fetch_key)
             except CommandFailed as error:
+                why = error.message.removeprefix(f"{self.name}: ")
                 raise DriverImpossible(
-                    f"{self.name}: the key of the repository can't be fetched from {repository['key']}", error.message
+                    f"{self.name}: the key of the repository can't be fetched from {repository['key']}: {why}",
+                    "see that this address is right and reached from the machine, or declare another one with "
+                    "`source: mirror`; nothing was installed",
                 ) from None
             fetched = self.host.get(at.fetched) or b""
             self.host.remove(at.fetched)
