@@ -43,6 +43,11 @@ def problem(text: str) -> str:
     return ""
 
 
+def may_be_private(content: bytes) -> bool:
+    """Whether a file that begins so may be a private key: PEM (RFC 7468) and OpenSSH's say so, DER is a sequence."""
+    return b"PRIVATE KEY" in content or content[:1] == b"\x30"
+
+
 def fingerprint(text: str) -> str:
     """`SHA256:…` as `ssh-keygen -l` shows it, of a key that `problem` has nothing against."""
     digest = hashlib.sha256(_blob(text.split()[1]) or b"").digest()

@@ -16,6 +16,7 @@ from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.host import SshHost
 from swarmctl.backends.ssh.marks import Seen
 from swarmctl.errors import SwarmError
+from swarmctl.hosts import public_keys
 
 AT_ONCE = 256
 """Machines that are asked at the same time: so many that silent ones are done with in `EACH` seconds apiece."""
@@ -110,11 +111,19 @@ def file_problem(path: str) -> str:
         mode = file.stat().st_mode
     except (OSError, RuntimeError) as error:
         return getattr(error, "strerror", "") or "no such home folder"
+    if not stat.S_ISREG(mode):
+        return "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
     if not os.access(file, os.R_OK):
         return "it can't be read"
-    if not file.name.endswith(".pub") and stat.S_IMODE(mode) & 0o077:
+    if not file.name.endswith(".pub") and stat.S_IMODE(mode) & 0o077 and _private(file):
         return f"others can read it: `chmod 600 {path}`"
     return ""
+
+
+def _private(file: Path) -> bool:
+    """Whether it may hold one. Nobody should be told to change the rights of what is another's file."""
+    with file.open("rb") as stream:
+        return public_keys.may_be_private(stream.read(4096))
 
 
 def _told(path: str, said: str) -> str:

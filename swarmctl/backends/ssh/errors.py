@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
+from copy import copy
 from dataclasses import dataclass, field
 
 from swarmctl.backends.base import HostUnreachable
@@ -11,6 +14,8 @@ from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.errors import SwarmError
 from swarmctl.hosts.fence import one_line
+
+_NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
 class HostRefused(HostUnreachable):
@@ -40,7 +45,7 @@ def connecting(name: str, address: Address, error: BaseException, seen: Seen, pa
     """The error for a connection that did not come about; `patience` is in seconds."""
     if isinstance(error, SwarmError):
         return error
-    at = f"{name} ({address})" if name != str(address) else name
+    at = _at(name, address)
     if seen.host_key:
         return _wrong_host_key(at, address, seen)
     if isinstance(error, asyncssh.PermissionDenied):
@@ -68,15 +73,36 @@ def connecting(name: str, address: Address, error: BaseException, seen: Seen, pa
         return HostUnreachable(f"{at}: the name {address.host} is not known", "declare the right address")
     if isinstance(error, (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported)):
         return HostRefused(f"{at}: what listens there does not speak SSH", "declare the port that sshd listens on")
+    if isinstance(error, OSError) and error.errno in _NO_WAY:
+        return HostUnreachable(
+            f"{at} can't be reached: {os.strerror(error.errno).lower()}",
+            "see whether it is up, whether `address` is right, and whether this computer has a route there",
+        )
     if isinstance(error, (asyncssh.Error, OSError)):
         said = one_line(getattr(error, "reason", "") or getattr(error, "strerror", "") or "connection lost")
         return HostUnreachable(
             f"{at} closed the connection while logging in: {said}"
             if isinstance(error, asyncssh.Error)
-            else f"{at}: {said}",
+            else f"{at} can't be reached: {os.strerror(error.errno) if error.errno else said}",
             "see whether the machine is up; its sshd may be turning connections away (MaxStartups, PerSourcePenalties)",
         )
     raise error
+
+
+def _at(name: str, address: Address) -> str:
+    return name if name.endswith(str(address)) else f"{name} ({address})"
+
+
+def named(error: SwarmError, name: str, address: Address) -> SwarmError:
+    """An error of `address` as that of the machine `name`, one of those that wait for the same connection."""
+    place = str(address)
+    rest = error.message.removeprefix(place)
+    if rest == error.message or rest[:1] not in (" ", ":"):
+        return error
+    other = copy(error)
+    other.message = f"{name if rest.startswith(': its jump host ') else _at(name, address)}{rest}"
+    other.args = (other.message,)
+    return other
 
 
 def _wrong_host_key(at: str, address: Address, seen: Seen) -> SwarmError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.library import asyncssh
+from swarmctl.hosts import public_keys
 
 
 async def pairs(address: Address, stack: AsyncExitStack) -> Sequence[asyncssh.SSHKeyPair]:
@@ -63,9 +64,13 @@ def _private(path: str) -> asyncssh.SSHKey:
     try:
         with file.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
-            if stat.S_IMODE(mode) & 0o077:
+            if not stat.S_ISREG(mode):
+                raise HostRefused(f"{path} is no private key", "declare the file that `ssh-keygen` made")
+            text = stream.read(1 << 16)
+            # What is no key is another's file: nobody should be told to change its rights.
+            if stat.S_IMODE(mode) & 0o077 and public_keys.may_be_private(text):
                 raise HostRefused(f"the private key {path} can be read by others", f"`chmod 600 {path}`")
-            return asyncssh.import_private_key(stream.read(1 << 16))
+            return asyncssh.import_private_key(text)
     except OSError as error:
         raise HostRefused(f"the private key {path} can't be read: {error.strerror}", "declare where it is") from None
     except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError) as error:

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.backends.ssh import login, session
 from swarmctl.backends.ssh.address import Address
-from swarmctl.backends.ssh.errors import HostSilent
+from swarmctl.backends.ssh.errors import HostSilent, named
 from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.session import Outcome
+from swarmctl.errors import SwarmError
 
 T = TypeVar("T")
 Talk = Callable[[asyncssh.SSHClientConnection], Coroutine[Any, Any, Outcome]]
@@ -159,12 +160,19 @@ class Transport:
 
     async def connected(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
         """The connection to a server, made if there is none; all who ask meanwhile get the same, or its error."""
+        try:
+            return await self._connected(address)
+        except SwarmError as error:
+            raise named(error, name, address) from None
+
+    async def _connected(self, address: Address) -> asyncssh.SSHClientConnection:
+        """Its errors name the address alone: others get them, too."""
         link = self._link(address)
         if link.silent and link.silent[0] > asyncio.get_running_loop().time():
             raise link.silent[1]
         if link.connection is None and (link.opening is None or link.opening.done()):
             self._make_room()
-            link.opening = asyncio.create_task(self._open(name, address))
+            link.opening = asyncio.create_task(self._open(address))
         assert link.opening is not None
         try:
             return await asyncio.shield(link.opening)
@@ -172,14 +180,14 @@ class Transport:
             link.silent = asyncio.get_running_loop().time() + SILENCE, error
             raise
 
-    async def _open(self, name: str, address: Address) -> asyncssh.SSHClientConnection:
+    async def _open(self, address: Address) -> asyncssh.SSHClientConnection:
         if address.jump is None:
-            return await login.connect(name, address, None, self.patience, self._place)
+            return await login.connect(str(address), address, None, self.patience, self._place)
         through = self._link(address.jump)
         through.users += 1
         try:
-            tunnel = await self.connected(f"{name}: its jump host {address.jump}", address.jump)
-            return await login.connect(name, address, tunnel, self.patience, self._place)
+            tunnel = await self.connected(f"{address}: its jump host {address.jump}", address.jump)
+            return await login.connect(str(address), address, tunnel, self.patience, self._place)
         finally:
             through.users -= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -13,9 +14,10 @@ from typing import Any, NoReturn
 import pytest
 
 from swarmctl.backends.base import HostUnreachable
-from swarmctl.backends.ssh import access, login, transport
+from swarmctl.backends.ssh import access, keys, login, transport
 from swarmctl.backends.ssh.address import Address
-from swarmctl.backends.ssh.errors import HostSilent
+from swarmctl.backends.ssh.errors import HostRefused, HostSilent, connecting
+from swarmctl.backends.ssh.errors import Seen as Said
 from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.marks import Seen
 from swarmctl.backends.ssh.transport import Limits, Transport
@@ -113,6 +115,54 @@ def test_a_silent_server_is_waited_for_once(key: Path, monkeypatch: pytest.Monke
     asked(connections, "m1", where)
     assert tries == 3
     connections.close()
+
+
+def test_one_error_of_a_jump_host_is_told_by_the_name_of_each_machine(key: Path) -> None:
+    connections = Transport()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        jump = address(key, closed.getsockname()[1])
+        told = [asked(connections, name, Address(f"10.0.0.{name[1]}", "u", (), jump=jump)) for name in ("n1", "n2")]
+    assert told == [f"{name}: its jump host {jump} refuses connections to port {jump.port}" for name in ("n1", "n2")]
+    connections.close()
+
+
+def test_machines_that_wait_for_one_silent_server_are_each_told_by_name(key: Path) -> None:
+    connections = Transport(patience=0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        jump = address(key, silent.getsockname()[1])
+        ways = {name: Address(f"10.0.0.{name[1]}", "u", (), jump=jump) for name in ("n1", "n2", "n3")}
+        with ThreadPoolExecutor(2) as pool:
+            both = [pool.submit(asked, connections, name, ways[name]) for name in ("n1", "n2")]
+            told = [one.result() for one in both]
+        told.append(asked(connections, "n3", ways["n3"]))
+        told.append(asked(connections, "n4", jump))
+    said = f"{jump}) did not answer within 0.1 s"
+    assert told[:3] == [f"{name}: its jump host {jump} did not answer within 0.1 s" for name in ("n1", "n2", "n3")]
+    assert told[3] == f"n4 ({said}"
+    connections.close()
+
+
+def test_no_way_there_is_said_in_words(key: Path) -> None:
+    where = address(key, 22)
+    error = connecting("n1", where, OSError(errno.EHOSTUNREACH, "Connect call failed ('127.0.0.1', 22)"), Said(), 20)
+    assert error.message == "n1 (u@127.0.0.1) can't be reached: no route to host"
+    assert "`address`" in error.hint
+    assert "Connect call" not in connecting("n1", where, OSError(errno.EACCES, "Connect call f"), Said(), 20).message
+
+
+def test_nobody_is_told_to_change_the_rights_of_what_is_no_key(key: Path, tmp_path: Path) -> None:
+    other = tmp_path / "hostname"
+    other.write_text("laptop\n")
+    other.chmod(0o644)
+    assert access.file_problem(str(tmp_path)) == "it is a folder"
+    assert access.file_problem(str(other)) == ""
+    with pytest.raises(HostRefused, match="hostname is no private key"):
+        keys._private(str(other))
+    key.chmod(0o644)
+    assert access.file_problem(str(key)) == f"others can read it: `chmod 600 {key}`"
+    with pytest.raises(HostRefused, match="can be read by others"):
+        keys._private(str(key))
 
 
 def test_nobody_waits_for_what_is_only_asked_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
