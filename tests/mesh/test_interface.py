@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from swarmctl.backends.base import CommandFailed
 from swarmctl.hosts.facts import Facts, Interface, Route, WireGuard
 from swarmctl.kinds.base import UNKNOWN, Impact, words
 from swarmctl.kinds.mesh.interface import TakenByOther
-from swarmctl.kinds.mesh.link import FOREGROUND
+from swarmctl.kinds.mesh.link import FOREGROUND, WAIT, explained
 from swarmctl.kinds.mesh.resources import INTERFACE
 from tests.mesh.fakes import KEY_PATH, FakeHost, FakeHosts, facts
 
@@ -105,6 +108,49 @@ def test_a_process_that_does_not_come_up_is_told_with_its_last_words() -> None:
     host = FakeHost(fails='until wg show "$interface"', kernel=True)
     with pytest.raises(CommandFailed, match=r"failed$"):
         INTERFACE.create(FakeHosts(facts(), host), INPUTS)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_process_is_waited_for_and_one_that_has_ended_is_not(tmp_path: Path, runs: bool) -> None:
+    name = f"none-{tmp_path.parent.name}"[-15:]
+    wg = tmp_path / "wg"
+    wg.write_text('#!/bin/sh\necho >>"$0.asked"; [ "$(wc -l <"$0.asked")" -ge 25 ]\n')
+    wg.chmod(0o755)
+    (tmp_path / name).touch()
+    process = subprocess.Popen(  # something else under its name
+        ["wireguard-go" if runs else "tail", "-f", name], executable="/usr/bin/tail", cwd=tmp_path
+    )
+    try:
+        done = subprocess.run(
+            ["sh", "-eu", "-s"],
+            input=f"interface={name}\n{WAIT}",
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    finally:
+        process.kill()
+        process.wait()
+    said = "" if runs else f"WireGuard on {name} did not start: its process has ended\n"
+    assert (done.returncode, done.stderr) == (int(not runs), said)
+
+
+def test_inotify_that_is_used_up_is_hinted_at() -> None:
+    class Full(FakeHost):
+        def logs(self, *, tail: int = 200) -> list[tuple[str, str]]:
+            return [("wireguard-wg0", "ERROR: (wg0) Failed to listen on uapi socket: too many open files")]
+
+    host = Full()
+    host.start_service("wireguard-wg0", ["wireguard-go"])
+    raised = CommandFailed("n: sh ended with status 1: WireGuard on wg0 did not start: its process has ended")
+    error = explained(raised, host, "wg0")
+    assert error.message.startswith(
+        f"{host.name}: WireGuard on wg0 did not start: its process has ended; the last line"
+    )
+    assert error.message.endswith("uapi socket: too many open files")
+    assert "fs.inotify.max_user_instances" in error.hint
 
 
 def test_a_dead_process_is_started_again_without_touching_the_key() -> None:

@@ -38,7 +38,7 @@ from swarmctl.kinds.mesh import interface_routes as routes
 from swarmctl.kinds.mesh import key_files, marks, startup_files, taken
 from swarmctl.kinds.mesh.interface_adoption import ADOPT, COPY_KEY
 from swarmctl.kinds.mesh.interface_words import NOTES, changed, describe
-from swarmctl.kinds.mesh.link import WAIT, service, start
+from swarmctl.kinds.mesh.link import WAIT, explained, service, start
 from swarmctl.kinds.mesh.rotation import due, second
 from swarmctl.mesh.names import key_folder, mesh_of, next_interface
 
@@ -252,7 +252,7 @@ class InterfaceType:
                 else:
                     _run(host, script)
             except CommandFailed as error:
-                raise _explained(error, host, inputs["interface"]) from None
+                raise explained(error, host, inputs["interface"]) from None
             finally:
                 hosts.changed(inputs["host"])
         return due.outputs(public, made)
@@ -299,14 +299,6 @@ def _startup(inputs: Mapping[str, Json]) -> tuple[str, str]:
 def same_order(found: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """`found` in the order of `wanted`, the rest behind it: what has no order must not differ by it."""
     return [item for item in wanted if item in found] + sorted(item for item in found if item not in wanted)
-
-
-def _explained(error: CommandFailed, host: Host, interface: str) -> CommandFailed:
-    """The error with the last words of the process that stands in for the kernel's WireGuard, where there is one."""
-    if not any(it.name == service(interface) for it in host.services()):
-        return error
-    said = [line.strip() for name, line in host.logs(tail=5) if name == service(interface) and line.strip()]
-    return CommandFailed(f"{error.message}; the last line of its log: {said[-1][:500]}") if said else error
 
 
 def _settings(facts: Facts, inputs: Mapping[str, Json], seen: Mapping[str, Json], public: str) -> list[str]:
