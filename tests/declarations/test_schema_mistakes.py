@@ -47,6 +47,12 @@ def test_a_mistake_is_told_once_at_its_token_with_a_mend(
     assert help in found[0].help
 
 
+@pytest.mark.parametrize(("keys", "codes"), [("ssh-ed25519 AAAA", ["SW2103"]), ("[]", ["SW3240"]), ("7", ["SW2103"])])
+def test_host_keys_that_are_no_list_are_not_called_missing(tmp_path: Path, keys: str, codes: list[str]) -> None:
+    pool = f"  ssh:\n    hosts:\n      - {{name: a, address: 192.0.2.1, hostKeys: {keys}}}\n"
+    assert [code for code, *_ in told(diagnose(tmp_path, spec("NodePool", "metal", pool)))] == codes
+
+
 @pytest.mark.parametrize(
     ("ports", "code", "column"),
     [

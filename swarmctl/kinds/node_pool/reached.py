@@ -234,7 +234,7 @@ def _jump(pool: Declaration, jump: Any, path: Path, key: Any) -> Iterator[Diagno
 def _host_keys(pool: Declaration, path: Path, entry: Any, name: str, port: Any) -> Iterator[Diagnostic]:
     if isinstance(entry.host_keys, Unknown):
         return
-    if not entry.host_keys:
+    if not entry.host_keys and not _there(pool, *path, "hostKeys"):
         options = f" -p {port}" if isinstance(port, int) and port != 22 else ""
         yield Diagnostic(
             NO_HOST_KEY,
@@ -252,6 +252,17 @@ def _host_keys(pool: Declaration, path: Path, entry: Any, name: str, port: Any) 
                 label="not a host key",
                 help="write kind and key as they stand in `/etc/ssh/ssh_host_ed25519_key.pub`, without the comment",
             )
+
+
+def _there(pool: Declaration, *path: str | int) -> Any:
+    """What stands at `path`, also where it is of no use: that has an error of its own. None where nothing does."""
+    data: Any = pool.document.data
+    for step in path:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
 
 
 def _logins(pool: Declaration, entry: Any, path: Path, key: Any) -> Iterator[Diagnostic]:
