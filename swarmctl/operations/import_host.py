@@ -125,6 +125,7 @@ def import_host(
             raise UsageError(f"{given!r} can't be the name of a {what}", "lower-case letters, digits and hyphens")
     if certificate and not key:
         raise UsageError("--certificate goes with a key", "name the key's file by --key")
+    key, certificate = _from_anywhere(key), _from_anywhere(certificate)
     own = {name: value for name, value in (("key", key), ("certificate", certificate)) if value}
     through: dict[str, Any] = {}
     if jump is not None:
@@ -162,6 +163,11 @@ def _require_new(host_keys: Sequence[str], inventory: Inventory) -> None:
             )
 
 
+def _from_anywhere(file: str) -> str:
+    """A file's name that means the same in whatever folder it is read."""
+    return file if not file or file.startswith("~") else str(Path(file).absolute())
+
+
 def _belongs(cluster: str, region: str, inventory: Inventory | None) -> dict[str, tuple[str, str]]:
     """Cluster and region as they are to be written, so that the declaration is whole: those that are given, and those
     that the stack there has no default for; each with why it is that one."""
@@ -179,6 +185,8 @@ def _belongs(cluster: str, region: str, inventory: Inventory | None) -> dict[str
 def _require_pins(pinned: Sequence[str]) -> None:
     for one in pinned:
         wrong = "" if _FINGERPRINT.fullmatch(one) else public_keys.problem(one)
+        if one.startswith("SHA256:") and wrong:
+            wrong = "after `SHA256:` there are 43 letters, digits, `+` and `/` in one"
         if wrong:
             raise UsageError(
                 f"{one[:80]!r} is neither a host key nor a fingerprint: {wrong}", "`ssh-keygen -lf` shows one"

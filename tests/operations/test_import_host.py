@@ -204,6 +204,23 @@ def test_what_is_no_host_key_pins_nothing(shown: list[str], pin: str) -> None:
     assert shown == []
 
 
+def test_a_fingerprint_that_was_cut_short_is_called_one(shown: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"'SHA256:abc' is neither .*: after `SHA256:` there are 43") as raised:
+        importing.import_host(Target("ops", "192.0.2.1"), confirm=lambda key: True, pinned=["SHA256:abc"])
+    assert "the key itself is needed" not in raised.value.message
+
+
+def test_key_files_are_declared_so_that_they_are_found_from_everywhere(
+    shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = Target("ops", "192.0.2.1")
+    text = importing.import_host(target, confirm=lambda key: True, key="fl/key", certificate="~/c-cert.pub").text
+    text = text.replace("'", "").replace('"', "")
+    assert f"key: {tmp_path}/fl/key\n" in text
+    assert "certificate: ~/c-cert.pub\n" in text
+
+
 def test_names(shown: list[str]) -> None:
     def called(**more: str) -> str:
         return importing.import_host(Target("ops", "192.0.2.1"), confirm=lambda key: True, **more).name  # type: ignore[arg-type]
