@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl import backends
 from swarmctl.errors import Declined
-from swarmctl.operations import overdue, saved_plans, silent, targets, unchanged
+from swarmctl.operations import overdue, saved_plans, silent, strays, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.confirm import Judge
 from swarmctl.operations.facts_cache import Cache
@@ -132,7 +132,7 @@ def _require_meshes(stack: Stack, plan: Plan) -> None:
 def _counting(plan: Plan, emit: Emit) -> Emit:
     """`emit`, with phases counted in changes of the plan, and adoptions called so: the engine counts resources, and to
     it an adoption is a creation."""
-    total = sum(1 for change in plan.changes if change.type != stacks.NO_TYPE)
+    total = sum(1 for change in plan.changes if change.type != strays.NO_TYPE)
     adopted = {change.address for change in plan.changes if change.action is Action.ADOPT}
 
     def counted(event: Event) -> None:
@@ -149,9 +149,9 @@ def _clean_up(stack: Stack, planned: Iterable[Change], lease: Lease, emit: Emit)
     """Remove the undeclared machines that the plan named; tell of any other, which nobody has confirmed."""
     confirmed = {change.address for change in planned}
     removed = []
-    for backend, node in stacks.strays(stack.identity, stack.nodes):
-        if stacks.stray_change(backend, node).address in confirmed:
-            stacks.remove_stray(stack.identity, backend, node, stacks.fence_of(stack.identity, lease))
+    for backend, node in strays.found(stack.identity, stack.nodes):
+        if strays.change(backend, node).address in confirmed:
+            strays.remove(stack.identity, backend, node, stacks.fence_of(stack.identity, lease))
             removed.append(node)
         else:
             emit(Note(f"the machine {node} is there and nothing declares it; apply again to remove it", warning=True))

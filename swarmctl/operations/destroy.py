@@ -11,6 +11,7 @@ from swarmctl import backends
 from swarmctl.errors import Declined, PlanRefused
 from swarmctl.kinds import resource_type
 from swarmctl.operations import stack as stacks
+from swarmctl.operations import strays
 from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Emit, Options
@@ -45,14 +46,14 @@ def destroy(
         snapshot, damage = _recorded(store, lease, emit)
         if snapshot:
             stacks.record_ways(loaded.identity, snapshot)
-        unknown = stacks.strays(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
+        unknown = strays.found(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
         if damage:
             if not unknown:
                 # Nothing carries a mark here; what the state knew may be elsewhere, and would be forgotten.
                 raise damage
             emit(Note(f"{damage.message}; what carries the stack's mark is removed without it", warning=True))
         known = deletions(snapshot) if snapshot else []
-        plan = Plan(loaded.identity, (*known, *(stacks.stray_change(*stray) for stray in unknown)), 0)
+        plan = Plan(loaded.identity, (*known, *(strays.change(*stray) for stray in unknown)), 0)
         if not (plan.empty and snapshot) and not confirm(plan, loaded.name):
             raise Declined("nothing was destroyed")
         lease.check()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarmctl.plans.events import Event, Note, StepEnded, StepStarted
-from swarmctl.plans.model import Action, Change, HostEffect, Plan, Preconditions
+from swarmctl.plans.model import Plan, Preconditions
 
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
@@ -32,11 +32,9 @@ Emit = Callable[[Event], None]
 MACHINE = "swarm:nodepool:Machine"
 """Type of the resources that are machines."""
 EVERY_NODE = ("*",)
+"""In place of names of nodes."""
 WARNINGS = 3
 """Warnings about declarations that every command tells; `validate` shows all, with how to mend them."""
-"""In place of names of nodes."""
-NO_TYPE = ""
-"""Type of what is no resource of the engine's."""
 Confirm = Callable[[Plan], bool]
 
 
@@ -389,34 +387,11 @@ def _state_digest(stack: Stack) -> str:
     return sha256(canonical_bytes(facts)).hexdigest()
 
 
-def strays(identity: str, known: set[str]) -> list[tuple[str, str]]:
-    """Machines that carry the stack's mark and are not among the `known` nodes, left by a crash: (backend, node)."""
-    from swarmctl import backends
-
-    return [(name, node) for name in backends.names() for node in sorted(backends.load(name).machines(identity, known))]
-
-
 def fence_of(identity: str, lease: Lease) -> Fence:
     """The fence of what this very process changes under its lease."""
     from swarmctl.backends.base import Fence
 
     return Fence(identity, lease.token, lease.holder.owner)
-
-
-def remove_stray(identity: str, backend: str, node: str, fence: Fence) -> None:
-    """Remove a machine of which nothing is known but the mark it carries. Raises Fenced, ForeignStack."""
-    from swarmctl import backends
-
-    there = backends.load(backend)
-    host = dict(there.host_of(identity, node))
-    there.delete_machine({"backend": backend, "node": node, "host": host}, fence)
-
-
-def stray_change(backend: str, node: str) -> Change:
-    """The removal of a machine that nobody knows, as a line of the plan."""
-    text = f"the whole machine ({backend}): nothing declares it, a run that was cut off left it"
-    effects, impact = (HostEffect("delete", text),), f"{node} goes away with everything on it"
-    return Change(f"{backend}/{node}", NO_TYPE, Action.DELETE, node=node, effects=effects, impact=impact)
 
 
 def nodes_in(snapshot: Snapshot) -> set[str]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from swarmctl.errors import SwarmError
-from swarmctl.operations import stack as stacks
+from swarmctl.operations import strays
 from swarmctl.plans.events import PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Plan
 
@@ -35,7 +35,7 @@ def proved(stack: Stack, emit: Emit, options: Options, held: Collection[str] = (
         return None
     recorded = {address: it for address, it in stack.snapshot.resources.items() if address not in held}
     if options.refresh:
-        if not options.targets and stacks.strays(stack.identity, stack.nodes):
+        if not options.targets and strays.found(stack.identity, stack.nodes):
             return None
         started = time.monotonic()
         emit(PhaseStarted("reading the world", len(recorded)))

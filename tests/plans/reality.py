@@ -28,7 +28,7 @@ from swarmctl.errors import ExitCode, SwarmError
 from swarmctl.graph.model import Address, Graph, Ref
 from swarmctl.kinds import resource_type
 from swarmctl.kinds.base import UNKNOWN, Observed
-from swarmctl.operations import apply, plan, saved_plans
+from swarmctl.operations import apply, plan, saved_plans, strays
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.load import LoadedStack, load_stack
 from swarmctl.operations.running import Stopper
@@ -283,7 +283,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int = 4) -> Rea
     monkeypatch.setattr(stacks, "look_around", lambda store, emit: None)
     monkeypatch.setattr(stacks, "obtain_engine", lambda emit: made.engine)
     monkeypatch.setattr(stacks, "open_session", lambda *args, **more: made)
-    monkeypatch.setattr(stacks, "strays", lambda identity, known: [it for it in made.strays if it[1] not in known])
+    monkeypatch.setattr(strays, "found", lambda identity, known: [it for it in made.strays if it[1] not in known])
     monkeypatch.setattr(apply, "_require_meshes", lambda stack, plan: None)
     monkeypatch.setattr(plan.unchanged, "proved", lambda *args, **options: None)
     made.settle()
