@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 
-from swarmctl.backends.reboot import boot_id, reboot
+from swarmctl.backends.reboot import Unconfirmed, boot_id, reboot
 from swarmctl.backends.ssh.transport import Transport
 from swarmctl.errors import SwarmError
 
@@ -33,6 +33,7 @@ done
 """
 
 
+@pytest.mark.soak
 def test_firewall_and_mesh_come_back_by_themselves(guest: Guest, transport: Transport) -> None:
     node = Node(guest, transport)
     machine = Patient(guest.host(), None, transport)
@@ -45,7 +46,11 @@ def test_firewall_and_mesh_come_back_by_themselves(guest: Guest, transport: Tran
         # A change that is not confirmed when the machine goes is not what a restart brings.
         node.declare(other.key, mtu=1280)
         assert node.apply("interface", confirmed=False) == ["interface: mtu"]
-        reboot(machine, timeout=guest.patience)
+        with pytest.raises(Unconfirmed, match="wait to be confirmed"):
+            reboot(machine, timeout=guest.patience)
+        before = boot_id(machine)
+        node.sh("systemctl --no-block --no-wall reboot", check=False)
+        _started_anew(guest, machine, before)
         assert other.reaches(), node.sh("journalctl -b -u 'swarmctl-*' --no-pager; wg show; nft list ruleset")
 
         mtu, settled, *units = node.sh(SEEN).splitlines()
@@ -67,10 +72,7 @@ def test_a_power_cut_in_the_middle_of_an_apply_is_made_good_by_the_next_one(gues
         node.apply("firewall", "interface")
         before = boot_id(machine)
         guest.monitor("system_reset")
-        deadline = time.monotonic() + guest.patience
-        while _boot(machine) in ("", before):
-            assert time.monotonic() < deadline, guest.console()[-2000:]
-            time.sleep(1)
+        _started_anew(guest, machine, before)
         # Nothing of it was recorded: all of it is looked at anew, and what is there is adopted.
         node.confirmed.clear()
         assert node.apply() == ["firewall", "interface", "peers"]
@@ -101,6 +103,13 @@ def test_what_would_not_come_back_is_seen_and_mended_and_nothing_is_left_of_it(
     assert node.apply() == []
     node.delete()
     assert node.sh(LEFT) == ""
+
+
+def _started_anew(guest: Guest, machine: Patient, before: str) -> None:
+    deadline = time.monotonic() + guest.patience
+    while _boot(machine) in ("", before):
+        assert time.monotonic() < deadline, guest.console()[-2000:]
+        time.sleep(1)
 
 
 def _boot(machine: Patient) -> str:

@@ -85,7 +85,19 @@ POINTS: dict[str, tuple[str, Moment]] = {
 }
 
 
-@pytest.mark.parametrize(("victim", "moment"), POINTS.values(), ids=POINTS)
+OFTEN = {
+    "cli, a machine is begun",
+    "cli, 10 steps are done",
+    "engine, a node's folder is there",
+    "engine, 6 steps are done",
+    "provider, a node's folder is there",
+    "provider, 8 steps are done",
+}
+"""Those that every run of the tests has; `make soak` has them all."""
+ALL = [pytest.param(*POINTS[at], id=at, marks=() if at in OFTEN else pytest.mark.soak) for at in POINTS]
+
+
+@pytest.mark.parametrize(("victim", "moment"), ALL)
 def test_kill_9_in_the_middle_of_an_apply_heals(lab: labs.Lab, victim: str, moment: Moment) -> None:
     run = Watched(lab, "apply", "--yes")
     run.until(moment)

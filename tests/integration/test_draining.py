@@ -29,6 +29,7 @@ from tests.integration.watching import Watched
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("gpu drivers"),
 ]

@@ -28,6 +28,7 @@ from .repository import Repository
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("rpm packages"),
 ]
