@@ -2,8 +2,8 @@
 but those of coreutils, grep and sed. Pure: who runs it is another room.
 
 Starting a program costs a machine more than all that most parts of this read: what the shell can read by itself, it
-does. Lists are bounded by counting, programs by `timeout` where they ask more than the kernel, and everything together
-by whoever reads it. What is missing is left empty: the parsers make "unknown" of that.
+does. Lists are bounded by counting, what programs print by `head`, their time by `timeout` where they ask more than the
+kernel, and everything together by whoever reads it. What is missing is left empty: the parsers make "unknown" of that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ export LC_ALL=C TZ=UTC0
 part() { printf '\n@@ %s\n' "$1"; }
 there() { command -v "$1" >/dev/null 2>&1; }
 few() { left=64; while [ "$left" -gt 0 ] && read -r got; do printf '%.4096s\n' "$got"; left=$((left - 1)); done; }
+much() { head -c 1048576; }
 line() { got=; read -r got <"$1"; printf '%.200s\t' "$got"; }
 # The first line of every file, what several have only once.
 each() {
@@ -46,7 +47,7 @@ part siblings; head -qc 64 /sys/devices/system/cpu/cpu[0-9]*/topology/thread_sib
 part packages; each /sys/devices/system/cpu/cpu[0-9]*/topology/physical_package_id
 part memory; few </proc/meminfo
 part lsblk
-if there lsblk; then timeout 10 lsblk -J -b -e 1,7 -o NAME,TYPE,SIZE,ROTA,TRAN,MODEL,FSTYPE,MOUNTPOINT; fi
+if there lsblk; then timeout 10 lsblk -J -b -e 1,7 -o NAME,TYPE,SIZE,ROTA,TRAN,MODEL,FSTYPE,MOUNTPOINT | much; fi
 part block
 left=4096
 for disk in /sys/block/*; do
@@ -57,7 +58,7 @@ for disk in /sys/block/*; do
   line "$disk/size"; line "$disk/queue/rotational"; line "$disk/device/model"
   printf '%s\n' "$used"
 done
-part link; if there ip; then ip -d -j address; fi
+part link; if there ip; then ip -d -j address | much; fi
 part net
 left=4096
 for link in /sys/class/net/*; do
@@ -72,7 +73,7 @@ for link in /sys/class/net/*; do
   printf '%s\t%s\n' "${driver##*/}" "${device##*/}"
 done
 cd /
-part lspci; if there lspci; then timeout 10 lspci -nn -D; fi
+part lspci; if there lspci; then timeout 10 lspci -nn -D | much; fi
 part pci
 left=4096
 [ -d /sys/bus/pci/devices ] && echo bus
