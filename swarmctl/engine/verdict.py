@@ -13,13 +13,12 @@ from swarmctl.engine.events import Gathered, Op, Step
 from swarmctl.engine.outcome import EngineFailed
 from swarmctl.engine.runner import Ended
 from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.kinds.base import MACHINE
+from swarmctl.provider.errors import HELP
 from swarmctl.state.files import DiskFull
 
 _FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
 """How the engine, which has it from the operating system, tells that it could not save."""
-MACHINE = "swarm:nodepool:Machine"
-HELP = "help: "
-"""Before the hint of an error (`provider.errors.describe`)."""
 _AGAIN = "What was done is recorded; run the same command again."
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PropertyPath = tuple[str, ...]
 
+MACHINE = "swarm:nodepool:Machine"
+"""The type token of the resource that stands for a machine itself; all else on it depends on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

@@ -16,7 +16,7 @@ from swarmctl.graph.model import Address, Graph, Json, Machine, Timeouts
 from swarmctl.graph.names import natural
 from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds import expansion_order
-from swarmctl.kinds.base import Expansion, Nothing, Systems, load
+from swarmctl.kinds.base import MACHINE, Expansion, Nothing, Systems, load
 
 
 def compile_graph(
@@ -61,7 +61,7 @@ def compile_graph(
     return graph
 
 
-TOUCHED = ("swarm:nodepool:Machine", "swarm:securitypolicy:Firewall")
+TOUCHED = (MACHINE, "swarm:securitypolicy:Firewall")
 """Types of what is done to a machine that is isolated; what has left the graph is taken away."""
 _NAMED = 5
 

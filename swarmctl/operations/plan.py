@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl.errors import SwarmError
 from swarmctl.graph.rollout import in_turn
+from swarmctl.kinds.base import MACHINE
 from swarmctl.operations import overdue, silent, strays, targets, unchanged
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.running import Stopper
@@ -75,7 +76,7 @@ def preview(stack: Stack, held: frozenset[str], session: Session, stopper: Stopp
     if options.targets:
         return found
     # Not those that the state knows: after a crash it also names machines of which the engine had only begun.
-    known = stack.nodes | {change.node for change in found.changes if change.type == stacks.MACHINE}
+    known = stack.nodes | {change.node for change in found.changes if change.type == MACHINE}
     unknown = tuple(strays.change(*stray) for stray in strays.found(stack.identity, known))
     return replace(found, changes=(*found.changes, *unknown))
 

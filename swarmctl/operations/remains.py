@@ -15,13 +15,12 @@ from swarmctl import backends, kinds
 from swarmctl.backends.base import Backend, Fence, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Address, Graph, Ref, Resource
-from swarmctl.kinds.base import UNKNOWN, Hosts, Marked, Observed, ResourceType, load, unknown_within
+from swarmctl.kinds.base import MACHINE, UNKNOWN, Hosts, Marked, Observed, ResourceType, load, unknown_within
 
 if TYPE_CHECKING:
     from swarmctl.state.checkpoint import Snapshot
 
 Json = Any
-MACHINE = "swarm:nodepool:Machine"
 _SHORT = 60
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from swarmctl import backends
 from swarmctl.backends import ways
 from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.kinds.base import MACHINE
 from swarmctl.plans.events import Note
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from swarmctl.state.store import Snapshot
 
 T = TypeVar("T")
-MACHINE = "swarm:nodepool:Machine"
 Silent = Mapping[str, SwarmError]
 """Why, by node."""
 

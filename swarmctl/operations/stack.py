@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swarmctl.kinds.base import MACHINE
 from swarmctl.plans.events import Event, Note, StepEnded, StepStarted
 from swarmctl.plans.model import Plan, Preconditions
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from swarmctl.state.store import Snapshot, Store
 
 Emit = Callable[[Event], None]
-MACHINE = "swarm:nodepool:Machine"
-"""Type of the resources that are machines."""
 EVERY_NODE = ("*",)
 """In place of names of nodes."""
 WARNINGS = 3

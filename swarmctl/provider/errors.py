@@ -8,6 +8,9 @@ from swarmctl.kinds.secrets import redact
 LIMIT = 4000
 """Characters of one error; what hosts print may be long."""
 
+HELP = "help: "
+"""Before the hint of an error in what the engine is told."""
+
 
 def describe(error: Exception) -> str:
     """One error as text. Our own errors speak for themselves; of others only the type is known to be harmless.
@@ -21,7 +24,7 @@ def describe(error: Exception) -> str:
 
 def _text(error: Exception) -> str:
     if isinstance(error, SwarmError):
-        return "\n".join([error.message, *error.details, *([f"help: {error.hint}"] if error.hint else [])])
+        return "\n".join([error.message, *error.details, *([f"{HELP}{error.hint}"] if error.hint else [])])
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}{f': {error.filename}' if error.filename else ''}"
     place = _place(error)

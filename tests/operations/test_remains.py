@@ -11,11 +11,11 @@ from swarmctl.backends.base import Backend, Fence, HostGone, HostUnreachable, Ow
 from swarmctl.graph.model import Address, Graph, Ref, Resource
 from swarmctl.hosts.facts import Facts, Interface
 from swarmctl.hosts.readings import Reading
-from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Observed
+from swarmctl.kinds.base import MACHINE, ChangeKind, Effect, Hosts, Observed
 from swarmctl.kinds.mesh import marks as mesh_marks
 from swarmctl.operations import remains
 from swarmctl.operations.doctor_stack import Examination
-from swarmctl.operations.remains import MACHINE, Finding, Standing
+from swarmctl.operations.remains import Finding, Standing
 from swarmctl.reports import remains as report
 from swarmctl.state.checkpoint import Recorded, Snapshot
 

@@ -1,7 +1,7 @@
 """NodePool: machines of one backend that play one role in a cluster."""
 
 from swarmctl import backends
-from swarmctl.kinds.base import Kind
+from swarmctl.kinds.base import MACHINE, Kind
 from swarmctl.kinds.node_pool.spec import NodePoolSpec
 
 KIND = Kind(
@@ -12,7 +12,7 @@ KIND = Kind(
     rules="swarmctl.kinds.node_pool.rules:check",
     expand="swarmctl.kinds.node_pool.expand:expand",
     resources={
-        "swarm:nodepool:Machine": "swarmctl.kinds.node_pool.resources:MACHINE",
+        MACHINE: "swarmctl.kinds.node_pool.resources:MACHINE",
         "swarm:nodepool:Drain": "swarmctl.kinds.node_pool.draining.resources:DRAIN",
         "swarm:nodepool:Driver": "swarmctl.kinds.node_pool.accelerators.resources:DRIVER",
     },

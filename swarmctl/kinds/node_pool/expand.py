@@ -17,12 +17,10 @@ from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph.model import Address, Json, LostMachine, Machine, Resource, Rollout, Timeouts
 from swarmctl.graph.moves import former
 from swarmctl.hosts.states import LOST
-from swarmctl.kinds.base import Expansion
+from swarmctl.kinds.base import MACHINE, Expansion
 from swarmctl.kinds.node_pool import rules, spec
 from swarmctl.kinds.node_pool.accelerators import expand as accelerators
 from swarmctl.kinds.node_pool.draining import expand as draining
-
-MACHINE = "swarm:nodepool:Machine"
 
 
 def expand(context: Expansion) -> None:
