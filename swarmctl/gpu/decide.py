@@ -109,6 +109,7 @@ def _nvidia(case: _Case) -> Decision | Refusals:
         switched,
         names.why(packages, choice.version, with_tools),
         Reason("persistence", _persistence(wanted), "NVIDIA driver README, nvidia-persistenced"),
+        *_gives_way(case.host),
         *counted,
         *_divided(case.partitions, known),
     )
@@ -174,6 +175,17 @@ def _secure_boot(host: Host) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
         "and confirm at the console, which nobody can from afar"
     )
     return (Reason("secure boot", clause, SECURE_BOOT),), ()
+
+
+def _gives_way(host: Host) -> tuple[Reason, ...]:
+    """What has the cards now."""
+    if not host.in_tree:
+        return ()
+    clause = (
+        f"the kernel's own {' and '.join(reversed(host.in_tree))} {'has' if len(host.in_tree) == 1 else 'have'} the "
+        "cards, and NVIDIA's does not load beside: it is unloaded and kept out, by a restart where it is in use"
+    )
+    return (Reason("kernel", clause, "NVIDIA open-gpu-kernel-modules"),)
 
 
 def _counters(found: Found, known: Tables) -> tuple[tuple[str, ...], tuple[Reason, ...]]:

@@ -44,6 +44,11 @@ class Device:
     """Class and subclass: `0300` VGA, `0302` 3D controller, `0380` display, `1200` accelerator, `0680` bridge."""
 
 
+IN_TREE = ("nova_drm", "nova_core", "nouveau")
+"""The kernel's own drivers of NVIDIA's cards; each uses those after it. While one has a card, NVIDIA's module does not
+load: "NVRM: GPU 0000:01:00.0 is already bound to nouveau" (NVIDIA open-gpu-kernel-modules)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What is known of a host before any driver is there."""
@@ -62,6 +67,8 @@ class Host:
     held: Mapping[str, str] = field(default_factory=dict)
     """Packages that are held there (`apt-mark hold`, versionlock) by anyone but swarmctl: name → the package manager's
     version. What swarmctl holds itself it releases when it changes it."""
+    in_tree: tuple[str, ...] = ()
+    """Those of `IN_TREE` that are loaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,16 @@ class _Survey:
         self._outputs: dict[str, Mapping[str, Json]] = {name: it.outputs for name, it in snapshot.resources.items()}
 
     def findings(self) -> Iterator[Finding]:
+        """All of them; that a machine can't be read, and why, is told once, not for everything on it."""
+        told: set[tuple[str, str]] = set()
+        for found in self._all():
+            if found.standing is Standing.UNREADABLE and found.node:
+                if (found.node, found.why) in told:
+                    continue
+                told.add((found.node, found.why))
+            yield found
+
+    def _all(self) -> Iterator[Finding]:
         yield from self._of_declared()
         yield from self._strangers()
         yield from self._by_marks()

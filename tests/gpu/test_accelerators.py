@@ -71,7 +71,7 @@ def facts(host: Host) -> SystemFacts:
         disks=None,
         nics=None,
         pci=host.devices,
-        modules=None,
+        modules=dict.fromkeys(("wireguard", *host.in_tree), ""),
         secure_boot=host.secure_boot,
         iommu=None,
         virtualisation=Virtualisation(None, None),
@@ -154,6 +154,13 @@ def test_secure_boot_is_told_as_a_step_by_hand(tmp_path: Path) -> None:
     graph = compiled(loaded(tmp_path, GOOD), Facts({"p0-0": replace(HGX, secure_boot=True)}))
     (resource,) = drivers(graph).values()
     assert any(effect.text.startswith("by hand: secure boot is on") for effect in DRIVER.effects(None, resource.inputs))
+
+
+def test_what_of_the_kernel_gives_way_is_planned(tmp_path: Path) -> None:
+    graph = compiled(loaded(tmp_path, GOOD), Facts({"p0-0": replace(HGX, in_tree=("nouveau",))}))
+    (resource,) = drivers(graph).values()
+    said = [effect.text for effect in DRIVER.effects(None, resource.inputs)]
+    assert any(text.startswith("kernel: the kernel's own nouveau has the cards") for text in said)
 
 
 def test_who_can_t_be_read_keeps_what_was_decided_or_is_left_out(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from tests.debian.repository import Key, Repository
 from tests.debian.tree import Tree
 from tests.gpu import hosts as composed
 from tests.gpu.standins import amd as standins
-from tests.gpu.standins.packages import kernel
+from tests.gpu.standins.packages import headers, kernel
+from tests.gpu.standins.programs import RELEASE
 from tests.gpu.test_driver_nodes import CutOff, World
 
 pytestmark = [
@@ -56,7 +57,9 @@ def key() -> Iterator[Key]:
 
 def publish(tree: Tree) -> None:
     """Every release as AMD publishes them: each in a repository of its own, and the key beside them."""
-    places: dict[str, dict[str, Deb]] = {f"graphics/{ROCM}/ubuntu": {}}
+    # As if the archive of the distribution were there, too: what amdgpu is built with, and needs of other modules.
+    kernels = [headers(), Deb(f"linux-modules-extra-{RELEASE}", "1-1")]
+    places = {f"graphics/{ROCM}/ubuntu": {deb.file: deb for deb in kernels}}
     for version, variant in [(OLD, ""), (NEW, ""), *((version, variant) for variant, version in BROKEN.items())]:
         for deb in standins.debs(decided(version), variant):  # type: ignore[arg-type]
             places.setdefault(standins.place(deb, decided(version), ROCM), {})[deb.file] = deb
@@ -136,6 +139,7 @@ def comes(world: World, inputs: Any) -> None:
     there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
     assert set(wanted["packages"]) <= there.held
     assert there.installed["amd-smi-lib"].startswith("26."), "AMD's repositories go before the distribution's"
+    assert {f"linux-headers-{RELEASE}", f"linux-modules-extra-{RELEASE}"} <= there.installed.keys()
     assert "nvidia-driver-pinning-595" in there.installed, "what is the other vendor's stays"
     assert '"kind": "amd.com/gpu"' in world.sh(f"cat {AMD.cdi}")
     status = world.sh("stat -c %Y /var/lib/dpkg/status")

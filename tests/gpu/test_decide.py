@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swarmctl.gpu import amd
@@ -206,6 +208,16 @@ def test_counters_of_nvlink_are_on_only_where_there_is_nvlink() -> None:
     linked, unlinked = (decided(host(name), NVIDIA).counters for name in ("H100", "L40S"))
     assert {name for name in linked if "NVLINK" in name} == set(linked) - set(unlinked) != set()
     assert {"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "DCGM_FI_DEV_XID_ERRORS"} <= set(unlinked)
+
+
+def test_what_of_the_kernel_s_own_has_the_cards_is_told() -> None:
+    def told(*loaded: str) -> list[str]:
+        decision = decided(replace(host("T4"), in_tree=loaded), NVIDIA)
+        return [reason.clause for reason in decision.reasons if reason.about == "kernel"]
+
+    assert told() == []
+    assert "the kernel's own nouveau has the cards" in told("nouveau")[0]
+    assert "nova_core and nova_drm have the cards" in told("nova_drm", "nova_core")[0]
 
 
 def test_secure_boot_leaves_something_to_do_by_hand() -> None:

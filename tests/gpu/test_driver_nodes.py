@@ -26,10 +26,12 @@ from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver, Mirror
 from swarmctl.provider.hosts import Connections
 from tests.debian import machines
+from tests.debian.build import Deb
 from tests.debian.repository import Key, Repository
 from tests.gpu import hosts as composed
 from tests.gpu.standins import packages as standins
 from tests.gpu.standins.packages import Variant
+from tests.gpu.standins.programs import RELEASE
 
 pytestmark = [
     pytest.mark.integration,
@@ -39,6 +41,7 @@ pytestmark = [
 ]
 
 OLD, NEW = "580.173.02", "595.91.07"
+KERNELS = ("linux-image-amd64", "linux-headers-amd64", "linux-image-unheaded")
 BROKEN: Mapping[Variant, str] = {"mismatch": "595.91.08", "fabric": "595.91.09"}
 PLACE = "/srv/repository/debian12/x86_64"
 SMALL = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="debian 12")
@@ -50,7 +53,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
     key = Key()
     try:
         made = Repository(tmp_path_factory.mktemp("repository"), key)
-        debs = [standins.kernel()]
+        debs = [standins.kernel(), standins.headers(), *(Deb(name, "6.1-1") for name in KERNELS)]
         for version, variant in [(OLD, ""), (NEW, ""), *((version, variant) for variant, version in BROKEN.items())]:
             debs += standins.debs(composed.decided(SMALL, Wanted("nvidia", "H100", version=version)), variant)
         other = Wanted("nvidia", "H100", version=OLD, kernel_module="proprietary")
@@ -117,6 +120,7 @@ def world(host: Host) -> World:
 
 
 def test_a_driver_comes_changes_drifts_and_is_rolled_back(world: World, repository: Repository) -> None:
+    is_not_begun_for_a_kernel_without_headers(world, repository)
     comes(world, repository)
     is_upgraded(world, repository)
     drifts_and_is_mended(world, repository)
@@ -125,12 +129,24 @@ def test_a_driver_comes_changes_drifts_and_is_rolled_back(world: World, reposito
     goes(world, repository)
 
 
+def is_not_begun_for_a_kernel_without_headers(world: World, repository: Repository) -> None:
+    images = " ".join(f"{PLACE}/{name}_6.1-1_all.deb" for name in KERNELS if "image" in name)
+    world.sh(f"dpkg -i {images}; echo 6.1.0-12-amd64 >/run/standin/release")
+    with pytest.raises(DriverImpossible) as raised:
+        world.bring(inputs(repository, OLD))
+    world.sh("rm /run/standin/release")
+    assert "for its kernel 6.1.0-12-amd64: no repository there has linux-headers-6.1.0-12-amd64" in raised.value.message
+    assert DRIVER.read(world.hosts, inputs(repository, OLD)) is None, "nothing of it is there"
+
+
 def comes(world: World, repository: Repository) -> None:
     wanted = inputs(repository, OLD)
     assert DRIVER.read(world.hosts, wanted) is None
     world.bring(wanted)
     assert world.drift(wanted) == set()
     assert "driver: " not in world.sh("nvidia-smi -L")
+    found = world.sh("dpkg-query -W -f '${Package} ' 'linux-headers-*'").split()
+    assert found == [f"linux-headers-{RELEASE}", "linux-headers-amd64"], "for this kernel and for those to come"
     there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
     assert {name for name in wanted["packages"] if name not in there.held} == set()
     assert "DCGM_FI_DEV_GPU_TEMP" in world.sh("cat /etc/dcgm-exporter/swarmctl-counters.csv"), "what was on stays on"
@@ -252,6 +268,25 @@ def test_a_key_that_nobody_has_confirmed_is_told_as_a_manual_step(world: World, 
     assert "mokutil --import" in raised.value.hint
     world.bring(inputs(repository, OLD))
     assert world.drift(inputs(repository, OLD)) == set()
+
+
+def test_the_kernel_s_own_driver_gives_way_and_is_kept_out(world: World, repository: Repository) -> None:
+    wanted = inputs(repository, OLD)
+    world.bring(wanted)
+    world.sh(
+        "rm /run/standin/loaded && printf 'nova_core\\nnouveau\\n' >/run/standin/in-tree && touch /run/standin/busy"
+    )
+    with pytest.raises(DriverUnverified) as raised:
+        world.bring(wanted)
+    world.sh("rm /run/standin/busy")
+    assert "the kernel module nova_core is in use and can't be unloaded" in raised.value.message
+    world.bring(wanted)
+    assert world.drift(wanted) == set()
+    assert world.sh("cat /run/standin/in-tree") == ""
+    kept_out = "blacklist nova_drm\nblacklist nova_core\nblacklist nouveau\n"
+    assert world.sh(f"cat {NVIDIA.kept_out}") == kept_out, "it does not come back with the machine"
+    DRIVER.delete(world.hosts, wanted)
+    assert "swarmctl" not in world.sh("ls /etc/modprobe.d")
 
 
 def test_a_module_in_use_goes_by_a_restart_or_the_old_driver_comes_back(

@@ -162,7 +162,7 @@ def world(tmp_path: Path, engine: object, monkeypatch: pytest.MonkeyPatch) -> It
     try:
         repository = Repository(tmp_path / "repository", key)
         small = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="debian 12")
-        debs = [standins.kernel()]
+        debs = [standins.kernel(), standins.headers()]
         for version in (OLD, NEW):
             debs += standins.debs(composed.decided(small, Wanted("nvidia", "H100", version=version)))
         repository.add(*{deb.file: deb for deb in debs}.values())

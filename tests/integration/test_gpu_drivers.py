@@ -72,7 +72,7 @@ def repository(tmp_path: Path) -> Iterator[Repository]:
     try:
         made = Repository(tmp_path / "repository", key)
         small = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="debian 12")
-        debs = [standins.kernel()]
+        debs = [standins.kernel(), standins.headers()]
         for version in (OLD, NEW, BROKEN):
             wanted = Wanted("nvidia", "H100", version=version)
             debs += standins.debs(composed.decided(small, wanted), "xid" if version == BROKEN else "")

@@ -194,7 +194,7 @@ def test_what_is_recorded_and_gone_is_told_once_per_machine() -> None:
 def test_what_does_not_answer_is_neither_there_nor_gone() -> None:
     fake = Fake(["a"], {("a", "x"): {}}, silent=frozenset("a"))
     found = remains.examine(graph(machine("a"), thing("a", "x")), recorded(thing("a", "x")), fake.world)
-    assert {it.standing for it in found} == {Standing.UNREADABLE}
+    assert [it.standing for it in found] == [Standing.UNREADABLE], "once, not for everything that is on it"
     assert {it.why for it in found} == {"a does not answer"}
     assert remains.removable(found) == []
     assert remains.adopted(found) == {}

@@ -35,6 +35,8 @@ pytestmark = [
 
 OLD, NEW, BROKEN = "580.173.02", "595.91.07", "595.91.08"
 PLACE = "/srv/repository/rhel9/x86_64"
+KERNEL, BEFORE = "5.14.0-570.12.1.el9_6", "5.14.0-503.11.1.el9_5"
+"""The one that runs, and the one whose headers are there."""
 SMALL = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="rocky 9.6")
 
 
@@ -59,10 +61,18 @@ def node(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[P
         rpms += standins.rpms(composed.decided(SMALL, closed))
         rpms = list({rpm.file: rpm for rpm in rpms}.values())
         made = Repository(host, key, PLACE)
-        made.add(kernel, *rpms, modules=standins.streams(*rpms))
+        devel = [_headers(version) for version in (BEFORE, KERNEL)]
+        made.add(kernel, *devel, *rpms, modules=standins.streams(*rpms))
         made.take(kernel)
+        made.take(devel[0])
+        host.put("/run/standin/release", f"{KERNEL}.x86_64\n".encode())
         host.put("/run/standin/pci", standins.pci().encode())
         yield data, host
+
+
+def _headers(version: str) -> Rpm:
+    file = f"/lib/modules/{version}.x86_64/build/Makefile"
+    return Rpm("kernel-devel", version, provides=("installonlypkg(kernel)",), files={file: ""})
 
 
 @pytest.fixture
@@ -106,6 +116,8 @@ def test_a_driver_comes_is_upgraded_drifts_and_is_rolled_back_by_dnf(host: Host,
     bring(wanted)
     assert drift(wanted) == set()
     assert set(wanted["packages"]) <= there().held
+    devel = host.run(["rpm", "-q", "kernel-devel"]).text.split()
+    assert [one.partition(".noarch")[0] for one in devel] == [f"kernel-devel-{BEFORE}", f"kernel-devel-{KERNEL}"]
     before = there()
     bring(wanted)
     assert there() == before, "nothing is done twice"

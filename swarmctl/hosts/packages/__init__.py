@@ -31,10 +31,11 @@ from swarmctl.hosts.packages.managers import Manages, by
 from swarmctl.hosts.packages.model import Manager, Move, Packages
 from swarmctl.hosts.packages.reading import READING
 from swarmctl.hosts.packages.simulation import moves
-from swarmctl.hosts.packages.work import Work
+from swarmctl.hosts.packages.work import SLOW, Work
 
 __all__ = [
     "READING",
+    "SLOW",
     "BadSignature",
     "DiskFull",
     "Interrupted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address, ip_network
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
@@ -123,6 +124,18 @@ reached through it can't be reached any more, not even to say so.
 Wrong: `state: isolated` for the machine at `203.0.113.2`, and `jump: {address: 203.0.113.2, …}` for others
 
 Right: another jump host for the others, or the same state for them
+""",
+)
+RELATIVE_KEY = Code(
+    "SW3239",
+    "key in a place that depends on where swarmctl is run",
+    """`key` and `certificate` name files by a path from the root or from a home folder. A relative one would lead
+elsewhere whenever a command is run in another folder; and a private key has no place among the declarations, for they
+are kept in Git.
+
+Wrong: `key: keys/swarm`
+
+Right: `key: ~/.ssh/swarm`, or `key: /run/secrets/swarm` in a pipeline
 """,
 )
 _SCAN = (
@@ -276,6 +289,14 @@ def _logins(pool: Declaration, entry: Any, path: Path, key: Any) -> Iterator[Dia
                 label="not the name of a file",
                 help=f"write where the file is, such as `{name}: ~/.ssh/swarm`; "
                 "a private key that stood here is known now: replace it",
+            )
+        elif isinstance(written, str) and not written.startswith(("/", "~")):
+            yield Diagnostic(
+                RELATIVE_KEY,
+                f"`{name}` leads elsewhere from every other folder",
+                pool.value(*path, name),
+                label="a relative path",
+                help=f"write it from the root or from your home folder: `{name}: ~/.ssh/{PurePosixPath(written).name}`",
             )
     if entry.certificate is not None and key is None:
         yield Diagnostic(

@@ -48,6 +48,11 @@ def kernel() -> Deb:
     return Deb("standin-kernel", "1.0-1", files=dict(programs.KERNEL))
 
 
+def headers(release: str = programs.RELEASE) -> Deb:
+    """What DKMS builds with for one kernel."""
+    return Deb(f"linux-headers-{release}", "1-1", files={f"/lib/modules/{release}/build/Makefile": ""})
+
+
 def _deb(package: Package, decision: Decision, variant: Variant) -> Deb:
     version = f"{package.version or '1.0'}-1"
     conflicts = {"Conflicts": _other(package.name)} if "dkms" in package.name else {}

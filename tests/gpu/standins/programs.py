@@ -13,15 +13,27 @@ LIBRARY = "/usr/lib/standin/library"
 """Version of the libraries."""
 XID = "/usr/lib/standin/xid"
 
+RELEASE = "6.1.0-37-amd64"
+"""Of the kernel that counts as running, unless `{RUN}/release` has another."""
+
 LSPCI = """#!/bin/sh
 # A stand-in: the cards that a test has put there.
 cat {run}/pci
 """.replace("{run}", RUN)
 
+UNAME = """#!/bin/sh
+# A stand-in: the kernel that a test has running there.
+case "$*" in
+  -r) cat {run}/release 2>/dev/null || echo RELEASE ;;
+  *) exec /bin/uname "$@" ;;
+esac
+""".replace("{run}", RUN).replace("RELEASE", RELEASE)
+
 # The kernel's files can't be put into /sys and /proc of a node.
 CAT = """#!/bin/sh
-# A stand-in for two files of the kernel: what `modprobe` notes.
+# A stand-in for files of the kernel: what `modprobe` notes.
 case "$*" in
+  /proc/modules) [ ! -f {run}/in-tree ] || sed 's/$/ 1 0 - Live 0x0/' {run}/in-tree; exec /bin/cat /proc/modules ;;
   /sys/module/nvidia/version) [ -f {run}/loaded ] && head -n 1 {run}/loaded ;;
   /proc/driver/nvidia/version)
     [ -f {run}/loaded ] || exit 1
@@ -55,7 +67,12 @@ case "$*" in
     [ -f {module} ] || { echo 'modprobe: FATAL: Module nvidia not found in directory /lib/modules/6.1' >&2; exit 1; }
     [ ! -e {run}/secure-boot ] || {
       echo "modprobe: ERROR: could not insert 'nvidia': Key was rejected by service" >&2; exit 1; }
+    [ ! -s {run}/in-tree ] || { echo "modprobe: ERROR: could not insert 'nvidia': No such device" >&2; exit 1; }
     mkdir -p {run} && cp {module} {run}/loaded ;;
+  "-r nova_drm" | "-r nova_core" | "-r nouveau")
+    [ -f {run}/in-tree ] || exit 0
+    [ ! -e {run}/busy ] || { echo "modprobe: FATAL: Module $2 is in use." >&2; exit 1; }
+    sed -i "/^$2\\$/d" {run}/in-tree ;;
 esac
 """.replace("{run}", RUN)
     .replace("{module}", MODULE)
@@ -159,6 +176,7 @@ printf 'cdiVersion: 0.5.0\\nkind: nvidia.com/gpu\\ncontainerEdits:\\n  mounts:\\
 """.replace("{library}", LIBRARY)
 
 KERNEL: Mapping[str, str] = {
+    "/usr/local/bin/uname": UNAME,
     "/usr/local/bin/lspci": LSPCI,
     "/usr/local/bin/cat": CAT,
     "/usr/local/bin/mokutil": MOKUTIL,

@@ -159,7 +159,7 @@ source() { cat /sys/module/amdgpu/srcversion 2>/dev/null || :; }
 live() { cat /sys/module/amdgpu/initstate 2>/dev/null || :; }
 if [ "$(live)" = live ] && [ "$(source)" != "$(modinfo -F srcversion amdgpu)" ]; then
   modprobe -r amdgpu 2>/dev/null || :
-  if [ "$(live)" = live ]; then echo stays; exit 0; fi
+  if [ "$(live)" = live ]; then echo stays amdgpu; exit 0; fi
 fi
 modprobe amdgpu
 echo loaded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from swarmctl.gpu import amd
 from swarmctl.gpu.catalogue import drivers
 from swarmctl.gpu.decide import decide
-from swarmctl.gpu.model import Decision, FabricManager, Host, Refusal, Refusals, Source
+from swarmctl.gpu.model import IN_TREE, Decision, FabricManager, Host, Refusal, Refusals, Source
 from swarmctl.gpu.systems import FAMILIES
 from swarmctl.kinds.node_pool.accelerators.rules import wanted
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
@@ -46,6 +46,7 @@ def known(facts: SystemFacts) -> Host | None:
         secure_boot=facts.secure_boot,
         switch_management=facts.switch_management,
         held=facts.held,
+        in_tree=tuple(name for name in IN_TREE if name in (facts.modules or {})),
     )
 
 

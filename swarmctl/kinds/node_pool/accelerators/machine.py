@@ -65,6 +65,18 @@ class Machine:
         finally:
             self._hosts.changed(self._at)
 
+    def work_anew(self, work: packages.Work) -> str:
+        """The same, once more with what its repositories have now, where what it knows of them may be old, or nothing
+        yet. Raises `PackagesFailed` and its kin."""
+        try:
+            return self.work(work)
+        except (packages.UnknownPackage, packages.Unmet, packages.RepositoryUnreachable) as error:
+            try:
+                self.work(self.tools.refresh())
+            except packages.PackagesFailed:
+                raise error from None  # a repository that is broken, and perhaps has nothing to do with it
+            return self.work(work)
+
     def script(self, text: str, *, timeout: float = 120.0, check: bool = True) -> Completed:
         """Run a script. Raises CommandFailed."""
         try:
@@ -129,7 +141,7 @@ class Machine:
 
     def planned(self, wanted: Sequence[str], removing: Sequence[str] = ()) -> list[Move]:
         """What an installation would change, nothing that is none of the driver's removed. Raises DriverImpossible."""
-        moves = packages.moves(self.work(self.tools.simulate(wanted, removing)))
+        moves = packages.moves(self.work_anew(self.tools.simulate(wanted, removing)))
         foreign = [move.name for move in moves if not move.after and not self.vendor.is_drivers(move.name)]
         if foreign:
             raise DriverImpossible(
@@ -148,7 +160,7 @@ class Machine:
             self.host.run(["rm", "-f", *others])
         missing = [one for one in wanted if not any(is_file_of(one, file) for file in there)]
         if missing:
-            self.work(self.tools.download(missing, folder))
+            self.work_anew(self.tools.download(missing, folder))
 
     def files(self, folder: str) -> list[str]:
         """Paths of the packages in a folder."""

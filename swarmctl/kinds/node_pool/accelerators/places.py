@@ -47,6 +47,11 @@ class Places:
         return f"/etc/modules-load.d/{self.name}.conf"
 
     @property
+    def kept_out(self) -> str:
+        """Kernel modules that are not to be loaded by themselves."""
+        return f"/etc/modprobe.d/{self.name}.conf"
+
+    @property
     def current(self) -> str:
         """Packages of the driver that works."""
         return f"{self.folder}/current"

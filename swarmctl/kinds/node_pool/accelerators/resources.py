@@ -193,6 +193,7 @@ def _decision(inputs: Mapping[str, Any]) -> list[str]:
     return [
         f"driver {inputs['version']} (branch {inputs['branch']}, {inputs['kernelModule']} kernel module) for {cards}",
         f"packages {', '.join(sorted(inputs['packages']))}",
+        "and the headers of the machine's kernel, where they are not there: DKMS builds with them",
         _source(inputs),
         *inputs["why"],
         *(f"by hand: {text}" for text in inputs["manual"]),

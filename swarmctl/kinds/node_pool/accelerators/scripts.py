@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
+from swarmctl.gpu.model import IN_TREE
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places, same
 
 UNLOADED = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_peermem", "nvidia_fs", "gdrdrv", "nvidia")
@@ -53,7 +54,8 @@ def busy() -> str:
 
 
 def reload(version: str, flavour: str, modules: Sequence[str]) -> str:
-    """Have that module loaded: unload what is there if it is another one, then load. Says `stays` when it can't go."""
+    """Have that module loaded: unload what is there if it is another one, then load. Says `stays` and its name when it
+    can't go."""
     others = "".join(f"modprobe {quote(module)}\n" for module in modules)
     opened = "*' Open Kernel Module '*) is=open ;; 'NVRM version:'*) is=proprietary ;; *) is=; "
     return f"""
@@ -62,12 +64,31 @@ line=$(cat /proc/driver/nvidia/version 2>/dev/null | head -n 1)
 case "$line" in {opened};; esac
 if [ -n "$(loaded)" ] && {{ [ "$(loaded)" != {quote(version)} ] || [ "${{is:-{flavour}}}" != {flavour} ]; }}; then
   for module in {" ".join(UNLOADED)}; do modprobe -r "$module" 2>/dev/null || :; done
-  if [ -n "$(loaded)" ]; then echo stays; exit 0; fi
+  if [ -n "$(loaded)" ]; then echo stays nvidia; exit 0; fi
+fi
+if [ -z "$(loaded)" ]; then
+{_give_way()}
 fi
 {others}modprobe nvidia
 modprobe nvidia_uvm 2>/dev/null || :
 echo loaded
 """
+
+
+def _give_way() -> str:
+    """Unload the kernel's own drivers, and keep them from coming back when the machine starts. NVIDIA's packages do the
+    second for nouveau; the first, nobody does."""
+    every = " ".join(IN_TREE)
+    return f"""
+  own() {{ cat /proc/modules | awk '{{ print $1 }}' | grep -xE '{"|".join(IN_TREE)}' | head -n 1; }}
+  if [ -n "$(own)" ]; then
+    mkdir -p {NVIDIA.kept_out.rpartition("/")[0]}
+    for module in {every}; do echo "blacklist $module"; done >{NVIDIA.kept_out}
+    if command -v update-initramfs >/dev/null; then update-initramfs -u >&2
+    elif command -v dracut >/dev/null; then dracut --force >&2; fi
+    for module in {every}; do modprobe -r "$module" 2>/dev/null || :; done
+    if [ -n "$(own)" ]; then echo "stays $(own)"; exit 0; fi
+  fi"""
 
 
 def divide(mig: Mapping[str, Mapping[str, int]], cards: Sequence[str]) -> str:
@@ -123,4 +144,4 @@ rm -rf {at.new} {at.old}
 def forget(counters: str, override: str) -> str:
     """Remove every file of ours that is about NVIDIA's driver."""
     ours = f"{NVIDIA.folder} {NVIDIA.sources} {NVIDIA.keyring} {NVIDIA.yum} {NVIDIA.rpm_key} {NVIDIA.modules}"
-    return f"rm -rf {ours} {counters} {override}\n"
+    return f"rm -rf {ours} {NVIDIA.kept_out} {counters} {override}\n"

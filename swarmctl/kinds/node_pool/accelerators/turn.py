@@ -17,7 +17,7 @@ from swarmctl.gpu.lockstep import contrary, mismatches, upstream
 from swarmctl.hosts import packages
 from swarmctl.hosts.packages import dnf
 from swarmctl.kinds.base import Hosts
-from swarmctl.kinds.node_pool.accelerators import scripts, verify
+from swarmctl.kinds.node_pool.accelerators import headers, scripts, verify
 from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverBroken,
     DriverImpossible,
@@ -26,6 +26,7 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverWaits,
 )
 from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
+from swarmctl.kinds.node_pool.accelerators.reading import plain
 from swarmctl.kinds.node_pool.accelerators.services import CLIENTS, DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
@@ -64,6 +65,8 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
     _pin(machine, inputs["pin"])
     moves = machine.planned(_wanted(machine, inputs), _in_the_way(machine, inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
+    if _is_stale(machine, inputs) or any("dkms" in move.name and move.after for move in moves):
+        headers.bring(machine)
     if not moves and not machine.seen().unverified:
         machine.script(f"rm -rf {machine.places.new} {machine.places.way}\n")  # of a change that was not begun
     way = _fetch(machine, moves) if moves else ""
@@ -189,7 +192,7 @@ def _idle(machine: Machine) -> None:
         raise DriverImpossible(
             f"{machine.name}: the driver can't be changed while {len(pids)} "
             f"process{'es compute' if len(pids) > 1 else ' computes'} on the cards ({', '.join(pids[:5])})",
-            "drain the machine, then apply again; nothing was changed",
+            "drain the machine, then apply again; the driver is as it was",
         )
 
 
@@ -253,7 +256,7 @@ def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> No
 
     Raises DriverUnverified when neither can be, DriverWaits when it may not be restarted now, and what `reboot` raises.
     """
-    if "stays" not in _loaded(machine, version, flavour, modules):
+    if not (stays := _loaded(machine, version, flavour, modules)):
         return
     try:
         reboot(machine.host, timeout=RESTART)
@@ -261,21 +264,24 @@ def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> No
         raise DriverWaits(error.message, "apply again: it goes on from there") from None
     except CannotReboot as error:
         raise DriverUnverified(
-            f"{machine.name}: the old kernel module is in use and can't be unloaded, and "
+            f"{machine.name}: the kernel module {stays} is in use and can't be unloaded, and "
             f"{error.message.removeprefix('and ')}",
             "end what uses the cards, or restart the machine; then apply again",
         ) from None
     machine.changed()
-    if "stays" in _loaded(machine, version, flavour, modules):
+    if stays := _loaded(machine, version, flavour, modules):
         raise DriverUnverified(
-            f"{machine.name}: the machine was restarted, and the old kernel module was loaded again",
+            f"{machine.name}: the machine was restarted, and the kernel module {stays} was loaded again",
             "see what loads it so early (`lsinitramfs`), then apply again",
         )
 
 
 def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) -> str:
+    """Have it loaded; returns which module is in its way and can't go."""
     try:
-        return machine.script(machine.vendor.reload(version, flavour, modules)).text
+        # An initramfs that is made anew takes a minute or two.
+        said = machine.script(machine.vendor.reload(version, flavour, modules), timeout=600).text
+        return next((plain(line[6:]) for line in said.splitlines() if line.startswith("stays ")), "")
     except CommandFailed:
         if machine.seen().enrolled is not False:
             raise

@@ -29,6 +29,8 @@ class Vendor:
     """Version, flavour and other modules → a script that has the driver's loaded, or says `stays`."""
     cdi: Callable[[], str]
     forget: Callable[[], str]
+    beside_kernel: tuple[str, ...] = ()
+    """Packages beside the headers, where the distribution splits them off; `{}` stands for the kernel's release."""
     pins: re.Pattern[str] | None = None
     """Packages that keep apt on a branch."""
 
@@ -63,6 +65,7 @@ VENDORS: Mapping[str, Vendor] = {
         reload=amd.reload,
         cdi=amd.cdi,
         forget=amd.forget,
+        beside_kernel=("linux-modules-extra-{}",),  # what amdgpu needs of DRM (ROCm 7.2, Installation prerequisites)
     ),
 }
 """By name."""
