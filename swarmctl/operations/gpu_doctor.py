@@ -200,8 +200,8 @@ def _todo(
         )
         return [f"declare `accelerators: [{written}]` in its pool, then run `swarmctl apply`"]
     found = []
-    if seen.enrolled is False and not seen.loaded:
-        found.append(f"by hand on {name}: `mokutil --import /var/lib/dkms/mok.pub`, restart, confirm at its console")
+    if seen.signing.enrolled is False and not seen.loaded:
+        found.append(seen.signing.by_hand(name))
     return [*found, "run `swarmctl apply`"]
 
 

@@ -25,6 +25,7 @@ from swarmctl.kinds.node_pool.accelerators.codes import PLACES
 from swarmctl.kinds.node_pool.accelerators.expand import DRIVER as TYPE
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, parse
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, observed
+from swarmctl.kinds.node_pool.accelerators.signing import Signing
 from swarmctl.operations.load import LoadedStack, load_stack
 from tests.debian import repository
 from tests.declarations.stacks import BASE, HEAD
@@ -263,6 +264,7 @@ sshd.service
 libcuda.so.595.91.07
 
 @@ enrolled
+certificate /var/lib/dkms/mok.pub
 /var/lib/dkms/mok.pub is not enrolled
 
 @@ end
@@ -273,7 +275,7 @@ def test_what_a_machine_tells_is_understood() -> None:
     seen = parse(READING, "n1")
     assert (seen.loaded, seen.flavour, seen.answers) == ("595.91.07", "open", "595.91.07")
     assert seen.instances == {"0000:10:00.0": {"1g.10gb": 2}}
-    assert (seen.fabric, seen.cdi, seen.enrolled) == ("595.91.07", "595.91.07", False)
+    assert (seen.fabric, seen.cdi, seen.signing) == ("595.91.07", "595.91.07", Signing("/var/lib/dkms/mok.pub", False))
     assert seen.running == {"nvidia-fabricmanager.service"}
     closed = READING.replace(b"Open Kernel Module for x86_64", b"x86_64 Kernel Module")
     assert parse(closed, "n1").flavour == "proprietary"

@@ -257,7 +257,9 @@ def test_what_was_begun_and_never_verified_is_ours_all_the_same(world: World, re
 def test_a_key_that_nobody_has_confirmed_is_told_as_a_manual_step(world: World, repository: Repository) -> None:
     world.bring(inputs(repository, OLD))
     world.sh(
-        "mkdir -p /var/lib/dkms && touch /var/lib/dkms/mok.pub /run/standin/secure-boot && rm -f /run/standin/loaded"
+        "mkdir -p /var/lib/dkms /etc/dkms && rm -f /run/standin/loaded && "
+        "touch /var/lib/dkms/mok.pub /srv/machine.der /run/standin/secure-boot && "
+        "printf 'mok_certificate=\"/srv/machine.der\"\\n' >/etc/dkms/framework.conf"
     )
     try:
         with pytest.raises(DriverUnverified) as raised:
@@ -265,7 +267,8 @@ def test_a_key_that_nobody_has_confirmed_is_told_as_a_manual_step(world: World, 
     finally:
         world.sh("rm /run/standin/secure-boot")
     assert "nobody has confirmed the key" in raised.value.message
-    assert "mokutil --import" in raised.value.hint
+    assert "`mokutil --import /srv/machine.der`" in raised.value.hint, "by the key that DKMS is told to sign with"
+    world.sh("rm /etc/dkms/framework.conf")
     world.bring(inputs(repository, OLD))
     assert world.drift(inputs(repository, OLD)) == set()
 

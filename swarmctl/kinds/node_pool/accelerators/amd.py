@@ -17,13 +17,13 @@ from swarmctl.errors import WorldUnreadable
 from swarmctl.gpu.amd import CORE, DKMS, ORIGIN, packaged
 from swarmctl.hosts import readings
 from swarmctl.hosts.readings import Reading
+from swarmctl.kinds.node_pool.accelerators import signing
 from swarmctl.kinds.node_pool.accelerators.places import AMD
 from swarmctl.kinds.node_pool.accelerators.reading import (
     SHOWN,
     VERSION,
     Card,
     Seen,
-    enrolled,
     fingerprints,
     modules,
     plain,
@@ -56,10 +56,7 @@ part keyring; base64 -w 0 {AMD.keyring} 2>/dev/null
 part preferences; cat {AMD.preferences} 2>/dev/null
 part modules; cat {AMD.modules} 2>/dev/null
 part unverified; [ ! -e {AMD.old} ] || echo yes
-part enrolled
-if [ -f /var/lib/dkms/mok.pub ] && command -v mokutil >/dev/null; then
-  LC_ALL=C mokutil --test-key /var/lib/dkms/mok.pub 2>&1
-fi
+{signing.SCRIPT}
 part end
 """
 
@@ -86,7 +83,7 @@ def parse(output: bytes, host: str) -> Seen:
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
         unverified=parts.get("unverified") == "yes",
-        enrolled=enrolled(parts.get("enrolled", "")),
+        signing=signing.parse(parts.get("enrolled", "")),
     )
 
 

@@ -13,8 +13,10 @@ from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import readings
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
+from swarmctl.kinds.node_pool.accelerators import signing
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, same
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
+from swarmctl.kinds.node_pool.accelerators.signing import UNSIGNED, Signing
 
 SCRIPT = f"""
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
@@ -34,10 +36,7 @@ part sources; cat {NVIDIA.sources} {NVIDIA.yum} 2>/dev/null
 part keyring; for key in {NVIDIA.keyring} {NVIDIA.rpm_key}; do [ ! -f $key ] || base64 -w 0 $key; done
 part modules; cat {NVIDIA.modules} 2>/dev/null
 part unverified; [ ! -e {NVIDIA.old} ] || echo yes
-part enrolled
-if [ -f /var/lib/dkms/mok.pub ] && command -v mokutil >/dev/null; then
-  LC_ALL=C mokutil --test-key /var/lib/dkms/mok.pub 2>&1
-fi
+{signing.SCRIPT}
 part end
 """
 VERSION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}){1,4}")
@@ -84,8 +83,8 @@ class Seen:
     modules: tuple[str, ...] = ()
     unverified: bool = False
     """Whether an upgrade was cut off before it was verified."""
-    enrolled: bool | None = None
-    """Whether the firmware takes what DKMS signs; None where DKMS has no key yet, or nobody can tell."""
+    signing: Signing = UNSIGNED
+    """By whom modules are signed here, and whether the firmware takes that."""
 
     @property
     def answers(self) -> str:
@@ -115,7 +114,7 @@ def parse(output: bytes, host: str) -> Seen:
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
         unverified=parts.get("unverified") == "yes",
-        enrolled=enrolled(parts.get("enrolled", "")),
+        signing=signing.parse(parts.get("enrolled", "")),
     )
 
 
@@ -184,10 +183,3 @@ def fingerprints(text: str) -> tuple[str, ...]:
         return tuple(openpgp.fingerprints(base64.b64decode(text, validate=True))) if text else ()
     except (ValueError, binascii.Error):
         return ()
-
-
-def enrolled(text: str) -> bool | None:
-    """Whether the firmware takes the key: `… is already enrolled`, or `… is not enrolled` (mokutil(1))."""
-    if "is already enrolled" in text:
-        return True
-    return False if "is not enrolled" in text else None

@@ -283,12 +283,12 @@ def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) ->
         said = machine.script(machine.vendor.reload(version, flavour, modules), timeout=600).text
         return next((plain(line[6:]) for line in said.splitlines() if line.startswith("stays ")), "")
     except CommandFailed:
-        if machine.seen().enrolled is not False:
+        signing = machine.seen().signing
+        if signing.enrolled is not False:
             raise
         raise DriverUnverified(
             f"{machine.name}: the firmware does not take the kernel module: nobody has confirmed the key that signs it",
-            f"by hand on {machine.name}: `mokutil --import /var/lib/dkms/mok.pub`, restart, and confirm at its "
-            "console; then apply again",
+            f"{signing.by_hand(machine.name)}; then apply again",
         ) from None
 
 
