@@ -17,6 +17,7 @@ from swarmctl.gpu.model import Wanted
 from tests.debian import machines
 from tests.debian.repository import Key, Repository, missing
 from tests.gpu import hosts as composed
+from tests.gpu.standins import packages as standins
 from tests.guests import driver
 from tests.guests.machine import Guest
 from tests.guests.node import Patient
@@ -60,6 +61,7 @@ class Drivers:
         self.root = root
         self._key = repository.key.fingerprint
         self.sh(machines.BARE)
+        repository.add(standins.headers(self.sh("uname -r").strip()))
         repository.into(root, PLACE)
         driver.equip(root, [OLD, NEW, BROKEN])
         self.sh(f"dpkg -i {PLACE}/{driver.kernel().file}")
