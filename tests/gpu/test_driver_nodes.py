@@ -53,7 +53,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
     key = Key()
     try:
         made = Repository(tmp_path_factory.mktemp("repository"), key)
-        debs = [standins.kernel(), standins.headers(), *(Deb(name, "6.1-1") for name in KERNELS)]
+        debs = [standins.kernel()]
         for version, variant in [(OLD, ""), (NEW, ""), *((version, variant) for variant, version in BROKEN.items())]:
             debs += standins.debs(composed.decided(SMALL, Wanted("nvidia", "H100", version=version)), variant)
         other = Wanted("nvidia", "H100", version=OLD, kernel_module="proprietary")
@@ -66,8 +66,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
 
 @pytest.fixture(scope="module")
 def node(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
+    distribution = Repository(tmp_path_factory.mktemp("distribution"), repository.key)
+    distribution.add(standins.headers(), *(Deb(name, "6.1-1") for name in KERNELS))
     data = tmp_path_factory.mktemp("data")
     with machines.machine(data) as host:
+        machines.use(host, distribution)
         repository.into(host, PLACE)
         host.put("/run/standin/pci", standins.pci().encode())
         host.run(["dpkg", "-i", f"{PLACE}/{standins.kernel().file}"])
@@ -130,11 +133,11 @@ def test_a_driver_comes_changes_drifts_and_is_rolled_back(world: World, reposito
 
 
 def is_not_begun_for_a_kernel_without_headers(world: World, repository: Repository) -> None:
-    images = " ".join(f"{PLACE}/{name}_6.1-1_all.deb" for name in KERNELS if "image" in name)
+    images = " ".join(f"/srv/repository/{name}_6.1-1_all.deb" for name in KERNELS if "image" in name)
     world.sh(f"dpkg -i {images}; echo 6.1.0-12-amd64 >/run/standin/release")
     with pytest.raises(DriverImpossible) as raised:
         world.bring(inputs(repository, OLD))
-    world.sh("rm /run/standin/release")
+    world.sh("rm -r /run/standin/release /var/lib/apt/lists/*")  # nor is it known what the distribution has
     assert "for its kernel 6.1.0-12-amd64: no repository there has linux-headers-6.1.0-12-amd64" in raised.value.message
     assert DRIVER.read(world.hosts, inputs(repository, OLD)) is None, "nothing of it is there"
 

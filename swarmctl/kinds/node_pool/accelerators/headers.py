@@ -9,6 +9,7 @@ and Ubuntu's archives for the names of packages; Enterprise Linux's for those of
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from swarmctl.hosts import packages
 from swarmctl.hosts.packages import Packages
@@ -36,10 +37,8 @@ def bring(machine: Machine) -> None:
             "see what that prints there; nothing was changed",
         )
     there = machine.installed()
-    needed = () if "there" in rest else (of(there, release),)
-    offered = _offered(machine, following(there) if there.manager == "apt" else ())
-    extras = _offered(machine, [name.format(release) for name in machine.vendor.beside_kernel])
-    wanted = [*needed, *offered, *(name for name in extras if name not in there.installed)]
+    needed = "" if "there" in rest else of(there, release)
+    wanted = _wanted(machine, there, needed, release)
     if not wanted:
         return
     try:
@@ -49,7 +48,7 @@ def bring(machine: Machine) -> None:
             raise
         raise DriverImpossible(
             f"{machine.name}: DKMS can't build a driver for its kernel {release}: no repository there has "
-            f"{needed[0].replace('=', ' ')}",
+            f"{needed.replace('=', ' ')}",
             "install the distribution's current kernel there and restart into it, then apply again; "
             "no driver was changed",
         ) from None
@@ -57,6 +56,24 @@ def bring(machine: Machine) -> None:
         # Where a driver is there already, only its module for this kernel is missing; what can't be built is told
         # when it is loaded.
         machine.script("! command -v dkms >/dev/null || dkms autoinstall >&2 || :\n", timeout=packages.SLOW)
+
+
+def _wanted(machine: Machine, there: Packages, needed: str, release: str) -> list[str]:
+    """What is to be installed. Beside what is `needed` only what the repositories have: some images have no headers of
+    their own, and some kernels are not split."""
+    must = [needed] if needed else []
+    if there.manager == "dnf":
+        return must
+    beside = [name.format(release) for name in machine.vendor.beside_kernel]
+    spare = [*following(there), *(name for name in beside if name not in there.installed)]
+    offered = _offered(machine, [*must, *spare])
+    if needed and needed not in offered:
+        try:
+            machine.work(machine.tools.refresh())  # what it knows of its repositories may be old, or nothing yet
+        except packages.PackagesFailed:
+            return must  # whose failure tells what is not there
+        offered = _offered(machine, spare)
+    return [*must, *(name for name in spare if name in offered)]
 
 
 def of(there: Packages, release: str) -> str:
@@ -74,10 +91,9 @@ def following(there: Packages) -> list[str]:
     return [name for name in names if name not in there.installed]
 
 
-def _offered(machine: Machine, names: list[str] | tuple[str, ...]) -> list[str]:
-    """Those of them that the repositories have: images with no headers of their own are left alone."""
+def _offered(machine: Machine, names: Sequence[str]) -> set[str]:
+    """Those of them that the repositories have, as far as the machine knows."""
     if not names:
-        return []
+        return set()
     script = f"for name in {' '.join(names)}; do apt-cache show $name >/dev/null 2>&1 && echo $name || :; done\n"
-    listed = machine.script(script).text.split()
-    return [name for name in names if name in listed]
+    return {*machine.script(script).text.split()} & {*names}
