@@ -34,6 +34,8 @@ def _lines(node: Node) -> Iterator[str]:
     yield f"{node.name} ({node.pool})"
     if node.error is not None:
         yield f"  can't be read: {node.error.message}"
+        if node.error.hint:
+            yield f"  to do   {node.error.hint}"
         return
     counted = Counter(node.cards.values())
     yield f"  is      {' and '.join(f'{number} x {model}' for model, number in counted.items()) or 'without a card'}"

@@ -159,6 +159,16 @@ def test_json_and_labels(tmp_path: Path) -> None:
     assert int(found.exit_code) == 8
 
 
+def test_a_machine_that_is_silent_is_named_with_what_to_do_and_the_others_are_told_of() -> None:
+    from swarmctl.errors import WorldUnreadable
+
+    silent = Node("n2", "gpu", error=WorldUnreadable("n2 does not answer", "see whether it is on"))
+    found = Examination("s", (examined(HGX, H100), silent))
+    lines = gpu_doctor.render(found).splitlines()
+    assert lines[0] == "n1 (gpu)"
+    assert lines[-3:] == ["n2 (gpu)", "  can't be read: n2 does not answer", "  to do   see whether it is on"]
+
+
 def examination_by_hand() -> Examination:
     from dataclasses import replace
 
