@@ -11,7 +11,10 @@ from swarmctl.errors import UsageError
 from swarmctl.graph.model import Machine
 from swarmctl.operations.nodes import declared, find
 from swarmctl.operations.stack import Emit
+from swarmctl.plans.events import Note
 
+NOT_FOUND = 127
+"""As shells and `ssh` say that there is no such program."""
 Open = Callable[[Machine], Host]
 
 
@@ -27,4 +30,8 @@ def execute(folder: Path, node: str, command: Sequence[str], *, emit: Emit, open
     """
     if not command:
         raise UsageError("no command to run", f"write it after two dashes: `swarmctl exec {node} -- ip addr`")
-    return open_(find(declared(folder, emit).machines, node)).exec(list(command))
+    status = open_(find(declared(folder, emit).machines, node)).exec(list(command))
+    if status == NOT_FOUND and len(command) == 1 and len(words := command[0].split()) > 1:
+        told = f"{words[0][:40]} and what follows it were given as one word, which is the name of no program"
+        emit(Note(f"{told}: leave out the quotes, or let a shell read it (`sh -c '…'`)", warning=True))
+    return status
