@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from swarmctl.backends.base import Completed
-from swarmctl.kinds.node_pool.accelerators import turn
+from swarmctl.kinds.node_pool.accelerators import dividing, turn
 from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified
 from swarmctl.kinds.node_pool.accelerators.reading import Card, Seen
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
@@ -30,8 +31,9 @@ class Machine:
     vendor = VENDORS["nvidia"]
     tools = SimpleNamespace(hold=lambda names: None)
 
-    def __init__(self, says: str = "") -> None:
+    def __init__(self, says: str = "", *, divided: bool = False) -> None:
         self.says = says
+        self.divided = divided
         self.done: list[Any] = []
 
     def work(self, work: object) -> None:
@@ -41,32 +43,49 @@ class Machine:
         pass
 
     def seen(self) -> Seen:
-        return Seen(loaded="595.91.07", cards=(Card(0, CARD, "595.91.07", False),))
+        return Seen(loaded="595.91.07", cards=(Card(0, CARD, "595.91.07", self.divided),))
 
     def start(self, units: Sequence[str]) -> None:
         self.done.append(list(units))
 
     def script(self, text: str, *, timeout: float = 120.0, check: bool = True) -> Completed:
-        self.done.append("divide" if "-mig" in text else "other")
+        found = re.search(r"-mig ([01])", text)
+        self.done.append(f"mig {found[1]}" if found else "loads" if "modprobe" in text else "other")
         return Completed(("sh",), 0, self.says.encode(), b"")
 
 
-def settled(machine: Machine, mig: dict[str, dict[str, int]]) -> list[Any]:
-    inputs = {"held": [], "modules": [], "counters": [], "services": SERVICES, "mig": mig, "cdi": ""}
-    turn._settle(machine, inputs, reload=False)  # type: ignore[arg-type]
-    return machine.done
+INPUTS: dict[str, Any] = {
+    "version": "595.91.07",
+    "kernelModule": "open",
+    "held": [],
+    "modules": [],
+    "counters": [],
+    "services": SERVICES,
+    "cdi": "",
+}
+SEVEN = {CARD: {"1g.10gb": 7}}
 
 
 def test_what_has_the_cards_open_is_stopped_before_and_started_after() -> None:
-    assert settled(Machine(), {CARD: {"1g.10gb": 7}}) == [["nvidia-fabricmanager.service"], "divide", SERVICES]
+    machine = Machine()
+    dividing.divide(machine, INPUTS, SEVEN)  # type: ignore[arg-type]
+    assert machine.done == [["nvidia-fabricmanager.service"], "mig 1", SERVICES]
 
 
 def test_nothing_is_stopped_where_nothing_is_divided() -> None:
-    assert settled(Machine(), {}) == [SERVICES]
+    machine = Machine(divided=True)
+    turn._settle(machine, {**INPUTS, "mig": SEVEN}, reload=False)  # type: ignore[arg-type]
+    assert machine.done == [SERVICES]
+
+
+def test_cards_are_whole_when_a_driver_that_was_loaded_anew_is_diagnosed() -> None:
+    machine = Machine(divided=True)
+    turn._settle(machine, {**INPUTS, "mig": SEVEN}, reload=True)  # type: ignore[arg-type]
+    assert machine.done == ["loads", ["nvidia-fabricmanager.service"], "mig 0", SERVICES]
 
 
 def test_they_run_again_also_where_the_mode_waits_for_a_restart() -> None:
     machine = Machine(f"pending {CARD}")
     with pytest.raises(DriverUnverified, match="MIG is not set before a restart"):
-        settled(machine, {CARD: {"1g.10gb": 7}})
+        dividing.divide(machine, INPUTS, SEVEN)  # type: ignore[arg-type]
     assert machine.done[-1] == SERVICES

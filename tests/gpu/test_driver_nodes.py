@@ -124,6 +124,7 @@ def world(host: Host) -> World:
 
 def test_a_driver_comes_changes_drifts_and_is_rolled_back(world: World, repository: Repository) -> None:
     is_not_begun_for_a_kernel_without_headers(world, repository)
+    is_not_called_done_before_it_is_verified(world, repository)
     comes(world, repository)
     is_upgraded(world, repository)
     drifts_and_is_mended(world, repository)
@@ -142,9 +143,18 @@ def is_not_begun_for_a_kernel_without_headers(world: World, repository: Reposito
     assert DRIVER.read(world.hosts, inputs(repository, OLD)) is None, "nothing of it is there"
 
 
+def is_not_called_done_before_it_is_verified(world: World, repository: Repository) -> None:
+    wanted = inputs(repository, OLD)
+    world.sh("mkdir -p /usr/lib/standin; echo 79 >/usr/lib/standin/xid")
+    for _ in range(2):
+        with pytest.raises(DriverUnverified, match=r"is installed and not verified: .*XID 79"):
+            world.bring(wanted)
+        assert world.drift(wanted) == {"verified"}, "so the next run does not find it as declared"
+    world.sh("rm /usr/lib/standin/xid")
+
+
 def comes(world: World, repository: Repository) -> None:
     wanted = inputs(repository, OLD)
-    assert DRIVER.read(world.hosts, wanted) is None
     world.bring(wanted)
     assert world.drift(wanted) == set()
     assert "driver: " not in world.sh("nvidia-smi -L")
@@ -204,7 +214,12 @@ def goes(world: World, repository: Repository) -> None:
     there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
     assert not there.held & set(wanted["packages"])
     assert there.installed["nvidia-fabricmanager"] == f"{NEW}-1", "it stays, and goes on"
-    assert "swarmctl" not in world.sh("ls /etc/apt/sources.list.d /etc/apt/keyrings /etc/dcgm-exporter")
+    seen = DRIVER.read(world.hosts, wanted)
+    assert seen is not None
+    told = [effect.text for effect in DRIVER.effects(None, seen.inputs)]
+    assert "from a source that is not declared" in told, "as it is found where somebody else has installed it"
+    folders = "preferences.d sources.list.d keyrings ../dcgm-exporter"
+    assert "swarmctl" not in world.sh(f"cd /etc/apt && ls {folders}")
 
 
 def test_what_must_not_be_is_refused_before_anything_changes(world: World, repository: Repository) -> None:

@@ -16,6 +16,8 @@ Variant = Literal["", "mismatch", "fabric", "xid"]
 XID."""
 OTHER = "999.1.1"
 KMODS = frozenset({"kmod-nvidia-open-dkms", "kmod-nvidia-latest-dkms"})
+UNNAMED = "libnvidia-ptxjitcompiler1"
+"""What another package needs in its own version, and no decision names: real packages need many of that kind."""
 MODULE = """---
 document: modulemd
 version: 2
@@ -38,8 +40,10 @@ data:
 def debs(decision: Decision, variant: Variant = "") -> list[Deb]:
     """Every package that is decided, and the one that pins the branch."""
     made = [_deb(package, decision, variant) for package in decision.packages]
+    made.append(Deb(UNNAMED, f"{decision.version}-1"))
     if decision.pin:
-        made.append(Deb(decision.pin.what, "1-1"))
+        prefers = f"Package: *nvidia* cuda-drivers*\nPin: version {decision.branch}.*\nPin-Priority: 1000\n"
+        made.append(Deb(decision.pin.what, "1-1", files={f"/etc/apt/preferences.d/{decision.pin.what}": prefers}))
     return made
 
 
@@ -56,7 +60,8 @@ def headers(release: str = programs.RELEASE) -> Deb:
 def _deb(package: Package, decision: Decision, variant: Variant) -> Deb:
     version = f"{package.version or '1.0'}-1"
     conflicts = {"Conflicts": _other(package.name)} if "dkms" in package.name else {}
-    return Deb(package.name, version, files=_files(package, decision, variant), more=conflicts)
+    depends = f"{UNNAMED} (= {version})" if package.name == "nvidia-driver-cuda" else ""
+    return Deb(package.name, version, depends, files=_files(package, decision, variant), more=conflicts)
 
 
 def _other(name: str) -> str:
@@ -90,12 +95,13 @@ def _files(package: Package, decision: Decision, variant: Variant) -> Mapping[st
 
 def rpms(decision: Decision, variant: Variant = "") -> list[Rpm]:
     """The same for dnf, with the epochs and releases that NVIDIA's have."""
-    made = []
+    made = [Rpm(UNNAMED, f"3:{decision.version}-1.el9")]
     for package in decision.packages:
         epoch = "3:" if package.lockstep else ""
         version = f"{epoch}{(package.version or '1.0').rpartition(':')[2]}-1.el9"
         conflicts = tuple(KMODS - {package.name}) if package.name in KMODS else ()
-        made.append(Rpm(package.name, version, files=_files(package, decision, variant), conflicts=conflicts))
+        requires = (f"{UNNAMED} = {version}",) if package.name == "nvidia-driver-cuda" else ()
+        made.append(Rpm(package.name, version, requires, files=_files(package, decision, variant), conflicts=conflicts))
     return made
 
 

@@ -165,9 +165,13 @@ DCGMI = """#!/bin/sh
 # A stand-in for DCGM's diagnostics, level 1.
 [ "$*" = "diag -r 1" ] || exit 2
 nvidia-smi -L >/dev/null || { echo '| Software | Fail - NVML |'; exit 226; }
+if [ -n "$(ls -A {run}/mig 2>/dev/null)" ]; then
+  echo "GPU 0's MIG configuration is incompatible with the diagnostic because it prevents access to the entire GPU."
+  exit 226
+fi
 if [ -e {xid} ]; then echo '| Hardware | Fail - GPU 3 has fallen off the bus (XID 79) |'; exit 226; fi
 echo '| Deployment | Pass |'
-""".replace("{xid}", XID)
+""".replace("{xid}", XID).replace("{run}", RUN)
 CTK = """#!/bin/sh
 # A stand-in for `nvidia-ctk cdi generate`.
 for word; do case $word in --output=*) file=${word#--output=} ;; esac; done

@@ -55,7 +55,7 @@ part sources; cat {AMD.sources} 2>/dev/null
 part keyring; base64 -w 0 {AMD.keyring} 2>/dev/null
 part preferences; cat {AMD.preferences} 2>/dev/null
 part modules; cat {AMD.modules} 2>/dev/null
-part unverified; [ ! -e {AMD.old} ] || echo yes
+part unverified; for at in {AMD.old} {AMD.unverified}; do [ ! -e $at ] || echo yes; done
 {signing.SCRIPT}
 part end
 """
@@ -82,7 +82,7 @@ def parse(output: bytes, host: str) -> Seen:
         origin=ORIGIN if parts.get("preferences", "") == preferences(ORIGIN).strip("\n") else "",
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
-        unverified=parts.get("unverified") == "yes",
+        unverified="yes" in parts.get("unverified", ""),
         signing=signing.parse(parts.get("enrolled", "")),
     )
 

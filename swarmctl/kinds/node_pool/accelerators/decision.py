@@ -71,6 +71,7 @@ def inputs(host: Host, *items: Accelerator) -> Mapping[str, Any] | Refusals:
         "kernelModule": decision.flavour,
         "loaded": version,
         "answers": version,
+        "verified": True,
         "fabricManager": {} if decision.fabric_manager is FabricManager.NONE else {"version": version},
         "fabricMode": str(decision.fabric_manager),
         "repository": _repository(host, decision, declared),

@@ -115,6 +115,11 @@ class Machine:
             self.put(taken.sources, taken.text.encode())
         self.work(self.tools.refresh(taken.sources))
 
+    def prefer(self, version: str) -> None:
+        """Have apt take that version of the driver's packages, named or not."""
+        if self.vendor.prefers is not None:
+            self.put(self.places.preferences, self.vendor.prefers(version).encode())
+
     def alone(self, repository: Mapping[str, Any]) -> None:
         """Nobody else may have told apt of the repository: it takes nothing at all while two of its sources name
         different keys for one repository. Raises DriverImpossible."""

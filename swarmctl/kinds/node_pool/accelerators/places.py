@@ -38,8 +38,9 @@ class Places:
 
     @property
     def preferences(self) -> str:
-        """Which repository apt prefers."""
-        return f"/etc/apt/preferences.d/{self.name}"
+        """What apt prefers. Of these files the first that says something of a package counts, and packages that keep
+        apt to a branch bring one."""
+        return f"/etc/apt/preferences.d/00-{self.name}"
 
     @property
     def modules(self) -> str:
@@ -73,8 +74,14 @@ class Places:
 
     @property
     def manifest(self) -> str:
-        """What was installed before an upgrade: a line `NAME=VERSION` each, and `NAME=` for what was not."""
+        """What was installed before an upgrade: a line `NAME=VERSION` each, with ` held` behind what was held,
+        and `NAME=` for what was not there."""
         return f"{self.old}/before"
+
+    @property
+    def unverified(self) -> str:
+        """Is there from before a change until its driver is verified."""
+        return f"{self.folder}/unverified"
 
     @property
     def fetched(self) -> str:

@@ -35,7 +35,7 @@ part counters; sed -n 's/^\\(DCGM_FI_[A-Z0-9_]*\\),.*/\\1/p' {COUNTERS} 2>/dev/n
 part sources; cat {NVIDIA.sources} {NVIDIA.yum} 2>/dev/null
 part keyring; for key in {NVIDIA.keyring} {NVIDIA.rpm_key}; do [ ! -f $key ] || base64 -w 0 $key; done
 part modules; cat {NVIDIA.modules} 2>/dev/null
-part unverified; [ ! -e {NVIDIA.old} ] || echo yes
+part unverified; for at in {NVIDIA.old} {NVIDIA.unverified}; do [ ! -e $at ] || echo yes; done
 {signing.SCRIPT}
 part end
 """
@@ -82,7 +82,7 @@ class Seen:
     fingerprints: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     unverified: bool = False
-    """Whether an upgrade was cut off before it was verified."""
+    """Whether it was changed, and never verified since."""
     signing: Signing = UNSIGNED
     """By whom modules are signed here, and whether the firmware takes that."""
 
@@ -113,7 +113,7 @@ def parse(output: bytes, host: str) -> Seen:
         source=tuple(same(match["apt"] or match["dnf"]) for match in SOURCE.finditer(parts.get("sources", "")[:9999])),
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
-        unverified=parts.get("unverified") == "yes",
+        unverified="yes" in parts.get("unverified", ""),
         signing=signing.parse(parts.get("enrolled", "")),
     )
 

@@ -5,9 +5,9 @@ Inputs: `machine` (identity), `host`, `node`; `vendor`, `cards` (PCI address →
 for the distribution's), `pin`, `packages` (name → version without the packager's revision, empty for any), `held`,
 `services`, `modules`, `mig` (PCI address → profile → number), `persistence`, `counters`; `why` and `manual`, which are
 for people and no property of the machine, and `drain`, which says how it leaves service (`draining.expand.service`).
-Measured, too: `loaded` and `answers` (versions that the kernel and the vendor's tool tell), `fabricManager`
-(`version`), `cdi` (version of the libraries that its specification names, or the kind of its devices), `drained` (by
-what, where a run that was cut off has left it so).
+Measured, too: `loaded` and `answers` (versions that the kernel and the vendor's tool tell), `verified` (whether the
+last change came to its end), `fabricManager` (`version`), `cdi` (version of the libraries that its specification
+names, or the kind of its devices), `drained` (by what, where a run that was cut off has left it so).
 """
 
 from __future__ import annotations
@@ -105,8 +105,10 @@ class DriverType:
         changed = [
             Effect(change.kind, f"{'.'.join(change.path)} {_at(old, change.path)} → {_at(new, change.path)}")
             for change in self.diff(old, new)
-            if change.path[0] not in ("host", "machine", "held", "drained")
+            if change.path[0] not in ("host", "machine", "held", "drained", "verified")
         ]
+        if not old.get("verified", True):
+            changed.append(Effect(ChangeKind.UPDATE, "what was installed was never verified to work: that is done now"))
         if old.get("drained"):
             changed.append(Effect(ChangeKind.UPDATE, f"drained {old['drained']}: what that began is ended first"))
         if old["version"] == new["version"] and old["kernelModule"] == new["kernelModule"]:
@@ -155,6 +157,7 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         "kernelModule": seen.flavour or inputs["kernelModule"],
         "loaded": seen.loaded,
         "answers": seen.failure or seen.answers,
+        "verified": not seen.unverified,
         "fabricManager": {"version": seen.fabric} if inputs["fabricManager"] else {},
         "repository": repository if known or not repository else {"url": " ".join(seen.source)},
         "pin": inputs["pin"] if inputs["pin"] in there.installed or inputs["pin"] in there.streams else "",
@@ -182,7 +185,7 @@ def _left_drained(hosts: Hosts, inputs: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _measured(inputs: Mapping[str, Json]) -> dict[str, Json]:
-    return {"drained": "", **{key: value for key, value in inputs.items() if key not in TOLD}}
+    return {"drained": "", "verified": True, **{key: value for key, value in inputs.items() if key not in TOLD}}
 
 
 def _decision(inputs: Mapping[str, Any]) -> list[str]:
@@ -203,6 +206,8 @@ def _decision(inputs: Mapping[str, Any]) -> list[str]:
 def _source(inputs: Mapping[str, Any]) -> str:
     if not inputs["repository"]:
         return "from the distribution's own archive"
+    if "fingerprint" not in inputs["repository"]:  # as a machine has it, where no source of ours is there
+        return f"from {inputs['repository']['url'] or 'a source that is not declared'}"
     signed = f"signed by {inputs['repository']['fingerprint']} (key from {inputs['repository']['key']})"
     return f"from {inputs['repository']['url']}, {signed}"
 

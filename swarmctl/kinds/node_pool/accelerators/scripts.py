@@ -48,6 +48,12 @@ done
 """
 
 
+def preferences(version: str) -> str:
+    """For apt: this version of whatever is NVIDIA's. Its packages need others of exactly their version that nobody
+    names; apt by itself would take the newest of those, and then install nothing at all."""
+    return f"Package: *nvidia* *cuda* libnv*\nPin: version {version}-*\nPin-Priority: 1001\n"
+
+
 def busy() -> str:
     """Prints the processes that compute on the cards."""
     return "timeout 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null || :\n"
@@ -137,11 +143,11 @@ if [ -d {at.new} ]; then
     mv "$file" {at.current}/
   done
 fi
-rm -rf {at.new} {at.old}
+rm -rf {at.new} {at.old} {at.unverified}
 """
 
 
 def forget(counters: str, override: str) -> str:
     """Remove every file of ours that is about NVIDIA's driver."""
     ours = f"{NVIDIA.folder} {NVIDIA.sources} {NVIDIA.keyring} {NVIDIA.yum} {NVIDIA.rpm_key} {NVIDIA.modules}"
-    return f"rm -rf {ours} {NVIDIA.kept_out} {counters} {override}\n"
+    return f"rm -rf {ours} {NVIDIA.preferences} {NVIDIA.kept_out} {counters} {override}\n"

@@ -7,7 +7,7 @@ the next one, which knows from that file what to go back to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarmctl.backends.base import CommandFailed
@@ -17,7 +17,7 @@ from swarmctl.gpu.lockstep import contrary, mismatches, upstream
 from swarmctl.hosts import packages
 from swarmctl.hosts.packages import dnf
 from swarmctl.kinds.base import Hosts
-from swarmctl.kinds.node_pool.accelerators import headers, scripts, verify
+from swarmctl.kinds.node_pool.accelerators import dividing, headers, scripts, verify
 from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverBroken,
     DriverImpossible,
@@ -27,11 +27,13 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
 )
 from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.reading import plain
-from swarmctl.kinds.node_pool.accelerators.services import CLIENTS, DAEMONS, counters_script
+from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
 from swarmctl.kinds.node_pool.draining.turn import Turn
 
+HELD = " held"
+"""Behind a line of the manifest."""
 RESTART = 900.0
 """Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
@@ -62,7 +64,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
         machine.alone(inputs["repository"])
         machine.trust(inputs["repository"])
     _not_held(machine, inputs)
-    _pin(machine, inputs["pin"])
+    _pin(machine, inputs["pin"], inputs["version"])
     moves = machine.planned(_wanted(machine, inputs), _in_the_way(machine, inputs))
     stale = bool(moves) or _is_stale(machine, inputs)
     if _is_stale(machine, inputs) or any("dkms" in move.name and move.after for move in moves):
@@ -70,7 +72,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
     if not moves and not machine.seen().unverified:
         machine.script(f"rm -rf {machine.places.new} {machine.places.way}\n")  # of a change that was not begun
     way = _fetch(machine, moves) if moves else ""
-    if stale or _is_divided_otherwise(machine, inputs):
+    if stale or dividing.is_otherwise(machine, inputs):
         service.leave()
         _idle(machine)
         service.begin()
@@ -79,6 +81,8 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
         machine.put(f"{at.way}/{at.manifest.rpartition('/')[2]}", way.encode())
         machine.script(f"rm -rf {at.old}\nmv {at.way} {at.old}\n")
     before = machine.installed().installed
+    if stale:
+        machine.put(machine.places.unverified, b"")
     try:
         if stale:
             machine.stop()
@@ -87,6 +91,9 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
             machine.work(machine.tools.install(files, [move.name for move in moves if not move.after]))
         _settle(machine, inputs, reload=stale)
         problem = verify.problem(machine, inputs)
+        if problem is None and dividing.is_otherwise(machine, inputs):
+            dividing.divide(machine, inputs, inputs["mig"])
+            problem = verify.problem(machine, inputs)
     except (packages.PackagesFailed, CommandFailed, DriverUnverified) as error:
         if moves and machine.installed().installed == before:
             machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
@@ -143,12 +150,16 @@ def _not_held(machine: Machine, inputs: Mapping[str, Any]) -> None:
     )
 
 
-def _pin(machine: Machine, wanted: str) -> None:
-    """Have the package manager keep to the branch. apt: by that package alone, since another would be in the way."""
+def _pin(machine: Machine, wanted: str, version: str) -> None:
+    """Have the package manager keep to the branch, and apt to the version.
+
+    Of the packages that keep apt to a branch only that one is there, since another would be in the way.
+    """
     if machine.installed().manager == "dnf":
         if wanted and wanted not in machine.installed().streams:
             machine.work(dnf.enable(wanted))
         return
+    machine.prefer(version)
     there = machine.installed().installed
     pins = machine.vendor.pins
     if others := [name for name in there if pins and pins.fullmatch(name) and name != wanted]:
@@ -179,11 +190,6 @@ def _is_stale(machine: Machine, inputs: Mapping[str, Any]) -> bool:
     return seen.loaded != inputs["version"] or other or seen.unverified
 
 
-def _is_divided_otherwise(machine: Machine, inputs: Mapping[str, Any]) -> bool:
-    seen = machine.seen()
-    return bool(seen.cards) and {card: dict(profiles) for card, profiles in seen.instances.items()} != inputs["mig"]
-
-
 def _idle(machine: Machine) -> None:
     """Nothing may compute on the cards: its work would be lost. Raises DriverImpossible."""
     lines = [line.split(",")[0] for line in machine.script(machine.vendor.busy(), check=False).text.splitlines()]
@@ -210,7 +216,8 @@ def _fetch(machine: Machine, moves: list[packages.Move]) -> str:
             f"{machine.name}: there would be no way back from an upgrade: {error.message}",
             "put the old packages back into the repository; nothing was changed",
         ) from None
-    lines = "".join(f"{move.name}={move.before}\n" for move in moves)
+    held = machine.installed().held
+    lines = "".join(f"{move.name}={move.before}{HELD if move.name in held else ''}\n" for move in moves)
     return f"{seen.answers}\n{lines}"
 
 
@@ -219,7 +226,7 @@ def _is_new(move: packages.Move, file: str) -> bool:
 
 
 def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> None:
-    """All but the packages."""
+    """All but the packages and MIG."""
     machine.work(machine.tools.hold(inputs["held"]))
     machine.load_at_start(inputs["modules"])
     if inputs["counters"]:
@@ -227,28 +234,12 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
     if reload:
         load(machine, inputs["version"], inputs["kernelModule"], inputs["modules"])
     seen = machine.seen()
-    layout = {card: dict(profiles) for card, profiles in seen.instances.items()}
-    if _is_divided_otherwise(machine, inputs):
-        _divide(machine, inputs, sorted({*layout, *inputs["mig"]}))
-    else:
-        machine.start(inputs["services"])
-    if inputs["cdi"] and (seen.cdi != inputs["cdi"] or reload or layout != inputs["mig"]):
+    if reload and any(card.mig for card in seen.cards):
+        dividing.divide(machine, inputs, {})  # whole cards alone can be diagnosed
+        return
+    machine.start(inputs["services"])
+    if inputs["cdi"] and (seen.cdi != inputs["cdi"] or reload):
         machine.script(machine.vendor.cdi())
-
-
-def _divide(machine: Machine, inputs: Mapping[str, Any], cards: list[str]) -> None:
-    """Divide the cards while no daemon has one open: a card in use is not reset, and without that MIG is not set.
-
-    Raises DriverUnverified, CommandFailed.
-    """
-    units = inputs["services"]
-    machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others
-    try:
-        said = machine.script(scripts.divide(inputs["mig"], cards), timeout=300).text
-    finally:
-        machine.start(units)
-    if "pending" in said:
-        raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
 
 
 def load(machine: Machine, version: str, flavour: str, modules: list[str]) -> None:
@@ -302,9 +293,11 @@ def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None
             problem.hint or "mend that on the machine, then apply again",
         )
     version, *lines = raw.decode("utf-8", "replace").splitlines()
-    before = dict(line.split("=", 1) for line in lines if "=" in line)
+    found = [line.removesuffix(HELD).partition("=") for line in lines]
+    before = {name: was for name, _, was in found if name}
+    held = [line.partition("=")[0] for line in lines if line.endswith(HELD)]
     try:
-        _restore(machine, inputs, version, before)
+        _restore(machine, inputs, version, before, held)
     except SwarmError as error:
         again = error.message.removeprefix(f"{machine.name}: ")
         raise DriverBroken(
@@ -318,7 +311,9 @@ def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None
     )
 
 
-def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: Mapping[str, str]) -> None:
+def _restore(
+    machine: Machine, inputs: Mapping[str, Any], version: str, before: Mapping[str, str], held: Sequence[str]
+) -> None:
     """Install what was there, and see that it works. Raises SwarmError."""
     machine.stop()
     there = machine.installed()
@@ -330,9 +325,12 @@ def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: 
     added = [name for name, was in before.items() if not was and name in machine.installed().installed]
     files = machine.files(machine.places.old)
     chosen = [file for file in files if any(was and is_file_of(f"{name}={was}", file) for name, was in before.items())]
+    if there.manager == "apt":
+        machine.prefer(version)
     machine.work(machine.tools.install(chosen, added))
-    kept = [name for name, was in before.items() if was]
-    machine.work(machine.tools.hold(kept))
+    # What was held, and no more: a package that is held and that nobody names is in the way of every later driver.
+    if held:
+        machine.work(machine.tools.hold(held))
     load(machine, version, _flavour_before(before, inputs), inputs["modules"])
     machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
     if inputs["cdi"]:
@@ -340,8 +338,10 @@ def _restore(machine: Machine, inputs: Mapping[str, Any], version: str, before: 
     problem = verify.problem(machine, {**inputs, "version": version, "answers": version})
     if problem is not None:
         raise DriverUnverified(f"{machine.name}: {problem.text}")
+    if dividing.is_otherwise(machine, inputs):
+        dividing.divide(machine, inputs, inputs["mig"])
     at = machine.places
-    machine.script(f"mkdir -p {at.current}\nrm -rf {at.old} {at.new}\n")
+    machine.script(f"mkdir -p {at.current}\nrm -rf {at.old} {at.new} {at.unverified}\n")
 
 
 def _flavour_before(before: Mapping[str, str], inputs: Mapping[str, Any]) -> str:

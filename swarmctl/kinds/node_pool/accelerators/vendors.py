@@ -31,6 +31,8 @@ class Vendor:
     forget: Callable[[], str]
     beside_kernel: tuple[str, ...] = ()
     """Packages beside the headers, where the distribution splits them off; `{}` stands for the kernel's release."""
+    prefers: Callable[[str], str] | None = None
+    """Version → what apt is to prefer for it; None where its repository alone decides."""
     pins: re.Pattern[str] | None = None
     """Packages that keep apt on a branch."""
 
@@ -53,6 +55,7 @@ VENDORS: Mapping[str, Vendor] = {
         reload=scripts.reload,
         cdi=scripts.cdi,
         forget=lambda: scripts.forget(services.COUNTERS, services.OVERRIDE),
+        prefers=scripts.preferences,
         pins=re.compile(r"nvidia-driver-pinning-[0-9.]{1,20}"),
     ),
     "amd": Vendor(

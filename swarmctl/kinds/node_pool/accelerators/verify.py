@@ -25,7 +25,7 @@ class Problem:
 def problem(machine: Machine, inputs: Mapping[str, Any]) -> Problem | None:
     """The first thing that is wrong; None when the driver is verified."""
     seen = machine.seen()
-    return _answers(machine, seen, inputs) or _fabric(seen, inputs) or _diagnosed(machine, inputs)
+    return _answers(machine, seen, inputs) or _fabric(seen, inputs) or _diagnosed(machine, seen, inputs)
 
 
 def _answers(machine: Machine, seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
@@ -51,9 +51,13 @@ def _fabric(seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
     return None
 
 
-def _diagnosed(machine: Machine, inputs: Mapping[str, Any]) -> Problem | None:
+def _diagnosed(machine: Machine, seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
     if inputs["vendor"] == "amd":
         script, what, where = amd.diagnose(len(inputs["cards"])), "ROCm does not work", "`rocminfo`"
+    elif any(card.mig for card in seen.cards):
+        # "MIG configuration is incompatible with the diagnostic" (NVIDIA DCGM, NvidiaValidationSuite.cpp): after a
+        # change of the driver it is asked before the cards are divided.
+        return None
     elif HOSTENGINE in inputs["services"]:
         script, what, where = scripts.diagnose(), "DCGM's diagnostics (level 1) fail", "`dcgmi diag -r 1`"
     else:

@@ -1,0 +1,36 @@
+"""MIG: cards are divided while nothing has them open, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from swarmctl.kinds.node_pool.accelerators import scripts
+from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified
+from swarmctl.kinds.node_pool.accelerators.machine import Machine
+from swarmctl.kinds.node_pool.accelerators.services import CLIENTS
+
+
+def is_otherwise(machine: Machine, inputs: Mapping[str, Any]) -> bool:
+    """Whether the cards have other instances than declared."""
+    seen = machine.seen()
+    return bool(seen.cards) and {card: dict(profiles) for card, profiles in seen.instances.items()} != inputs["mig"]
+
+
+def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[str, int]]) -> None:
+    """Divide the cards while no daemon has one open: a card in use is not reset, and without that MIG is not set. Cards
+    that `mig` does not name become whole.
+
+    Raises DriverUnverified, CommandFailed.
+    """
+    seen, units = machine.seen(), inputs["services"]
+    cards = sorted({*(card.pci for card in seen.cards if card.mig), *seen.instances, *mig})
+    machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others
+    try:
+        said = machine.script(scripts.divide(mig, cards), timeout=300).text
+    finally:
+        machine.start(units)
+    if "pending" in said:
+        raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
+    if inputs["cdi"]:
+        machine.script(machine.vendor.cdi())
