@@ -25,7 +25,7 @@ from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 from swarmctl.operations.exec import open_machine
 from swarmctl.operations.facts import accelerators, report
-from swarmctl.operations.facts_cache import MAX_AGE, Cache
+from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.nodes import declared, find
 from swarmctl.operations.stack import Emit
 
@@ -120,7 +120,7 @@ def examine(
     wanted = {find(stack.machines, name).name for name in names}
     machines = [machine for machine in stack.machines if not names or machine.name in wanted]
     pools = {pool.name: pool.spec.accelerators for pool in stack.inventory.of("NodePool")}
-    known = report(stack.name, machines, Cache(stack.identity), emit, max_age=MAX_AGE, open_=open_)
+    known = report(stack.name, machines, Cache(stack.identity), emit, max_age=0.0, open_=open_)
     nodes = []
     for machine, found in zip(machines, known.nodes, strict=True):
         if found.facts is None:
@@ -185,8 +185,18 @@ def _driver(
         effects = [effect.text for effect in DRIVER.effects(observed(outcome, installed, seen), outcome)]
     else:
         effects = [f"driver nothing → {outcome['version']}: neither package nor kernel module of it is there"]
-    todo = tuple(_todo(machine.name, vendor, bool(says), models, effects, seen))
-    return Driver(vendor, bool(says), outcome, (), seen, tuple(effects), todo)
+    lost = _lost(machine.name, vendor, outcome, seen)
+    rest = _todo(machine.name, vendor, bool(says), models, effects, seen)
+    return Driver(vendor, bool(says), outcome, (), seen, tuple(effects), (*rest, *lost))
+
+
+def _lost(name: str, vendor: str, outcome: Mapping[str, Any], seen: Seen) -> list[str]:
+    """What to do about cards that the driver does not see, though it sees others."""
+    missing = sorted({*outcome["cards"]} - {card.pci for card in seen.cards}) if seen.cards else []
+    if not missing:
+        return []
+    cards = f"the card{'s' if len(missing) > 1 else ''} at {', '.join(missing)}"
+    return [f"by hand on {name}: {VENDORS[vendor].tool} does not see {cards}; `dmesg` tells why"]
 
 
 def _todo(

@@ -20,12 +20,13 @@ from swarmctl.graph.model import Address, Graph, Machine, Resource
 from swarmctl.hosts.packages import Packages, openpgp
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.kinds.compile import compile_graph
-from swarmctl.kinds.node_pool.accelerators import amd, places, scripts, services
+from swarmctl.kinds.node_pool.accelerators import amd, decision, places, scripts, services
 from swarmctl.kinds.node_pool.accelerators.codes import PLACES
 from swarmctl.kinds.node_pool.accelerators.expand import DRIVER as TYPE
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, parse
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, observed
 from swarmctl.kinds.node_pool.accelerators.signing import Signing
+from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 from swarmctl.operations.load import LoadedStack, load_stack
 from tests.debian import repository
 from tests.declarations.stacks import BASE, HEAD
@@ -350,3 +351,16 @@ def test_a_key_is_known_by_its_fingerprint() -> None:
 )
 def test_every_script_is_one_that_a_shell_understands(script: str) -> None:
     assert subprocess.run(["sh", "-n"], input=script.encode(), check=False).returncode == 0
+
+
+def test_a_card_that_the_driver_does_not_see_is_drift() -> None:
+    made = decision.inputs(HGX, Accelerator("nvidia", "H100", 8))
+    assert isinstance(made, Mapping)
+    wanted = {**made, "cards": {"0000:10:00.0": "H100", "0000:11:00.0": "H100"}}
+    seen = parse(READING, "n1")
+    there = Packages("apt", {name: version or "1" for name, version in wanted["packages"].items()})
+    assert observed(wanted, there, seen)["cards"] == wanted["cards"]
+    one = replace(seen, cards=seen.cards[:1])
+    assert observed(wanted, there, one)["cards"] == {"0000:10:00.0": "H100"}
+    none = replace(seen, cards=(), failure="No devices were found")
+    assert observed(wanted, there, none)["cards"] == wanted["cards"], "what it says instead tells more"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from swarmctl.backends.base import Completed
+from swarmctl.backends.reboot import CannotReboot
 from swarmctl.kinds.node_pool.accelerators import dividing, turn
-from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified
+from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified, DriverWaits
 from swarmctl.kinds.node_pool.accelerators.reading import Card, Seen
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 
@@ -28,6 +29,7 @@ class Machine:
     """Notes what is asked of it."""
 
     name = "n1"
+    host = None
     vendor = VENDORS["nvidia"]
     tools = SimpleNamespace(hold=lambda names: None)
 
@@ -37,6 +39,9 @@ class Machine:
         self.done: list[Any] = []
 
     def work(self, work: object) -> None:
+        pass
+
+    def changed(self) -> None:
         pass
 
     def load_at_start(self, modules: Sequence[str]) -> None:
@@ -84,8 +89,24 @@ def test_cards_are_whole_when_a_driver_that_was_loaded_anew_is_diagnosed() -> No
     assert machine.done == ["loads", ["nvidia-fabricmanager.service"], "mig 0", SERVICES]
 
 
-def test_they_run_again_also_where_the_mode_waits_for_a_restart() -> None:
+def test_they_run_again_also_where_the_mode_waits_for_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(f"pending {CARD}")
-    with pytest.raises(DriverUnverified, match="MIG is not set before a restart"):
+    monkeypatch.setattr(dividing, "reboot", cannot)
+    with pytest.raises(DriverWaits, match="MIG is not set before a restart, and it is a container"):
         dividing.divide(machine, INPUTS, SEVEN)  # type: ignore[arg-type]
     assert machine.done[-1] == SERVICES
+
+
+def cannot(host: object, *, timeout: float) -> None:
+    raise CannotReboot("and it is a container")
+
+
+def test_a_mode_that_waits_is_set_by_a_restart_or_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(f"pending {CARD}")
+    monkeypatch.setattr(dividing, "reboot", lambda host, timeout: setattr(machine, "says", ""))
+    dividing.divide(machine, INPUTS, SEVEN)  # type: ignore[arg-type]
+    assert machine.done.count("mig 1") == 2
+    stubborn = Machine(f"pending {CARD}")
+    monkeypatch.setattr(dividing, "reboot", lambda host, timeout: None)
+    with pytest.raises(DriverUnverified, match="after a restart neither"):
+        dividing.divide(stubborn, INPUTS, SEVEN)  # type: ignore[arg-type]

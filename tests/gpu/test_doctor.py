@@ -39,10 +39,15 @@ class Answering:
 
 
 def examined(host: Host, *says: Accelerator, driver: bytes = READING, amd: bytes = b"") -> Node:
+    """By a driver that sees all of NVIDIA's cards."""
+    nvidia = [device.address for device in host.devices if device.vendor == "10de" and device.kind == "0302"]
+    lines = "".join(f"{number}, 0000{pci.upper()}, 595.91.07, Disabled\n" for number, pci in enumerate(nvidia[2:], 2))
+    driver = driver.replace(b"1, 00000000:11:00.0, 595.91.07, Disabled\n", SECOND + lines.encode())
     return node(MACHINE, facts(host), says, lambda machine: Answering(driver, amd))  # type: ignore[arg-type,return-value]
 
 
 H100 = Accelerator("nvidia", "H100", 8)
+SECOND = b"1, 00000000:11:00.0, 595.91.07, Disabled\n"
 
 
 AMD = b"""
@@ -70,7 +75,7 @@ ABC
 @ 0
 
 @@ list
-[{"gpu": 0, "bdf": "0000:10:00.0"}, {"gpu": 1, "bdf": "0000:10:00.0", "partition_id": 1}]
+[{"gpu": 0, "bdf": "0000:a0:00.0"}, {"gpu": 1, "bdf": "0000:a0:00.0", "partition_id": 1}]
 @ 0
 
 @@ cdi
@@ -115,6 +120,13 @@ def test_a_machine_that_runs_something_else_is_told_what_to_do() -> None:
     assert found.labels["swarmctl/gpu-model"] == "H100-SXM5-80GB"
     assert found.labels["swarmctl/gpu-healthy"] == "false"
     assert int(Examination("s", (found,)).exit_code) == 1
+
+
+def test_a_card_that_is_lost_is_named() -> None:
+    found = examined(HGX, H100, driver=READING.replace(SECOND, b""))
+    assert found.todo[-1].startswith("by hand on n1: nvidia-smi does not see the cards at 0000:11:00.0, 0000:12:00.0, ")
+    whole = examined(HGX, H100)
+    assert not any("does not see" in text for text in whole.todo)
 
 
 def test_a_machine_of_which_nothing_is_declared_gets_advice() -> None:

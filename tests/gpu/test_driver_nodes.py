@@ -42,6 +42,8 @@ pytestmark = [
 
 OLD, NEW = "580.173.02", "595.91.07"
 KERNELS = ("linux-image-amd64", "linux-headers-amd64", "linux-image-unheaded")
+LATER = "6.1.0-39-amd64"
+"""A kernel that waits for a restart."""
 BROKEN: Mapping[Variant, str] = {"mismatch": "595.91.08", "fabric": "595.91.09"}
 PLACE = "/srv/repository/debian12/x86_64"
 SMALL = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="debian 12")
@@ -67,7 +69,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]
 @pytest.fixture(scope="module")
 def node(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
     distribution = Repository(tmp_path_factory.mktemp("distribution"), repository.key)
-    distribution.add(standins.headers(), *(Deb(name, "6.1-1") for name in KERNELS))
+    distribution.add(standins.headers(), standins.headers(LATER), *(Deb(name, "6.1-1") for name in KERNELS))
     data = tmp_path_factory.mktemp("data")
     with machines.machine(data) as host:
         machines.use(host, distribution)
@@ -138,6 +140,7 @@ def is_not_begun_for_a_kernel_without_headers(world: World, repository: Reposito
     world.sh(f"dpkg -i {images}; echo 6.1.0-12-amd64 >/run/standin/release")
     with pytest.raises(DriverImpossible) as raised:
         world.bring(inputs(repository, OLD))
+    world.sh(f"mkdir -p /lib/modules/{LATER}/kernel /lib/modules/6.1.0-9-amd64/kernel")
     world.sh("rm -r /run/standin/release /var/lib/apt/lists/*")  # nor is it known what the distribution has
     assert "for its kernel 6.1.0-12-amd64: no repository there has linux-headers-6.1.0-12-amd64" in raised.value.message
     assert DRIVER.read(world.hosts, inputs(repository, OLD)) is None, "nothing of it is there"
@@ -159,7 +162,9 @@ def comes(world: World, repository: Repository) -> None:
     assert world.drift(wanted) == set()
     assert "driver: " not in world.sh("nvidia-smi -L")
     found = world.sh("dpkg-query -W -f '${Package} ' 'linux-headers-*'").split()
-    assert found == [f"linux-headers-{RELEASE}", "linux-headers-amd64"], "for this kernel and for those to come"
+    assert found == [f"linux-headers-{RELEASE}", f"linux-headers-{LATER}", "linux-headers-amd64"], (
+        "for those to come, too"
+    )
     there = packages.READING.parse(world.host.run(packages.READING.argv).stdout, "n")
     assert {name for name in wanted["packages"] if name not in there.held} == set()
     assert "DCGM_FI_DEV_GPU_TEMP" in world.sh("cat /etc/dcgm-exporter/swarmctl-counters.csv"), "what was on stays on"
@@ -241,12 +246,33 @@ def test_what_must_not_be_is_refused_before_anything_changes(world: World, repos
     finally:
         world.sh("rm /run/standin/apps")
     assert "1 process computes on the cards (4711)" in raised.value.message
+    is_not_taken_from_a_process_that_nvidia_smi_can_t_tell_of(world, inputs(repository, OLD))
     assert world.drift(inputs(repository, OLD)) == set()
     world.bring(inputs(repository, OLD))
     assert (
         world.sh(f"ls /var/lib/swarmctl/driver; ls /var/lib/swarmctl/driver/current | grep -c {NEW} || :")
         == "current\n0\n"
     ), "what was fetched for nothing is no way back"
+
+
+def is_not_taken_from_a_process_that_nvidia_smi_can_t_tell_of(world: World, wanted: Mapping[str, Any]) -> None:
+    world.sh("touch /dev/nvidia0; cd /run/standin; cp loaded kept; printf '1.2.3\\nopen\\n' >loaded")
+    world.host.start_service("job", ["sh", "-c", "exec sleep 600 </dev/nvidia0"])
+    with pytest.raises(DriverImpossible, match="1 process computes on the cards"):
+        world.bring(wanted)
+    world.host.stop_service("job")
+    world.sh("rm /dev/nvidia0; mv /run/standin/kept /run/standin/loaded")
+
+
+def test_what_somebody_else_holds_is_not_taken_over(world: World, repository: Repository) -> None:
+    world.bring(inputs(repository, OLD))
+    world.sh(f"rm -rf {NVIDIA.folder}")  # as if the driver and its holds were somebody else's
+    with pytest.raises(DriverImpossible, match=f"is held at .*{OLD}, and must be {NEW}"):
+        world.bring(inputs(repository, NEW))
+    world.sh("apt-mark unhold '*nvidia*' >/dev/null; apt-mark hold nvidia-driver-cuda")
+    with pytest.raises(DriverImpossible, match=f"nvidia-driver-cuda is held at {OLD}, and must be {NEW} as the driver"):
+        world.bring(inputs(repository, NEW))
+    world.sh("apt-mark unhold nvidia-driver-cuda")
 
 
 def test_the_flavour_of_the_kernel_module_is_swapped_and_back(world: World, repository: Repository) -> None:
@@ -307,7 +333,8 @@ def test_the_kernel_s_own_driver_gives_way_and_is_kept_out(world: World, reposit
     kept_out = "blacklist nova_drm\nblacklist nova_core\nblacklist nouveau\n"
     assert world.sh(f"cat {NVIDIA.kept_out}") == kept_out, "it does not come back with the machine"
     DRIVER.delete(world.hosts, wanted)
-    assert "swarmctl" not in world.sh("ls /etc/modprobe.d")
+    assert world.sh(f"cat {NVIDIA.kept_out}") == kept_out, "the driver stays, too"
+    world.sh(f"rm {NVIDIA.kept_out}")
 
 
 def test_a_module_in_use_goes_by_a_restart_or_the_old_driver_comes_back(

@@ -13,7 +13,12 @@ from swarmctl.hosts import packages
 from swarmctl.hosts.packages.dnf_program import LOCKLIST
 
 FOLDER = "/var/lib/swarmctl/driver"
-NVIDIA = ("nvidia-fabricmanager*", "nvidia-fabric-manager*", "libnvidia-nscq*", "libnvsdm*", "nvidia-imex*")
+NVIDIA = (
+    *("nvidia-fabricmanager*", "nvidia-fabric-manager*", "libnvidia-nscq*", "libnvsdm*", "nvidia-imex*"),
+    *("nvidia-driver-cuda", "nvidia-persistenced", "nvidia-modprobe", "nvidia-smi", "libcuda1", "libnvidia-ml1"),
+    *("libnvidia-compute*", "nvidia-utils*", "nvidia-compute-utils*"),
+    *("nvidia-kernel*-dkms", "nvidia-open-kernel-dkms", "nvidia-dkms*", "kmod-nvidia-*"),
+)
 AMD = ("amdgpu-dkms*", "rocm-core", "rocm-hip-runtime", "rocminfo")
 LINES = 64
 """That are taken; there are some twenty such packages."""

@@ -59,7 +59,7 @@ def test_only_what_may_be_held_is_asked_for(tmp_path: Path) -> None:
     assert printed(tmp_path) == ""
     info = tmp_path / "var/lib/dpkg/info"
     info.mkdir(parents=True)
-    (info / "nvidia-modprobe.list").touch()
+    (info / "nvidia-container-toolkit.list").touch()
     assert printed(tmp_path) == ""
     (info / "libnvidia-nscq-580:amd64.list").touch()
     (tmp_path / "libnvidia-nscq-9").touch()  # which a pattern must not be taken for

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from swarmctl.backends.reboot import CannotReboot, reboot
 from swarmctl.kinds.node_pool.accelerators import scripts
-from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified
-from swarmctl.kinds.node_pool.accelerators.machine import Machine
+from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified, DriverWaits
+from swarmctl.kinds.node_pool.accelerators.machine import RESTART, Machine
 from swarmctl.kinds.node_pool.accelerators.services import CLIENTS
 
 
@@ -21,16 +22,31 @@ def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mappin
     """Divide the cards while no daemon has one open: a card in use is not reset, and without that MIG is not set. Cards
     that `mig` does not name become whole.
 
-    Raises DriverUnverified, CommandFailed.
+    Where a card takes its mode only by a restart, the machine restarts. Raises DriverUnverified, DriverWaits,
+    CommandFailed and what `reboot` raises.
     """
+    if "pending" in _set(machine, inputs, mig):
+        try:
+            reboot(machine.host, timeout=RESTART)
+        except CannotReboot as error:
+            raise DriverWaits(
+                f"{machine.name}: MIG is not set before a restart, and {error.message.removeprefix('and ')}",
+                "restart it, then apply again: it goes on from there",
+            ) from None
+        machine.changed()
+        if "pending" in _set(machine, inputs, mig):
+            raise DriverUnverified(
+                f"{machine.name}: MIG is not set, after a restart neither", "see what `nvidia-smi -q -d MIG` says there"
+            )
+    if inputs["cdi"]:
+        machine.script(machine.vendor.cdi())
+
+
+def _set(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[str, int]]) -> str:
     seen, units = machine.seen(), inputs["services"]
     cards = sorted({*(card.pci for card in seen.cards if card.mig), *seen.instances, *mig})
     machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others
     try:
-        said = machine.script(scripts.divide(mig, cards), timeout=300).text
+        return machine.script(scripts.divide(mig, cards), timeout=300).text
     finally:
         machine.start(units)
-    if "pending" in said:
-        raise DriverUnverified(f"{machine.name}: MIG is not set before a restart", "restart it, then apply again")
-    if inputs["cdi"]:
-        machine.script(machine.vendor.cdi())

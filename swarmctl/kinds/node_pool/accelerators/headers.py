@@ -18,12 +18,18 @@ from swarmctl.kinds.node_pool.accelerators.machine import Machine
 
 RELEASE = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,100}")
 """As `uname -r` says it."""
+SEVERAL = 4
+"""Kernels that wait for a restart, at most."""
 IMAGE = re.compile(r"linux-image-([a-z][a-z0-9.-]{1,60})")
 """What follows the newest kernel of its kind: linux-image-amd64, linux-image-generic-hwe-24.04."""
 _LOOK = """
 release=$(uname -r)
 printf 'release %s\\n' "$release"
 [ ! -e "/lib/modules/$release/build/Makefile" ] || echo there
+{ echo "$release"; for at in /lib/modules/*/kernel; do [ ! -d "$at" ] || echo "$at"; done | cut -d / -f 4; } |
+  sort -uV | awk -v now="$release" 'after { print } $0 == now { after = 1 }' | while read -r later; do
+    [ -e "/lib/modules/$later/build/Makefile" ] || echo "later $later"
+  done
 """
 
 
@@ -38,42 +44,50 @@ def bring(machine: Machine) -> None:
         )
     there = machine.installed()
     needed = "" if "there" in rest else of(there, release)
-    wanted = _wanted(machine, there, needed, release)
-    if not wanted:
-        return
-    try:
-        machine.work_anew(machine.tools.install(wanted))
-    except packages.UnknownPackage:
-        if not needed:
-            raise
-        raise DriverImpossible(
-            f"{machine.name}: DKMS can't build a driver for its kernel {release}: no repository there has "
-            f"{needed.replace('=', ' ')}",
-            "install the distribution's current kernel there and restart into it, then apply again; "
-            "no driver was changed",
-        ) from None
+    later = [line.removeprefix("later ") for line in rest if line.startswith("later ")]
+    kernels = [of(there, one) for one in later[:SEVERAL] if RELEASE.fullmatch(one)]
+    spare = _spare(machine, there, needed, release, kernels)
+    if needed:
+        _install(machine, needed, release)
+    if spare:
+        try:
+            machine.work_anew(machine.tools.install(spare))
+        except packages.UnknownPackage:
+            pass  # of a kernel that may run some day, or never
     if needed:
         # Where a driver is there already, only its module for this kernel is missing; what can't be built is told
         # when it is loaded.
         machine.script("! command -v dkms >/dev/null || dkms autoinstall >&2 || :\n", timeout=packages.SLOW)
 
 
-def _wanted(machine: Machine, there: Packages, needed: str, release: str) -> list[str]:
-    """What is to be installed. Beside what is `needed` only what the repositories have: some images have no headers of
-    their own, and some kernels are not split."""
-    must = [needed] if needed else []
+def _install(machine: Machine, needed: str, release: str) -> None:
+    try:
+        machine.work_anew(machine.tools.install([needed]))
+    except packages.UnknownPackage:
+        raise DriverImpossible(
+            f"{machine.name}: DKMS can't build a driver for its kernel {release}: no repository there has "
+            f"{needed.replace('=', ' ')}",
+            "install the distribution's current kernel there and restart into it, then apply again; "
+            "no driver was changed",
+        ) from None
+
+
+def _spare(machine: Machine, there: Packages, needed: str, release: str, later: Sequence[str]) -> list[str]:
+    """What is installed beside the headers that are `needed` now: those of `later` kernels that wait for a restart, and
+    what follows kernels. Only what the repositories have: some images have no headers of their own, and some kernels
+    are not split."""
     if there.manager == "dnf":
-        return must
+        return [*later]
     beside = [name.format(release) for name in machine.vendor.beside_kernel]
-    spare = [*following(there), *(name for name in beside if name not in there.installed)]
-    offered = _offered(machine, [*must, *spare])
+    spare = [*later, *following(there), *(name for name in beside if name not in there.installed)]
+    offered = _offered(machine, [needed, *spare] if needed else spare)
     if needed and needed not in offered:
         try:
             machine.work(machine.tools.refresh())  # what it knows of its repositories may be old, or nothing yet
         except packages.PackagesFailed:
-            return must  # whose failure tells what is not there
+            return []
         offered = _offered(machine, spare)
-    return [*must, *(name for name in spare if name in offered)]
+    return [name for name in spare if name in offered]
 
 
 def of(there: Packages, release: str) -> str:

@@ -17,6 +17,9 @@ from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 
+RESTART = 900.0
+"""Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
+
 
 class Machine:
     """The way to it. Everything that is read is read anew after every change."""

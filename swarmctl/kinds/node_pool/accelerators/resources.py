@@ -120,7 +120,7 @@ class DriverType:
         if old is None or new is None:
             return Impact()
         paths = {change.path[0] for change in self.diff(old, new)}
-        if paths & {"version", "kernelModule", "loaded", "packages", "mig"}:
+        if paths & {"version", "kernelModule", "loaded", "packages", "mig", "verified"}:
             node = new["node"]
             drained = "; it is drained before, and comes back when the driver is verified" if new.get("drain") else ""
             return Impact(
@@ -152,8 +152,10 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         for name, version in wanted.items()
         if name in there.installed
     }
+    answering = {card.pci for card in seen.cards} or set(inputs["cards"])  # none: `answers` tells of it
     return {
         **inputs,
+        "cards": {pci: model for pci, model in inputs["cards"].items() if pci in answering},
         "kernelModule": seen.flavour or inputs["kernelModule"],
         "loaded": seen.loaded,
         "answers": seen.failure or seen.answers,

@@ -8,6 +8,7 @@ from typing import Any
 
 from swarmctl.gpu.model import IN_TREE
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places, same
+from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, EXPORTER
 
 UNLOADED = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_peermem", "nvidia_fs", "gdrdrv", "nvidia")
 """Modules in the order in which they go: each uses those after it."""
@@ -55,8 +56,17 @@ def preferences(version: str) -> str:
 
 
 def busy() -> str:
-    """Prints the processes that compute on the cards."""
-    return "timeout 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null || :\n"
+    """Prints the processes that compute on the cards. Where `nvidia-smi` can't tell, such as beside libraries of
+    another version, those that have a card open and are none of the driver's own daemons."""
+    own = "|".join(sorted(quote(daemon.comm) for daemon in DAEMONS.values() if daemon.comm))
+    return f"""
+timeout 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null && exit 0
+find /proc/[0-9]*/fd -maxdepth 1 -lname '/dev/nvidia[0-9]*' -printf '%h\\n' 2>/dev/null | sort -u | while read -r at; do
+  at=${{at%/fd}}
+  read -r comm 2>/dev/null <"$at/comm" || continue
+  case $comm in {own}) ;; *) echo "${{at#/proc/}}, $comm" ;; esac
+done
+"""
 
 
 def reload(version: str, flavour: str, modules: Sequence[str]) -> str:
@@ -66,6 +76,8 @@ def reload(version: str, flavour: str, modules: Sequence[str]) -> str:
     opened = "*' Open Kernel Module '*) is=open ;; 'NVRM version:'*) is=proprietary ;; *) is=; "
     return f"""
 loaded() {{ cat /sys/module/nvidia/version 2>/dev/null || :; }}
+there() {{ cat /proc/modules | awk '{{ print $1 }}' | grep -xE '{"|".join(UNLOADED[:-1])}' || :; }}
+before=$(there)
 line=$(cat /proc/driver/nvidia/version 2>/dev/null | head -n 1)
 case "$line" in {opened};; esac
 if [ -n "$(loaded)" ] && {{ [ "$(loaded)" != {quote(version)} ] || [ "${{is:-{flavour}}}" != {flavour} ]; }}; then
@@ -77,6 +89,7 @@ if [ -z "$(loaded)" ]; then
 fi
 {others}modprobe nvidia
 modprobe nvidia_uvm 2>/dev/null || :
+for module in $before; do modprobe "$module" 2>/dev/null || :; done
 echo loaded
 """
 
@@ -147,7 +160,8 @@ rm -rf {at.new} {at.old} {at.unverified}
 """
 
 
-def forget(counters: str, override: str) -> str:
-    """Remove every file of ours that is about NVIDIA's driver."""
+def forget(*others: str) -> str:
+    """Remove every file of ours that is about NVIDIA's driver, but for what keeps the kernel's own out: it goes on."""
     ours = f"{NVIDIA.folder} {NVIDIA.sources} {NVIDIA.keyring} {NVIDIA.yum} {NVIDIA.rpm_key} {NVIDIA.modules}"
-    return f"rm -rf {ours} {NVIDIA.preferences} {NVIDIA.kept_out} {counters} {override}\n"
+    units = "if [ -d /run/systemd/system ]; then systemctl daemon-reload; systemctl try-restart {unit}; fi || :\n"
+    return f"rm -rf {ours} {NVIDIA.preferences} {' '.join(others)}\n" + units.format(unit=EXPORTER)

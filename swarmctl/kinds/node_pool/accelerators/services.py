@@ -13,6 +13,9 @@ from shlex import quote
 COUNTERS = "/etc/dcgm-exporter/swarmctl-counters.csv"
 OVERRIDE = "/etc/systemd/system/nvidia-dcgm-exporter.service.d/swarmctl.conf"
 PERSISTENCE = "nvidia-persistenced.service"
+PERSISTS = "/etc/systemd/system/nvidia-persistenced.service.d/swarmctl.conf"
+IDLES = "--no-persistence-mode"
+"""What Ubuntu's unit runs that daemon with: then it keeps nothing loaded (nvidia-persistenced(1))."""
 EXPORTER = "nvidia-dcgm-exporter.service"
 
 
@@ -69,7 +72,12 @@ STATES = "\n".join(
         "if [ -d /run/systemd/system ]; then",
         f"  for unit in {' '.join(DAEMONS)}; do",
         f"    case $unit in {'|'.join(sorted(ONE_SHOT))}) ask=is-enabled ;; *) ask=is-active ;; esac",
-        '    systemctl -q $ask "$unit" 2>/dev/null && echo "$unit"',
+        '    systemctl -q $ask "$unit" 2>/dev/null || continue',
+        f'    if [ "$unit" = {PERSISTENCE} ]; then',
+        '      pid=$(systemctl show -p MainPID --value "$unit" 2>/dev/null)',
+        f"      ! tr '\\0' '\\n' 2>/dev/null </proc/${{pid:-0}}/cmdline | grep -qx -- {IDLES} || continue",
+        "    fi",
+        '    echo "$unit"',
         "  done; :",
         "else",
         "  for file in /proc/[0-9]*/comm; do read -r comm <$file 2>/dev/null || continue; case $comm in",
@@ -112,12 +120,29 @@ else echo none; fi
 """
 
 
+def _persists() -> str:
+    """Have the daemon keep the driver loaded, whatever its unit says."""
+    return f"""
+  unit=$(systemctl show -p FragmentPath --value {PERSISTENCE} 2>/dev/null || :)
+  line=$(sed -n 's/^ExecStart=//p' "$unit" 2>/dev/null | tail -n 1)
+  case $line in
+    *{IDLES}*)
+      if [ ! -f {PERSISTS} ]; then
+        mkdir -p {PERSISTS.rpartition("/")[0]}
+        printf '[Service]\\nExecStart=\\nExecStart=%s\\n' "${{line%%{IDLES}*}}${{line#*{IDLES}}}" >{PERSISTS}
+        systemctl daemon-reload
+        systemctl stop {PERSISTENCE} 2>/dev/null || :
+      fi ;;
+  esac"""
+
+
 def start_script(units: Iterable[str]) -> str:
     """Enable and start these and no other; says `none` where systemd does not run."""
     wanted = [daemon.unit for daemon in ordered(units)]
     others = [unit for unit in DAEMONS if unit not in wanted]
     return f"""
 if [ -d /run/systemd/system ]; then
+{_persists() if PERSISTENCE in wanted else ""}
   systemctl daemon-reload
   for unit in {" ".join(others)}; do systemctl disable --now "$unit" 2>/dev/null || :; done
   for unit in {" ".join(wanted)}; do systemctl enable --now "$unit"; done

@@ -25,7 +25,7 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverUnverified,
     DriverWaits,
 )
-from swarmctl.kinds.node_pool.accelerators.machine import Machine, is_file_of
+from swarmctl.kinds.node_pool.accelerators.machine import RESTART, Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.reading import plain
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
@@ -34,8 +34,6 @@ from swarmctl.kinds.node_pool.draining.turn import Turn
 
 HELD = " held"
 """Behind a line of the manifest."""
-RESTART = 900.0
-"""Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
 
 def bring(hosts: Hosts, inputs: Mapping[str, Any], service: Turn) -> None:
@@ -135,17 +133,17 @@ def _not_held(machine: Machine, inputs: Mapping[str, Any]) -> None:
     """
     there = machine.installed()
     held = {name: there.installed[name] for name in there.held if name in there.installed}
+    wrong = [*contrary(inputs["packages"], held)]
     if inputs["vendor"] == "nvidia":
-        wrong = [(name, version, inputs["version"]) for name, version in mismatches(inputs["version"], held)]
-    else:
-        wrong = [*contrary(inputs["packages"], held)]
+        wrong += [(name, version, inputs["version"]) for name, version in mismatches(inputs["version"], held)]
     if not wrong or machine.is_ours():
         return
     name, version, wanted = wrong[0]
     unhold = "dnf versionlock delete" if there.manager == "dnf" else "apt-mark unhold"
-    declare = f", or declare version {version[:40]}" if wanted == inputs["version"] else ""
+    driver = wanted == inputs["version"]
+    declare = f", or declare version {version[:40]}" if driver else ""
     raise DriverImpossible(
-        f"{machine.name}: {name} is held at {version[:40]}, and must be {wanted} as the driver",
+        f"{machine.name}: {name} is held at {version[:40]}, and must be {wanted}{' as the driver' if driver else ''}",
         f"release the hold there (`{unhold} {name}`){declare}; nothing was changed",
     )
 

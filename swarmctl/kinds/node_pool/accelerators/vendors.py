@@ -54,7 +54,7 @@ VENDORS: Mapping[str, Vendor] = {
         busy=scripts.busy,
         reload=scripts.reload,
         cdi=scripts.cdi,
-        forget=lambda: scripts.forget(services.COUNTERS, services.OVERRIDE),
+        forget=lambda: scripts.forget(services.COUNTERS, services.OVERRIDE, services.PERSISTS),
         prefers=scripts.preferences,
         pins=re.compile(r"nvidia-driver-pinning-[0-9.]{1,20}"),
     ),
