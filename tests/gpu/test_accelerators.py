@@ -158,6 +158,11 @@ def test_secure_boot_is_told_as_a_step_by_hand(tmp_path: Path) -> None:
     assert any(effect.text.startswith("by hand: secure boot is on") for effect in DRIVER.effects(None, resource.inputs))
 
 
+def test_what_is_unsure_about_a_decision_is_told(tmp_path: Path) -> None:
+    graph = compiled(loaded(tmp_path, GOOD), Facts({"p0-0": replace(HGX, secure_boot=None)}))
+    assert any(note.startswith("p0-0: whether secure boot is on could not be read") for note in graph.notes)
+
+
 def test_what_of_the_kernel_gives_way_is_planned(tmp_path: Path) -> None:
     graph = compiled(loaded(tmp_path, GOOD), Facts({"p0-0": replace(HGX, in_tree=("nouveau",))}))
     (resource,) = drivers(graph).values()
