@@ -152,7 +152,7 @@ def test_tunnels_come_back_in_the_middle_of_a_rotation(mesh: Rotated, phase: str
     keep_what_is_declared(mesh)
 
 
-@pytest.mark.parametrize("phase", ["routes", pytest.param("keys", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("phase", ["second-handshake", "routes", pytest.param("keys", marks=pytest.mark.soak)])
 def test_tunnels_come_back_though_the_others_went_on_without_it(mesh: Rotated, phase: str) -> None:
     nodes = mesh.nodes
     assert isinstance(nodes, Silent)

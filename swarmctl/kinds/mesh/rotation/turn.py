@@ -68,7 +68,7 @@ class Turn:
         self._moved = {node: routes.moved(survey, node) for node in survey.facts}
         ready = self._second(survey, turning)
         held = self._held(survey, [link for link in turning if link not in ready])
-        fresh = self._keys(survey, ready, broken, held)
+        fresh = self._keys(survey, ready, broken, held, self._left(turning))
         back = self._first(survey, [*turned, *fresh])
         self._back(survey, [*back, *broken])
         self._end(survey, [*back, *broken], held)
@@ -76,6 +76,12 @@ class Turn:
 
     def _alive(self, links: Iterable[Link]) -> list[Link]:
         return [link for link in links if not {link.one, link.other} & self._nodes.lost.keys()]
+
+    def _left(self, links: Iterable[Link]) -> dict[str, list[str]]:
+        """The peers that were lost on the way, by node that was not."""
+        lost = self._nodes.lost
+        found = {node: [across for across in peers if across in lost] for node, peers in _peers(links).items()}
+        return {node: across for node, across in found.items() if across and node not in lost}
 
     def _second(self, survey: Survey, links: list[Link]) -> list[Link]:
         """Both ends take what the other sends over the second interface, then send over it; the links that do so."""
@@ -124,8 +130,14 @@ class Turn:
         """Nodes whose key must stay for now: somebody who answers could not be reached with the next one."""
         return {node for link in self._alive(stuck) for node in (link.one, link.other) if survey.following(node)}
 
-    def _keys(self, survey: Survey, ready: list[Link], broken: list[Link], held: set[str]) -> list[Link]:
-        """The first interface with the keys of the end; nothing is sent over it now. The links for which it is so."""
+    def _keys(
+        self, survey: Survey, ready: list[Link], broken: list[Link], held: set[str], left: Mapping[str, list[str]]
+    ) -> list[Link]:
+        """The first interface with the keys of the end; nothing is sent over it now. The links for which it is so.
+
+        Who was lost on the way comes back with the keys of before there, and so understands these nodes on the second
+        interface alone: what they send to it goes there, too.
+        """
         fresh = [link for link in self._alive(ready) if not {link.one, link.other} & held]
         waiting, alone = _peers(fresh), _peers(self._alive(broken))
         changing = {node for node in {*waiting, *alone, *survey.rotating()} if survey.first(node) is not None} - held
@@ -135,6 +147,7 @@ class Turn:
             if survey.following(node) or waiting.get(node):
                 first = survey.first(node)
                 key = first is not None and first.public_key != survey.goal(node)
+                script += self._move(survey, node, left[node]) if key and node in left else ""
                 script += scripts.anew(survey, node, waiting.get(node, []), key=key, waiting=True)
             gone = [across for across in alone.get(node, []) if survey.way(node, across).entry != survey.goal(across)]
             script += scripts.anew(survey, node, gone, key=False, waiting=False) if gone else ""
@@ -142,6 +155,12 @@ class Turn:
                 wanted[node] = scripts.head(survey) + script + scripts.keep(survey)
         self._nodes.run("keys", wanted)
         return self._alive(fresh)
+
+    def _move(self, survey: Survey, node: str, across: Iterable[str]) -> str:
+        """The script that has what goes to these peers go over the second interface."""
+        before = {**routes.wanted(survey, node, self._moved[node]), **routes.now(survey, node)}
+        self._moved[node] |= set(across)
+        return routes.change(survey, node, before, routes.wanted(survey, node, self._moved[node]))
 
     def _first(self, survey: Survey, links: list[Link]) -> list[Link]:
         """Links whose ends understand each other on the first interface again."""
