@@ -19,7 +19,7 @@ from swarmctl.provider.guards import Guards
 from swarmctl.provider.hosts import Connections
 from tests.mesh.namespaces import Namespace
 
-from . import lan
+from . import lan, patient
 from .machine import Guest
 
 TYPES: Mapping[str, ResourceType] = {"firewall": FIREWALL, "interface": InterfaceType(), "peers": PeersType()}
@@ -40,10 +40,10 @@ wg pubkey <key
 
 
 class Patient(SshHost):
-    """Gives every command four times its time: a processor that is emulated is not the machine that limits are for."""
+    """Gives every command more time, as `patient` does."""
 
     def _converse(self, argv: Sequence[str], stdin: bytes, timeout: float, *, counted: bool = False) -> Completed:
-        return super()._converse(argv, stdin, 4 * timeout, counted=counted)
+        return super()._converse(argv, stdin, patient.TIMES * timeout, counted=counted)
 
 
 class Node:

@@ -13,7 +13,7 @@ import yaml
 from tests.integration import fleet
 from tests.integration.fleet import Fleet
 
-from . import lan, machine
+from . import lan, machine, patient
 from .machine import Guest
 
 HERE = "198.51.100.2"
@@ -62,6 +62,7 @@ class Stack:
 def together(root: Path, guest: Guest) -> Iterator[Stack]:
     """A pool of the guest and one more, not applied yet."""
     with fleet.fleet(root, [OTHER], here=HERE) as made, lan.plugged(made.switch, guest.lan, bridge="br0"):
+        made.program = ("-P", patient.__file__)
         stack = Stack(made, guest)
         stack.declare()
         yield stack

@@ -14,6 +14,9 @@ import pytest
 from swarmctl.backends.reboot import reboot
 from swarmctl.backends.ssh.transport import Transport
 from swarmctl.errors import SwarmError
+from tests.debian import machines
+from tests.debian.build import Deb
+from tests.debian.repository import Key, Repository, missing
 from tests.guests import machine
 from tests.guests.machine import Guest
 from tests.guests.node import Patient
@@ -44,18 +47,20 @@ PREPARED = """
 dd if=/dev/zero of=/swapfile bs=1M count=16 status=none; chmod 600 /swapfile; mkswap -q /swapfile
 echo '/swapfile none swap sw 0 0' >>/etc/fstab; swapon /swapfile
 mkfs.ext4 -q -L scratch /dev/vdb; udevadm settle
-printf '#!/bin/sh\\n' >/usr/sbin/unattended-upgrade; chmod 755 /usr/sbin/unattended-upgrade
 """
-"""`unattended-upgrade` is a stand-in: there is nothing to upgrade."""
+UPGRADES = Deb("unattended-upgrades", "2.9.1-1", files={"/usr/bin/unattended-upgrade": "#!/bin/sh\n"})
+"""A stand-in: there is nothing to upgrade."""
 PARAMETERS = "iommu=pt hugepagesz=2M hugepages=4"
 IN_FORCE = """
 grep -c "$1" /proc/cmdline; awk '/HugePages_Total/ { print $2 }' /proc/meminfo; wc -l </proc/swaps
 findmnt -rno SOURCE /scratch; cat /proc/sys/vm/swappiness; systemctl is-enabled swap.target
+dpkg-query -Wf '${Version}\\n' unattended-upgrades; systemctl is-active apt-daily-upgrade.timer
 setpriv --reuid=anna --clear-groups --rgid=anna sudo -n id -u; systemctl is-system-running --wait
 """
 BEFORE = """
 cat /etc/fstab; wc -l </proc/swaps; systemctl is-enabled swap.target apt-daily.timer; getent passwd anna
-findmnt -rno SOURCE /scratch; cat /proc/sys/vm/swappiness; ls /etc/default/grub.d /etc/sudoers.d /var/lib/swarmctl
+findmnt -rno SOURCE /scratch; cat /proc/sys/vm/swappiness; dpkg --get-selections
+find /etc/default/grub.d /etc/sudoers.d /etc/apt/apt.conf.d /var/lib/swarmctl/baseline -type f | sort
 """
 
 
@@ -69,6 +74,22 @@ def stack(guest: Guest, tmp_path: Path, engine: object) -> Iterator[Stack]:
 def root(guest: Guest, transport: Transport) -> Patient:
     """The guest as root, by another way than swarmctl's."""
     return Patient(guest.host(), None, transport)
+
+
+@pytest.fixture
+def archive(root: Patient, tmp_path: Path) -> Iterator[None]:
+    """The only repository that the guest takes packages from."""
+    if lacking := missing():
+        pytest.skip(f"not installed: {', '.join(lacking)}")
+    key = Key()
+    try:
+        made = Repository(tmp_path / "repository", key)
+        made.add(UPGRADES)
+        sh(root, machines.BARE)
+        machines.use(root, made)
+        yield
+    finally:
+        key.close()
 
 
 def sh(root: Patient, script: str, *words: str) -> str:
@@ -85,6 +106,7 @@ def reached(stack: Stack, root: Patient, seconds: float = 120) -> bool:
     return False
 
 
+@pytest.mark.usefixtures("archive")
 def test_a_baseline_holds_after_a_restart_and_is_given_back(stack: Stack, guest: Guest, root: Patient) -> None:
     sh(root, PREPARED)
     before = sh(root, BEFORE)
@@ -100,7 +122,7 @@ def test_a_baseline_holds_after_a_restart_and_is_given_back(stack: Stack, guest:
 
     machine.restart_by_grub(guest)
     told = sh(root, IN_FORCE, PARAMETERS).split()
-    assert told == ["1", "4", "1", "/dev/vdb", "11", "masked", "0", "running"]
+    assert told == ["1", "4", "1", "/dev/vdb", "11", "masked", "2.9.1-1", "active", "0", "running"]
     assert reached(stack, root)
     stack.fleet("drift", timeout=300)
 

@@ -70,10 +70,12 @@ class Fleet(labs.Lab):
     switch: int = 0
     servers: dict[str, servers.Server] = field(default_factory=dict)
     key: Path = Path()
+    program: tuple[str, ...] = ("-m", "swarmctl")
+    """What Python runs as the command line."""
 
     def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """See `Lab.start`; beside the switch."""
-        command = [sys.executable, "-m", "swarmctl", "-C", str(self.stack), *args]
+        command = [sys.executable, *self.program, "-C", str(self.stack), *args]
         return subprocess.Popen(
             ["nsenter", "-t", str(self.switch), "-n", "--", *command],
             env=self.env,
