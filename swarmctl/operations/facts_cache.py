@@ -23,7 +23,7 @@ import msgspec
 from swarmctl.backends import ways
 from swarmctl.graph.model import Json
 from swarmctl.hosts.system import SystemFacts
-from swarmctl.paths import cache_home
+from swarmctl.paths import cache_home, data_home
 
 VERSION = 1
 """Of the files. Those of another one count as not there; raise it when a field of the facts changes its meaning."""
@@ -54,9 +54,10 @@ class _File(msgspec.Struct, frozen=True):
 
 def identity(host: Mapping[str, Json]) -> str:
     """A digest of what the machine that a `host` input names is known by: with another host key or address it is
-    another machine."""
+    another machine. So it is in another data folder, where another stack of that name is, and its labs."""
     way = ways.declared_for(host) or ways.recorded_for(host) or host
     known = {key: sorted(value) if key == "hostKeys" else value for key in _WHO if (value := way.get(key)) is not None}
+    known["data"] = str(data_home())
     return sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
 
 

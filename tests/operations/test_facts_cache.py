@@ -55,6 +55,16 @@ def test_facts_come_back_as_they_were(cache: Cache) -> None:
     assert Cache("other").get("n1", HOST) is None
 
 
+def test_a_stack_of_that_name_in_another_data_folder_has_other_machines(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = {"backend": "lab", "stack": "s", "node": "n1"}
+    cache.put("n1", lab, FACTS)
+    assert cache.get("n1", lab) is not None
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "other"))
+    assert cache.get("n1", lab) is None
+
+
 def test_only_the_user_can_read_them_and_nothing_is_left_beside(cache: Cache) -> None:
     cache.put("n1", HOST, FACTS)
     (file,) = cache.folder.iterdir()
