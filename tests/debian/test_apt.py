@@ -173,6 +173,33 @@ def test_a_full_disk_is_told(host: Host) -> None:
     assert not read(host).broken
 
 
+@pytest.mark.parametrize("http", [0, 8098])
+def test_what_is_fetched_is_whole_or_not_there(host: Host, repository: Repository, http: int) -> None:
+    machines.use(host, repository, http=http)
+    packages.carry_out(host, packages.refresh(machines.SOURCE))
+    kept = "/dev/shm/kept"
+    host.run(
+        ["sh", "-c", "head -c 67000000 /dev/zero >/dev/shm/filler; truncate -s -100000 /dev/shm/filler"], timeout=60
+    )
+    try:
+        error = failed(host, packages.download([DRIVER, "swarm-large"], kept))
+        left = host.run(["find", kept, "-type", "f"]).text
+    finally:
+        host.remove("/dev/shm/filler")
+        host.run(["rm", "-rf", f"{kept}/partial"])
+    assert isinstance(error, packages.DiskFull), error.message
+    assert http or f"the disk is full at {kept}/swarm-large_1.0_all.deb" in error.message
+    assert left == "", "nobody takes half of one for a package later"
+    packages.carry_out(host, packages.download(["swarm-large"], kept))
+    try:
+        assert host.run(["ls", kept]).text == "swarm-large_1.0_all.deb\n"
+        host.run(["cmp", f"{kept}/swarm-large_1.0_all.deb", "/srv/repository/swarm-large_1.0_all.deb"])
+    finally:
+        host.run(["rm", "-rf", kept])
+        machines.use(host, repository)
+        packages.carry_out(host, packages.refresh(machines.SOURCE))
+
+
 def test_a_version_and_a_package_that_nobody_has_are_named(host: Host) -> None:
     error = failed(host, packages.install([f"{DRIVER}=610.1-*"]))
     assert isinstance(error, packages.UnknownPackage)

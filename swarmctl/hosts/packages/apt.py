@@ -52,6 +52,29 @@ waiting() {
   return "$status"
 }
 """
+# What apt downloads lies under its last name from the first byte on, and where it copies from a folder it does not see
+# that the disk is full. So files are fetched beside, and go into their folder when they are whole and on the disk.
+_BESIDE = r"""
+at=AT
+rm -rf "$at/partial"
+mkdir -p "$at/partial"
+trap 'rm -rf "$at/partial"' EXIT
+cd "$at/partial"
+listed=$(COMMAND)
+"""
+_WHOLE = r"""
+printf '%s\n' "$listed" | while read -r url_ file size _; do
+  has=$(stat -c %s "$file")
+  [ "$has" -ne "$size" ] || continue
+  left=$(df -B 1 --output=avail . | tail -n 1)
+  why=
+  [ "$left" -ge "$size" ] || why=': No space left on device'
+  printf 'E: %s of %s bytes were written to %s%s\n' "$has" "$size" "$at/$file" "$why" >&2
+  exit 1
+done
+sync -- *.deb
+mv -- *.deb ..
+"""
 
 
 def refresh(source: str = "", *, wait: int = LOCK) -> Work:
@@ -72,11 +95,13 @@ def simulate(wanted: Sequence[str], removing: Iterable[str] = ()) -> Work:
 def download(wanted: Sequence[str], into: str, *, wait: int = LOCK) -> Work:
     """Fetch the files of these alone, without what they need, into a folder of the machine; what is there is kept.
 
-    They are called as apt calls them: name, version and architecture by underscores, a colon as `%3a`.
+    They are called as apt calls them: name, version and architecture by underscores, a colon as `%3a`. What is there
+    under such a name is whole.
     """
     at = quote(folder(into))
     command = ("apt-get", *OPTIONS, "download", *(_known(one) for one in wanted))
-    return _work(f"fetching {some(wanted)}", command, wait, SLOW, before=f"mkdir -p {at}\ncd {at}\n")
+    before = _BESIDE.replace("AT", at).replace("COMMAND", join([*command, "--print-uris"]))
+    return _work(f"fetching {some(wanted)}", command, wait, SLOW, before=before, after=_WHOLE)
 
 
 def install(wanted: Sequence[str], removing: Iterable[str] = (), *, wait: int = LOCK) -> Work:
@@ -134,9 +159,11 @@ def _known(wanted: str) -> str:
     return wanted
 
 
-def _work(what: str, command: Sequence[str], wait: int, timeout: float = QUICK, before: str = "") -> Work:
+def _work(
+    what: str, command: Sequence[str], wait: int, timeout: float = QUICK, *, before: str = "", after: str = ""
+) -> Work:
     head = _HEAD.replace("WAIT", str(int(wait)))
-    return Work(what, f"{{\n{head}{before}waiting {join(command)}\n}} </dev/null\n", timeout + wait)
+    return Work(what, f"{{\n{head}{before}waiting {join(command)}\n{after}}} </dev/null\n", timeout + wait)
 
 
 def _name(name: str) -> str:

@@ -91,6 +91,7 @@ def _full(host: str, what: str, text: str) -> PackagesFailed | None:
         return None
     match = re.search(r"enough free space in (/[A-Za-z0-9/._-]{1,200}[A-Za-z0-9_-])", text)
     match = match or re.search(r" to '(/[A-Za-z0-9/._+~-]{1,200})\.dpkg-new'", text)
+    match = match or re.search(r"bytes were written to (/[A-Za-z0-9/._+~%-]{1,400}): No space", text)
     where = f" at {match[1]}" if match else ""
     return DiskFull(
         f"{host}: {what} failed: the disk is full{where}", "make room there (`apt-get clean`), then apply again"
