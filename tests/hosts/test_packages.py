@@ -90,6 +90,19 @@ def test_every_script_is_one_command_that_a_shell_reads_whole(work: packages.Wor
     assert not cut.stdout
 
 
+def test_what_is_done_is_told_by_the_names_of_packages() -> None:
+    files = ["/var/a/libx-1_1%3a2.0_all.deb", "/var/a/perl%5fx_1-1_noarch.rpm"]
+    assert packages.install([*files, "g++=4.0"]).what == "installing libx-1, perl_x, g++"
+    assert packages.download(["a1=1", "b1=1", "c1=1", "d1", "e1"], "/x").what == "fetching a1, b1, c1 and 2 more"
+
+
+def test_what_to_do_about_a_file_that_is_another_has_nothing_to_do_with_keys() -> None:
+    for words, hint in (("Hash Sum mismatch", "whether the mirror is whole"), ("BADSIG", "declare its fingerprint")):
+        error = faults.fault("n1", "installing x", 100, "", f"E: Failed to fetch http://a/b.deb  {words}\n")
+        assert isinstance(error, packages.BadSignature)
+        assert hint in error.hint
+
+
 def test_unknown_failures_keep_the_last_words() -> None:
     error = faults.fault("n1", "installing x", 100, "", "Reading…\nE: Something\x1b[31m new\n")
     assert error is not None

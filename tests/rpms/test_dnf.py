@@ -233,6 +233,7 @@ def test_another_key_a_changed_package_and_none_at_all_are_told(host: Host, key:
     error = failed(host, dnf.install(["swarm-changed"]))
     assert isinstance(error, packages.BadSignature), error.message
     assert "not the one that its index names" in error.message
+    assert "whether the mirror is whole" in error.hint
     host.run(["sh", "-c", f"rpmsign --delsign {PLACE}/swarm-withdrawn-*.rpm && createrepo_c -q {PLACE}"])
     packages.carry_out(host, dnf.refresh(SOURCE))
     error = failed(host, dnf.install(["swarm-withdrawn"]))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from swarmctl.hosts.packages.errors import (
+    NOT_WHOLE,
     BadSignature,
     DiskFull,
     Locked,
@@ -100,7 +101,9 @@ def _signature(host: str, what: str, words: list[str]) -> PackagesFailed:
     )
     return BadSignature(
         f"{host}: {what} failed: the package {name}: {why}",
-        "see whose key the repository has now and, if it is right, declare its fingerprint",
+        NOT_WHOLE
+        if how == "changed"
+        else "see whose key the repository has now and, if it is right, declare its fingerprint",
     )
 
 
@@ -124,7 +127,7 @@ def _repository(host: str, what: str, words: list[str]) -> PackagesFailed:
     if "checksum" in text.lower() or "GPG" in text:
         return BadSignature(
             f"{host}: {what} failed: {_url(text)}: a file is not the one that its index names",
-            "see whether the mirror is whole, or try later",
+            NOT_WHOLE,
         )
     why = next((told for pattern, told in _UNREACHABLE if re.search(pattern, text)), words[0])
     return RepositoryUnreachable(f"{host}: {what} failed: {_url(text)}: {why}", f"see that it answers, then {AGAIN}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from swarmctl.errors import SwarmError
 
+NOT_WHOLE = "see whether the mirror is whole, or try later"
+"""What to do where a file is not the one that its index names: whose key it is makes no difference."""
+
 
 class PackagesFailed(SwarmError):
     """Packages of a machine could not be read, fetched, installed or removed."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from swarmctl.hosts.fence import one_line
 from swarmctl.hosts.packages.errors import (
+    NOT_WHOLE,
     BadSignature,
     DiskFull,
     Interrupted,
@@ -98,13 +99,14 @@ def _full(host: str, what: str, text: str) -> PackagesFailed | None:
     )
 
 
+_CHANGED = r"Hash Sum mismatch|File has unexpected size"
 _SIGNATURES = (
     (r"NO_PUBKEY|public key is not available", "it is signed by another key than the one that is to sign it"),
     (r"EXPKEYSIG|KEYEXPIRED|key expired", "the key that signs it has expired"),
     (r"REVKEYSIG", "the key that signs it was revoked"),
     (r"BADSIG", "its signature is wrong: it was changed after it was signed"),
     (r"is (?:not|no longer) signed|could not be authenticated|unauthenticated packages", "it is not signed"),
-    (r"Hash Sum mismatch|File has unexpected size", "a file is not the one that its index names"),
+    (_CHANGED, "a file is not the one that its index names"),
     (r"signatures? (?:were|was) invalid|couldn't be verified", "its signature can't be verified"),
 )
 
@@ -114,7 +116,9 @@ def _signature(host: str, what: str, text: str) -> PackagesFailed | None:
         if re.search(pattern, text):
             return BadSignature(
                 f"{host}: {what} failed: {_repository(text)}: {why}",
-                "see whose key the repository has now and, if it is right, declare its fingerprint",
+                NOT_WHOLE
+                if pattern == _CHANGED
+                else "see whose key the repository has now and, if it is right, declare its fingerprint",
             )
     return None
 

@@ -38,6 +38,9 @@ def folder(path: str) -> str:
 
 
 def some(wanted: Sequence[str]) -> str:
-    """Some of these by name, for people."""
-    names = [one.partition("=")[0].rpartition("/")[2] for one in wanted]
+    """Some of these by name, for people; of files, the names of their packages."""
+    names = [
+        one.rpartition("/")[2].partition("_")[0].replace("%5f", "_") if FILE.fullmatch(one) else one.partition("=")[0]
+        for one in wanted
+    ]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
