@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,3 +56,38 @@ def use(host: Host, made: repository.Repository, *, key: repository.Key | None =
         url = repository.serving(host, port=http)
     host.put(KEYRING, (key or made.key).public)
     host.put(SOURCE, made.source(url, KEYRING).encode())
+
+
+HOLD = r"""
+import fcntl, glob, select, sys
+file = open('/var/lib/dpkg/lock-frontend', 'w')
+fcntl.lockf(file, fcntl.LOCK_EX)
+print('held', flush=True)
+def is_over(seconds):
+    return bool(select.select([0], [], [], seconds)[0])
+asked = False
+while not asked and not is_over(0.02):
+    for path in glob.glob('/proc/[0-9]*/cmdline'):
+        try:
+            words = open(path, 'rb').read().split(b'\0')
+        except OSError:
+            continue
+        asked = asked or (words[0] == b'apt-get' and b'install' in words and b'-s' not in words)
+is_over(float(sys.argv[1]))
+"""
+
+
+@contextmanager
+def locked(way: Sequence[str], seconds: float) -> Iterator[None]:
+    """Hold dpkg's lock on the machine that commands are brought into by `way`, until somebody who installs there has
+    asked for it and these seconds are over, or the block."""
+    command = [*way, "python3", "-c", HOLD, str(seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            yield
+        finally:
+            holder.stdin.close()  # it is killed by nobody: `way` may have made it a child of its own
+            holder.wait(timeout=30)

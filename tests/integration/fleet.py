@@ -113,7 +113,7 @@ class Fleet(labs.Lab):
     def console(self, name: str) -> Console:
         """That of a machine."""
         (child,) = self._child(self.servers[name].process.pid)
-        return Console(("nsenter", "-t", str(child), "-a", "-r", "--wd=/", "--"))
+        return Console(("nsenter", "-t", str(child), "-a", "-r", "--wdns=/", "--"))
 
     @staticmethod
     def _child(pid: int) -> Sequence[int]:

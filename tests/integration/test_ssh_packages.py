@@ -3,7 +3,6 @@ it is mended the next apply converges. sshd, sudo, apt and dpkg are real."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -26,7 +25,6 @@ spec:
   nodes: {}
   packages: {swarm-tool: "VERSION"}
 """
-HOLD = "import fcntl,time;f=open('/var/lib/dpkg/lock-frontend','w');fcntl.lockf(f,fcntl.LOCK_EX);time.sleep({})"
 CUT_OFF = r"""
 : >/var/lib/dpkg/updates/0000
 sed -i '/^Package: swarm-tool$/,/^$/s/ ok installed$/ ok half-configured/' /var/lib/dpkg/status
@@ -84,10 +82,9 @@ def test_each_way_in_which_apt_can_be_broken_is_one_error_and_the_others_are_don
     metal.inside("n2", "echo 'not a source' >/etc/apt/sources.list.d/broken.list")
     metal.inside("n3", CUT_OFF)
     metal.inside("n4", "mount -t tmpfs -o size=64k t /opt")
-    with subprocess.Popen([*metal.console("n1").way, "python3", "-c", HOLD.format(8)]) as holder:
-        declare(metal, "2.0")
+    declare(metal, "2.0")
+    with machines.locked(metal.console("n1").way, 3):
         said = told(metal, "apply", "--yes", code=7)
-        holder.kill()
     for expected in (
         "n2: planning an installation was not begun: apt can't read its own settings: "
         "/etc/apt/sources.list.d/broken.list, line 1 help: mend that, see what `apt-get check` says on n2",
