@@ -28,6 +28,13 @@ DEB822 = "Types: deb\nURIs: {}\nSuites: /\nSigned-By: /usr/share/keyrings/other.
         ("sources.list.d/vendor.sources", "Enabled: no\n" + DEB822.format(URL), False),
         ("sources.list.d/vendor.sources", DEB822.format("https://a.example/x") + f"# {URL}\n", False),
         ("sources.list.d/vendor.sources", DEB822.format(f"{URL}-old"), False),
+        ("sources.list.d/vendor.sources", DEB822.format(URL).replace(": ", ":").replace("\n", "\r\n"), True),
+        (
+            "sources.list.d/vendor.sources",
+            "Enabled: no\n" + DEB822.format("https://a.example/x") + "\n" + DEB822.format(URL),
+            True,
+        ),
+        ("sources.list.d/vendor.sources", "enabled: False\n" + DEB822.format(URL), False),
         ("sources.list.d/vendor.list", f"deb [signed-by=/k.gpg] {URL}/ /\n", True),
         ("sources.list.d/vendor.list", f"#deb [signed-by=/k.gpg] {URL}/ /\n", False),
         ("sources.list", f"deb {URL} /\n", True),
@@ -39,6 +46,9 @@ DEB822 = "Types: deb\nURIs: {}\nSuites: /\nSigned-By: /usr/share/keyrings/other.
         "disabled",
         "deb822 comment",
         "longer",
+        "deb822 in other letters",
+        "deb822 of two parts",
+        "disabled in other words",
         "line",
         "line comment",
         "main list",
@@ -74,6 +84,15 @@ def test_the_exporter_is_told_of_its_list_and_of_no_other(tmp_path: Path) -> Non
     assert override == ["[Service]", "ExecStart=", f"ExecStart=/usr/bin/dcgm-exporter -f {services.COUNTERS}"]
     counters = [line.partition(",")[0] for line in (host.get(services.COUNTERS) or b"").decode().splitlines()]
     assert counters == ["DCGM_FI_DEV_SM_CLOCK", "DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"]
+    assert host.sh(services.counters_script(["DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL"])) == ""
+    assert host.sh(services.counters_script(["DCGM_FI_DEV_XID_ERRORS"])) == "changed\n"
+
+
+def test_an_exporter_that_runs_takes_up_a_new_list(tmp_path: Path) -> None:
+    machine = Driven(Below(tmp_path / "n1"))
+    machine.start([services.EXPORTER])
+    machine.end(services.EXPORTER)
+    assert machine.host.units("runs") == set(), "so that it starts anew"
 
 
 def test_modules_are_loaded_whenever_the_machine_starts_until_none_is_named(tmp_path: Path) -> None:

@@ -185,6 +185,12 @@ class Machine:
                     self.host.stop_service(daemon.name)
         self._hosts.changed(self._at)
 
+    def end(self, unit: str) -> None:
+        """End one of them, so that it starts anew."""
+        if "none" in self.script(services.end_script(unit)).text:
+            self.host.stop_service(services.DAEMONS[unit].name)
+        self._hosts.changed(self._at)
+
     def start(self, units: Sequence[str]) -> None:
         """Have these run, and no other of them."""
         if not self.vendor.daemons:

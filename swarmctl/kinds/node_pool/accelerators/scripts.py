@@ -40,10 +40,19 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/source
   if [ ! -f "$file" ] || [ "$file" = {at.sources} ]; then continue; fi
   for url in {addresses}; do
     awk -v url="$url" -v file="$file" '
+      function told() {{ if (there && !off) print file, url; there = off = 0 }}
+      {{ sub("\r$", "") }}
+      /^[ \t]*$/ {{ told(); next }}
       /^[ \t]*#/ {{ next }}
-      /^Enabled:[ \t]*no/ {{ off = 1 }}
-      {{ for (i = 1; i <= NF; i++) {{ word = $i; sub("/+$", "", word); if (word == url) there = 1 }} }}
-      END {{ if (there && !off) print file, url }}' "$file"
+      tolower($0) ~ /^enabled:[ \t]*(no|false|0|off|without|disable)/ {{ off = 1 }}
+      {{
+        sub("^[A-Za-z-]+:", " ")
+        for (i = 1; i <= NF; i++) {{
+          word = $i; sub("/+$", "", word); sub("^file:/+", "file:/", word)
+          if (word == url) there = 1
+        }}
+      }}
+      END {{ told() }}' "$file"
   done
 done
 """

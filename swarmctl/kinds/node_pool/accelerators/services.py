@@ -94,7 +94,8 @@ _GAUGES = ("DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_ROW_REMAP_FAILURE")
 
 
 def counters_script(fields: Sequence[str]) -> str:
-    """Write the exporter's list: what its own has on, and `fields` where those are not."""
+    """Write the exporter's list: what its own has on, and `fields` where those are not. Says `changed` where it is new:
+    it reads the list when it starts."""
     lines = "\n".join(_LINE.format(field, "gauge" if field in _GAUGES else "counter") for field in fields)
     return f"""
 file={COUNTERS}
@@ -105,8 +106,11 @@ cat <<'END OF COUNTERS'
 {lines}
 END OF COUNTERS
 }} | awk -F, '!seen[$1]++' >"$file.new"
+printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/dcgm-exporter -f %s\\n' "$file" >{OVERRIDE}.new
+said() {{ cat "$1" 2>/dev/null || :; }}
+[ "$(said "$file")" = "$(said "$file.new")" ] && [ "$(said {OVERRIDE})" = "$(said {OVERRIDE}.new)" ] || echo changed
 mv "$file.new" "$file"
-printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/dcgm-exporter -f %s\\n' "$file" >{OVERRIDE}
+mv {OVERRIDE}.new {OVERRIDE}
 """
 
 
@@ -134,6 +138,11 @@ def _persists() -> str:
         systemctl stop {PERSISTENCE} 2>/dev/null || :
       fi ;;
   esac"""
+
+
+def end_script(unit: str) -> str:
+    """Stop that one where systemd runs it; says `none` where systemd does not run."""
+    return f"if [ -d /run/systemd/system ]; then systemctl stop {unit} 2>/dev/null || :; else echo none; fi\n"
 
 
 def start_script(units: Iterable[str]) -> str:

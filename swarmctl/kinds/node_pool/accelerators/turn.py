@@ -27,7 +27,7 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
 )
 from swarmctl.kinds.node_pool.accelerators.machine import RESTART, Machine, is_file_of
 from swarmctl.kinds.node_pool.accelerators.reading import plain
-from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, counters_script
+from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, EXPORTER, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
 from swarmctl.kinds.node_pool.draining.turn import Turn
@@ -228,7 +228,8 @@ def _settle(machine: Machine, inputs: Mapping[str, Any], *, reload: bool) -> Non
     machine.work(machine.tools.hold(inputs["held"]))
     machine.load_at_start(inputs["modules"])
     if inputs["counters"]:
-        machine.script(counters_script(inputs["counters"]))
+        if "changed" in machine.script(counters_script(inputs["counters"])).text:
+            machine.end(EXPORTER)
     if reload:
         load(machine, inputs["version"], inputs["kernelModule"], inputs["modules"])
     seen = machine.seen()
@@ -344,7 +345,7 @@ def _restore(
 
 def _flavour_before(before: Mapping[str, str], inputs: Mapping[str, Any]) -> str:
     """Which module the old packages have: the name of the one with DKMS tells."""
-    modules = [name for name, was in before.items() if was and "dkms" in name]
+    modules = [name for name, was in before.items() if was and "dkms" in name and name != "dkms"]
     if not modules:
         return str(inputs["kernelModule"])
     return "open" if any("open" in name for name in modules) else "proprietary"
