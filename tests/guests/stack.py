@@ -20,6 +20,8 @@ HERE = "198.51.100.2"
 """Where swarmctl is; the guest has .1 (`image.LAN`)."""
 NAME, OTHER = "metal", "n1"
 """The guest's node, and the one beside it, which has no systemd."""
+CONFIRM = ("confirmWithin: 20s", "confirmWithin: 2m")
+"""A guarded change itself takes longer than 20 s where the guest is emulated, and would be undone in the middle."""
 
 
 class Stack:
@@ -63,6 +65,7 @@ def together(root: Path, guest: Guest) -> Iterator[Stack]:
     """A pool of the guest and one more, not applied yet."""
     with fleet.fleet(root, [OTHER], here=HERE) as made, lan.plugged(made.switch, guest.lan, bridge="br0"):
         made.program = ("-P", patient.__file__)
+        made.edit("cluster.yaml", *CONFIRM)
         stack = Stack(made, guest)
         stack.declare()
         yield stack
