@@ -56,32 +56,41 @@ one_at_a_time() {
 }
 next_one() { exec 9<&-; }
 fresh() { printf '%s/.%s.swarmctl-new' "${1%/*}" "${1##*/}"; }
+# What can't be written ends the script, also where only whether something has changed is asked and -e counts for
+# nothing. The file itself stays as it was; what else there is to be undone for that is the aspect's.
+undone() { :; }
+unwritten() {
+  rm -f "$(fresh "$1")"
+  undone
+  refuse "$1 cannot be written, so it is as it was" "see by \`df ${1%/*}\` whether there is room, and apply again"
+}
+nl='
+'
+holds() { [ "$(cat "$1" 2>/dev/null && echo x)" = "${2}x" ]; }
+fill() { { printf '%s' "$2" >"$(fresh "$1")" && holds "$(fresh "$1")" "$2"; } 2>/dev/null || unwritten "$1"; }
+settle() { { chmod "$2" "$(fresh "$1")" && sync "$(fresh "$1")" && mv -fT "$(fresh "$1")" "$1"; } || unwritten "$1"; }
 # put PATH MODE TEXT: a file of ours, written only where it differs; says whether it did by its status.
 put() {
-  if [ -f "$1" ] && [ ! -L "$1" ] && [ "$(cat "$1" && echo x)" = "$3
-x" ]; then return 1; fi
-  mkdir -p "${1%/*}"
-  printf '%s\n' "$3" >"$(fresh "$1")"
+  if [ -f "$1" ] && [ ! -L "$1" ] && holds "$1" "$3$nl"; then return 1; fi
+  mkdir -p "${1%/*}" || unwritten "$1"
+  fill "$1" "$3$nl"
   settle "$1" "$2"
 }
-settle() {
-  chmod "$2" "$(fresh "$1")"
-  sync "$(fresh "$1")"
-  mv -fT "$(fresh "$1")" "$1"
+# noted PATH LINE: one more line of a file of ours, all of it or nothing.
+noted() {
+  lines=
+  [ ! -e "$1" ] || lines=$(cat "$1") || unwritten "$1"
+  put "$1" 0600 "${lines:+$lines$nl}$2" || :
 }
-# rewritten PATH: what is on standard input in place of a file that is not only ours, where it differs.
+# rewritten PATH TEXT: in place of a file that is not only ours, where it differs.
 rewritten() {
-  cat >"$(fresh "$1")"
-  if cmp -s "$(fresh "$1")" "$1"; then
-    rm -f "$(fresh "$1")"
-    return 1
-  fi
+  if printf '%s' "$2" | cmp -s - "$1"; then return 1; fi
+  fill "$1" "$2"
+  mode=0644
   if [ -e "$1" ]; then
-    chown --reference="$1" "$(fresh "$1")"
-    settle "$1" "$(stat -c %a "$1")"
-  else
-    settle "$1" 0644
+    { mode=$(stat -c %a "$1") && chown --reference="$1" "$(fresh "$1")"; } || unwritten "$1"
   fi
+  settle "$1" "$mode"
 }
 """
 

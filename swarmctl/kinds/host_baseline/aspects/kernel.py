@@ -28,6 +28,8 @@ bootable() {
       "declare them for machines that GRUB starts, with Debian's or Ubuntu's tools"
 }
 has() { grep -qF -- "$1" /boot/grub/grub.cfg; }
+# A file that can't be written leaves all as it was, the note too.
+undone() { [ "$was" = pending ] || rm -f "$record/pending"; }
 # Whatever breaks off before GRUB's configuration is made from the file leaves a note, and all counts as not set.
 made() {
   update-grub >"$record/log" 2>&1 || return 1

@@ -22,7 +22,15 @@ class MountsType(Aspect):
 
     name = "mounts"
     library = r"""
-mark=x-swarmctl.$baseline
+mark=x-swarmctl.$baseline anew=
+set -f
+# Without its line in the table, nobody would know any more that it is ours.
+undone() {
+  for path in $anew; do
+    umount "$path" 2>/dev/null || :
+    [ -z "$(ours "$path")" ] || mount "$path" 2>/dev/null || :
+  done
+}
 real() { case $1 in *=*) findfs "$1" 2>/dev/null || : ;; *) printf '%s' "$1" ;; esac; }
 source_of() { findmnt -rnfo SOURCE --mountpoint "$1" 2>/dev/null || :; }
 type_of() { findmnt -rnfo FSTYPE --mountpoint "$1" 2>/dev/null || :; }
@@ -62,16 +70,17 @@ in_place() {
   fi
   if [ ! -d "$1" ]; then
     mkdir -p "$1"
-    printf '%s\n' "$1" >>"$record/made"
+    noted "$record/made" "$1"
   fi
   mount -t "$3" -o "$(at_once "$4")" "$2" "$1" 2>"$record/log" ||
     refuse "$2 cannot be mounted at $1: $(tail -n 1 "$record/log" | cut -c 1-200)" "see what \`dmesg\` says there"
+  anew="$1 $anew"
 }
 # Lines of ours go, those that were made comments are what they were, and those for the wanted places become comments.
 table() {
   one_at_a_time
   [ -e /etc/fstab ] || : >/etc/fstab
-  { prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk '
+  text=$(prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk '
     {
       line = $0
       if (index(line, ENVIRON["prefix"]) == 1) line = substr(line, length(ENVIRON["prefix"]) + 1)
@@ -80,15 +89,15 @@ table() {
       if (!comment && count >= 4 && index("," field[4] ",", ENVIRON["mark"])) next
       if (!comment && count >= 2 && index(ENVIRON["wanted"], " " field[2] " ")) line = ENVIRON["prefix"] line
       print line
-    }' /etc/fstab; printf '%s' "$2"; } | rewritten /etc/fstab || { next_one; return 0; }
+    }' /etc/fstab && printf '%s' "$2" && echo x) || unwritten /etc/fstab
+  rewritten /etc/fstab "${text%x}" || { next_one; return 0; }
   next_one
   ! systemd || systemctl daemon-reload
 }
 others() {
-  awk -v mark=",$mark," 'index("," $4 ",", mark) { print $2 }' /etc/fstab 2>/dev/null >"$record/.paths" || :
-  while read -r path; do
+  for path in $(awk -v mark=",$mark," 'index("," $4 ",", mark) { print $2 }' /etc/fstab 2>/dev/null); do
     case $1 in *" $path "*) ;; *) release "$path" ;; esac
-  done <"$record/.paths"
+  done
 }
 folders() {
   [ -e "$record/made" ] || return 0
@@ -137,10 +146,10 @@ folders() {
         """Lines of others are what they were, and what they mount is mounted again."""
         return """
 others ' '
-awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(substr($0, length(prefix) + 1), field); \
-print field[2] }' /etc/fstab >"$record/.back" 2>/dev/null || :
+back=$(awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(substr($0, length(prefix) + 1), field); \
+print field[2] }' /etc/fstab 2>/dev/null) || :
 table ' ' ''
-while read -r path; do mount "$path" 2>/dev/null || :; done <"$record/.back"
+for path in $back; do mount "$path" 2>/dev/null || :; done
 folders ' '
 forget
 """

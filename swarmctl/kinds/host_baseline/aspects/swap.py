@@ -20,14 +20,15 @@ active() { awk 'NR > 1 { print $1 }' /proc/swaps; }
 table() {
   [ -e /etc/fstab ] || return 0
   one_at_a_time
-  prefix="#swarmctl:$baseline/swap# " off=$1 awk '
+  text=$(prefix="#swarmctl:$baseline/swap# " off=$1 awk '
     {
       line = $0
       if (index(line, ENVIRON["prefix"]) == 1) line = substr(line, length(ENVIRON["prefix"]) + 1)
       split(line, field)
       if (ENVIRON["off"] == "yes" && line !~ /^[ \t]*#/ && field[3] == "swap") line = ENVIRON["prefix"] line
       print line
-    }' /etc/fstab | rewritten /etc/fstab || { next_one; return 0; }
+    }' /etc/fstab && echo x) || unwritten /etc/fstab
+  rewritten /etc/fstab "${text%x}" || { next_one; return 0; }
   next_one
   ! systemd || systemctl daemon-reload
 }

@@ -18,7 +18,13 @@ class SysctlType(Aspect):
 
     name = "sysctl"
     library = r"""
-file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf
+file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf moved=
+# What is in force and what the file says stay the same; else nothing would be given back later.
+undone() {
+  printf '%s' "$moved" | while IFS='	' read -r key was; do
+    printf '%s\n' "$was" 2>/dev/null >"$(at "$key")" || :
+  done
+}
 squeezed() { tr -s '\t\n ' '   ' <"$1" | sed 's/^ //; s/ $//'; }
 at() { printf '/proc/sys/%s' "$(printf '%s' "$1" | tr ./ /.)"; }
 possible() {
@@ -31,10 +37,11 @@ ours() { awk -v key="$1" 'index($0, key " = ") == 1 { print substr($0, length(ke
 set_to() {
   was=$(squeezed "$(at "$1")")
   awk -F '\t' -v key="$1" '$1 == key { found = 1 } END { exit !found }' "$record/before" ||
-    printf '%s\t%s\n' "$1" "$was" >>"$record/before"
+    noted "$record/before" "$(printf '%s\t%s' "$1" "$was")"
   [ "$was" != "$2" ] || return 0
   printf '%s\n' "$2" 2>/dev/null >"$(at "$1")" ||
     refuse "the kernel does not take '$2' for $1" "see what values it takes"
+  moved=$(printf '%s\t%s' "$1" "$was")$nl$moved
   is=$(squeezed "$(at "$1")")
   if [ "$is" != "$2" ]; then
     printf '%s\n' "$was" >"$(at "$1")" || :

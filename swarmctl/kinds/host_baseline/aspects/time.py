@@ -35,7 +35,7 @@ chosen() {
 }
 again() {
   if ! systemd; then echo "service $file"; return 0; fi
-  [ -e "$record/enabled" ] || systemctl is-enabled "$unit" >"$record/enabled" 2>/dev/null || :
+  [ -e "$record/enabled" ] || put "$record/enabled" 0600 "$(systemctl is-enabled "$unit" 2>/dev/null)" || :
   systemctl unmask -q "$unit"
   systemctl enable -q "$unit" 2>/dev/null
   if [ "$1" = changed ]; then systemctl restart "$unit"; else systemctl start "$unit"; fi

@@ -87,7 +87,7 @@ put "$file" 0644 {quote(chr(10).join(lines))} || :
 if systemd; then
   if {str(on).lower()}; then
     for unit in apt-daily.timer apt-daily-upgrade.timer; do
-      [ -e "$record/$unit" ] || systemctl is-enabled "$unit" >"$record/$unit" 2>/dev/null || :
+      [ -e "$record/$unit" ] || put "$record/$unit" 0600 "$(systemctl is-enabled "$unit" 2>/dev/null)" || :
       systemctl unmask -q "$unit"
       systemctl enable -q --now "$unit"
     done

@@ -70,7 +70,7 @@ adopt() {
   rm -rf -- "$record/.new" "$mine"
   mkdir "$record/.new"
   printf '%s\n' "$shell_" >"$record/.new/shell"
-  keys_of >"$record/.new/keys"
+  put "$record/.new/keys" 0600 "$(keys_of)" || :
   mv -T "$record/.new" "$mine"
 }
 account() {
