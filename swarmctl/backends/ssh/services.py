@@ -2,7 +2,8 @@
 
 Where systemd is the machine's first process (sd_booted(3)) they are its units, enabled, so that they start with the
 machine. Elsewhere they are processes of their own session, noted in `/run/swarmctl` with their start time: an id alone
-may belong to somebody else by now. Either way what they write is in `/var/log/swarmctl/NAME.log`.
+may belong to somebody else by now. Either way what they write is in `/var/log/swarmctl/NAME.log`. A fence lets changes
+of one run go side by side, so starting and stopping hold a lock: of two that start the same, the second finds it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ _LINE = re.compile(r"(\S{1,64}) (\d{1,10})")
 _COMMON = r"""
 set -eu
 logs=/var/log/swarmctl notes=/run/swarmctl/services units=/etc/systemd/system
+alone() {
+  mkdir -p "$notes"
+  exec 9>>"$notes.lock"
+  flock -w 40 9 || { echo "another start or stop of a service does not end" >&2; exit 1; }
+}
 # The process's start time, in ticks since boot (proc_pid_stat(5), field 22); its name may hold blanks and brackets.
 started() { sed -n 's/.*) //p' "/proc/$1/stat" 2>/dev/null | { read -r state rest || exit 1
   case $state in [ZX]) exit 1 ;; esac; set -- $rest; shift 18; echo "$1"; }; }
@@ -49,13 +55,13 @@ _START = (
     + r"""
 name=$1 digest=$2 unit=$3
 shift 3
+alone
 mkdir -p "$logs"
 if [ -d /run/systemd/system ]; then
   file=$units/swarmctl-$name.service
   # A note stands from before the unit is written until it runs: cut off in between, the next start does it all again.
   if [ ! -f "$notes/$name.begun" ] && [ "$(cat "$file" 2>/dev/null)" = "$unit" ] &&
     systemctl is-active -q "swarmctl-$name"; then exit 0; fi
-  mkdir -p "$notes"
   : >"$notes/$name.begun"
   printf '%s\n' "$unit" >"$units/.swarmctl-$name.new"
   sync "$units/.swarmctl-$name.new"
@@ -69,13 +75,12 @@ fi
 if running "$name" && [ "$digest_" = "$digest" ]; then exit 0; fi
 stop "$name"
 command -v "$1" >/dev/null || { echo "$1: no such program" >&2; exit 127; }
-mkdir -p "$notes"
 # It notes itself before it becomes the command: what was begun is never without a note.
 setsid sh -c '
   note=$1 digest=$2; shift 2
   stat=$(sed "s/.*) //" "/proc/$$/stat"); start=$(echo "$stat" | cut -d " " -f 20)
   printf "%s\n%s\n%s\n" "$$" "$start" "$digest" >"$note.new" && mv -f "$note.new" "$note" && exec "$@"
-' swarmctl-service "$notes/$name" "$digest" "$@" </dev/null >>"$logs/$name.log" 2>&1 &
+' swarmctl-service "$notes/$name" "$digest" "$@" </dev/null >>"$logs/$name.log" 2>&1 9>&- &
 tries=0
 until [ -f "$notes/$name" ]; do
   tries=$((tries + 1))
@@ -87,6 +92,7 @@ done
 _STOP = (
     _COMMON
     + r"""
+alone
 if [ -d /run/systemd/system ] && [ -f "$units/swarmctl-$1.service" ]; then
   systemctl disable -q --now "swarmctl-$1"
   rm -f -- "$units/swarmctl-$1.service" "$notes/$1.begun"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -83,40 +81,6 @@ def test_the_library_is_imported_without_starting_anything() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-SYSTEMCTL = """#!/bin/sh
-echo "$1" >>"$ASKED"
-case $1 in daemon-reload) [ ! -e "$ASKED.cut" ] || { kill -s KILL $PPID; exit 1; } ;; esac
-"""
-"""Whatever it is asked, the service is active."""
-
-
-def test_a_unit_that_was_written_and_not_loaded_is_loaded_by_the_next_start(tmp_path: Path) -> None:
-    for folder in ("run/systemd/system", "etc/systemd/system", "bin"):
-        (tmp_path / folder).mkdir(parents=True)
-    systemctl = tmp_path / "bin/systemctl"
-    systemctl.write_text(SYSTEMCTL)
-    systemctl.chmod(0o755)
-    asked = tmp_path / "asked"
-
-    def run(argv: list[str]) -> tuple[int, list[str]]:
-        asked.write_text("")
-        for folder in ("/run/", "/etc/systemd/", "/var/log/"):
-            argv[2] = argv[2].replace(folder, f"{tmp_path}{folder}")
-        environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "ASKED": str(asked)}
-        return subprocess.run(argv, check=False, env=environment).returncode, asked.read_text().split()
-
-    whole = ["daemon-reload", "enable", "restart"]
-    assert run(services.start("agent", ["sleep", "1"])) == (0, whole)
-    assert run(services.start("agent", ["sleep", "1"])) == (0, ["is-active"])
-    (tmp_path / "asked.cut").touch()
-    assert run(services.start("agent", ["sleep", "2"])) == (-9, ["daemon-reload"])
-    (tmp_path / "asked.cut").unlink()
-    assert run(services.start("agent", ["sleep", "2"])) == (0, whole)
-    assert run(services.start("agent", ["sleep", "2"])) == (0, ["is-active"])
-    assert run(services.stop("agent"))[0] == 0
-    assert not [file for file in tmp_path.rglob("*agent*") if file.is_file()]
 
 
 def test_sessions_that_are_over_and_still_counted_leave_room_for_as_many() -> None:
