@@ -125,7 +125,8 @@ def test_each_way_in_which_apt_can_be_broken_is_one_error_and_the_old_driver_goe
         said = told(metal, "apply", "--yes", code=7)
     assert runs(metal) == [NEW, OLD, OLD, NEW, OLD, OLD, OLD, f"{OLD} alone"]
     for expected in (
-        "n2: installing libnvidia-nscq, nvidia-driver-cuda, nvidia-fabricmanager and 3 more was not begun: python3 (",
+        "n2: installing libnvidia-nscq, ",
+        " more was not begun: python3 (process ",
         "holds their lock help: wait until it has ended, then apply again",
         "n3: planning an installation was not begun: apt can't read its own settings: "
         "/etc/apt/sources.list.d/broken.list, line 1 help: mend that, see what `apt-get check` says on n3",
@@ -135,7 +136,7 @@ def test_each_way_in_which_apt_can_be_broken_is_one_error_and_the_old_driver_goe
         f"{OLD} is back and verified",
         f"n8: nvidia driver {NEW} was installed and does not work: ",
         f"going back to {OLD} failed, too: ",
-        f" and 3 more failed at the package {MODULE}: ",
+        f" more failed at the package {MODULE}: ",
         "2 updated on 2 nodes; 6 failed",
     ):
         assert expected in said, said
