@@ -102,14 +102,17 @@ look_upgrades() {
   printf 'upgrades\t%s\t%s\t%s\t%s\n' "$1" "$timer" "$able" \
     "$(apt-config dump 2>/dev/null | grep -E '^(APT::Periodic::|Unattended-Upgrade::)' | coded)"
 }
+meant() { case $1 in /*) readlink -f -- "$1" 2>/dev/null || printf '%s' "$1" ;; *) printf '%s' "$1" ;; esac; }
 look_mounts() {
   [ -r /etc/fstab ] || return 0
   while read -r device path type options _; do
     case ",$options," in *",x-swarmctl.$1,"*) ;; *) continue ;; esac
-    case $device in *=*) real=$(findfs "$device" 2>/dev/null) ;; *) real=$device ;; esac
+    case $device in /*) real=$device ;; *=*) real=$(findfs "$device" 2>/dev/null) ;; *) real=$device ;; esac
+    live=$(findmnt -rnfo SOURCE,FSTYPE,OPTIONS --mountpoint "$path" 2>/dev/null)
+    # One device may have several names, and what is told is the kernel's.
+    [ "$(meant "$real")" != "$(meant "${live%% *}")" ] || real=${live%% *}
     printf 'mount\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(text "$path")" "$(text "$device")" "$(text "$type")" \
-      "$(text "$options")" "$(text "$real")" \
-      "$(findmnt -rnfo SOURCE,FSTYPE,OPTIONS --mountpoint "$path" 2>/dev/null | coded)"
+      "$(text "$options")" "$(text "$real")" "$(text "$live")"
   done </etc/fstab
 }
 look_swap() {

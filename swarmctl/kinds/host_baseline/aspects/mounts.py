@@ -31,14 +31,22 @@ undone() {
     [ -z "$(ours "$path")" ] || mount "$path" 2>/dev/null || :
   done
 }
-real() { case $1 in *=*) findfs "$1" 2>/dev/null || : ;; *) printf '%s' "$1" ;; esac; }
+# What a path stands for: links to devices are known to the kernel by what they lead to, volumes by either name.
+meant() { case $1 in /*) readlink -f -- "$1" 2>/dev/null || printf '%s' "$1" ;; *) printf '%s' "$1" ;; esac; }
+real() {
+  case $1 in
+    /*) meant "$1" ;;
+    *=*) meant "$(findfs "$1" 2>/dev/null || :)" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
 source_of() { findmnt -rnfo SOURCE --mountpoint "$1" 2>/dev/null || :; }
 type_of() { findmnt -rnfo FSTYPE --mountpoint "$1" 2>/dev/null || :; }
 ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
 possible() {
   [ -n "$(real "$2")" ] || refuse "there is no $2 to mount at $1" "see what \`lsblk -f\` prints there"
   if [ -n "$(source_of "$1")" ]; then
-    [ "$(source_of "$1")" = "$(real "$2")" ] || [ -n "$(ours "$1")" ] ||
+    [ "$(meant "$(source_of "$1")")" = "$(real "$2")" ] || [ -n "$(ours "$1")" ] ||
       refuse "something else is mounted at $1" "unmount it, or choose another path"
   elif [ -d "$1" ] && [ -n "$(ls -A "$1")" ]; then
     refuse "$1 is not empty, and what is in it could not be seen any more" "move it away, or choose another path"
@@ -58,7 +66,8 @@ in_force() {
   done
 }
 in_place() {
-  if [ -n "$(source_of "$1")" ] && { [ "$(source_of "$1")" != "$(real "$2")" ] || [ "$(type_of "$1")" != "$3" ]; }; then
+  source=$(meant "$(source_of "$1")")
+  if [ -n "$source" ] && { [ "$source" != "$(real "$2")" ] || [ "$(type_of "$1")" != "$3" ]; }; then
     release "$1"
   fi
   if [ -n "$(source_of "$1")" ]; then
