@@ -1,4 +1,4 @@
-"""Mounts by other names of a device."""
+"""Mounts by other names of a device, and within each other."""
 
 from __future__ import annotations
 
@@ -57,6 +57,18 @@ def applied(machine: machines.Machine, wanted: dict[str, Any]) -> None:
     assert observed.inputs == wanted
 
 
+def gone(machine: machines.Machine) -> None:
+    hosts: Any = machines.OneHost(machine)
+    MOUNTS.delete(hosts, inputs())
+    assert machine.sh("cat /etc/fstab") == "# theirs\n"
+
+
+def places(machine: machines.Machine) -> list[str]:
+    """What is mounted at /mnt/a and below."""
+    found = (line.split()[1] for line in machine.sh("cat /proc/mounts").splitlines())
+    return sorted(path for path in found if path.startswith("/mnt/a"))
+
+
 def test_a_device_by_a_link_is_the_one_it_leads_to(machine: machines.Machine, disks: list[str]) -> None:
     machine.sh(f"mkdir -p /run/by-id; ln -s {disks[0]} /run/by-id/scratch=1; ln -s by-id/scratch=1 /run/other")
     wanted = inputs(("/mnt/scratch", "/run/by-id/scratch=1"))
@@ -69,3 +81,30 @@ def test_a_device_by_a_link_is_the_one_it_leads_to(machine: machines.Machine, di
     observed = MOUNTS.read(machines.OneHost(machine), inputs(("/mnt/scratch", "/run/other")))  # type: ignore[arg-type]
     assert observed is not None
     assert observed.inputs["mounts"]["/mnt/scratch"]["device"] == disks[0], "another device is told by its name"
+
+
+def test_mounts_within_each_other_are_given_back_from_the_inside_out(
+    machine: machines.Machine, disks: list[str]
+) -> None:
+    both = inputs(("/mnt/a", disks[0]), ("/mnt/a/b", "tmpfs"), ("/mnt/a/b/c", disks[1]))
+    applied(machine, both)
+    applied(machine, inputs(("/mnt/a", disks[0])))
+    assert places(machine) == ["/mnt/a"]
+    assert machine.sh("ls /mnt/a") == "lost+found\n", "the folder was the baseline's"
+    applied(machine, both)
+    gone(machine)
+    assert places(machine) == []
+    assert machine.sh("ls /mnt") == ""
+
+
+def test_what_is_within_a_mount_makes_way_for_another_device_and_comes_back(
+    machine: machines.Machine, disks: list[str]
+) -> None:
+    first, then = (inputs(("/mnt/a", device), ("/mnt/a/b", disks[0])) for device in ("tmpfs", disks[1]))
+    applied(machine, first)
+    assert MOUNTS.impact_of(first, then) == "unmounts /mnt/a, /mnt/a/b and mounts what is declared"
+    machine.sh("echo kept >/mnt/a/b/file")
+    applied(machine, then)
+    assert machine.sh("cat /mnt/a/b/file") == "kept\n"
+    gone(machine)
+    assert places(machine) == []

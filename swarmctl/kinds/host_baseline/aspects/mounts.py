@@ -68,6 +68,10 @@ in_force() {
 in_place() {
   source=$(meant "$(source_of "$1")")
   if [ -n "$source" ] && { [ "$source" != "$(real "$2")" ] || [ "$(type_of "$1")" != "$3" ]; }; then
+    # Ours within it come after it, and are mounted again.
+    for path in $(listed); do
+      case $path in "$1"/*) release "$path" ;; esac
+    done
     release "$1"
   fi
   if [ -n "$(source_of "$1")" ]; then
@@ -103,9 +107,14 @@ table() {
   next_one
   ! systemd || systemctl daemon-reload
 }
+# Ours, each before what it is in.
+listed() { awk -v mark=",$mark," 'index("," $4 ",", mark) { print $2 }' /etc/fstab 2>/dev/null | sort -r; }
 others() {
-  for path in $(awk -v mark=",$mark," 'index("," $4 ",", mark) { print $2 }' /etc/fstab 2>/dev/null); do
-    case $1 in *" $path "*) ;; *) release "$path" ;; esac
+  for path in $(listed); do
+    case $1 in *" $path "*) continue ;; esac
+    release "$path"
+    # A folder in another mount is in sight no more when that goes.
+    ! grep -qxF -- "$path" "$record/made" 2>/dev/null || rmdir "$path" 2>/dev/null || :
   done
 }
 folders() {
@@ -179,6 +188,9 @@ forget
             path
             for path in sorted(before)
             if path in after and any(before[path][name] != after[path][name] for name in ("device", "type"))
+        ]
+        anew = [
+            path for path in sorted(before) if path in after and f"{path}/".startswith(tuple(f"{it}/" for it in anew))
         ]
         told = [f"unmounts {', '.join(gone)}"] if gone else []
         told += [f"unmounts {', '.join(anew)} and mounts what is declared"] if anew else []
