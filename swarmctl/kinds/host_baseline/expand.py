@@ -28,11 +28,16 @@ def expand(context: Expansion) -> None:
         for machine in select(baseline.spec.nodes, machines):
             if _packages(baseline.spec, machine.name, said):
                 packages.setdefault(machine.name, []).append(_address(baseline, machine, "packages"))
+    last: dict[tuple[str, str], Address] = {}
     for baseline in baselines:
         for machine in select(baseline.spec.nodes, machines):
             wanted = _packages(baseline.spec, machine.name, said)
             for aspect, inputs in _aspects(baseline.spec, wanted):
-                first = () if aspect == "packages" else packages.get(machine.name, ())
+                first = [] if aspect == "packages" else list(packages.get(machine.name, ()))
+                # One after the other, since what one gives up another may take over.
+                before = last.get((machine.name, aspect))
+                first += [before] if before is not None else []
+                last[machine.name, aspect] = _address(baseline, machine, aspect)
                 context.graph.add(_resource(baseline, machine, aspect, inputs, tuple(first)))
 
 

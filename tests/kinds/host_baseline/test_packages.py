@@ -168,6 +168,30 @@ def test_what_was_there_before_and_removed_comes_back(hosts: Any) -> None:
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.xdist_group("debian packages")
+def test_what_another_baseline_has_by_then_stays_and_goes_with_the_last(hosts: Any) -> None:
+    host: Host = hosts.host
+    host.run(["dpkg", "--purge", "swarm-user", "swarm-tool", "swarm-time"])
+    applied(hosts, inputs(time="1.0-1", tool="present"))
+    applied(hosts, {**inputs(time="1.0-1"), "baseline": "aa"})
+    applied(hosts, {**inputs(tool="present"), "baseline": "bb"})
+    hosts.changed({})
+    PACKAGES.delete(hosts, inputs())
+    applied(hosts, {**inputs(time="1.0-1"), "baseline": "aa"})
+    assert host.run(["apt-mark", "showhold"]).text == "swarm-time\n"
+    for name in ("aa", "bb"):
+        hosts.changed({})
+        PACKAGES.delete(hosts, {**inputs(), "baseline": name})
+    listed = host.run(["sh", "-c", "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' 'swarm-*'"], check=False).text
+    assert not [
+        line
+        for line in listed.splitlines()
+        if line.split()[:1] in (["swarm-time"], ["swarm-tool"]) and line.split()[1].startswith(("ii", "hi"))
+    ]
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.xdist_group("debian packages")
 def test_a_machine_without_apt_is_told(hosts: Any) -> None:
     hosts.changed({})
     hosts.found[apt.READING.name] = apt.Packages("dnf")

@@ -228,3 +228,17 @@ def test_what_does_security_upgrades_is_installed_unless_something_else_is_said_
     assert {name: want for it in on_first for name, want in it.inputs["packages"].items()} == wanted
     assert len(on_first) == bool(wanted)
     assert found["hostbaseline/b[workers-0/upgrades]"].depends_on == tuple(it.address for it in on_first)
+
+
+def test_the_same_aspect_of_one_machine_is_set_by_one_baseline_after_the_other(tmp_path: Path) -> None:
+    for kind, text in BASE.items():
+        (tmp_path / f"{kind}.yaml").write_text(text)
+    for name, key in (("b", "net.core.somaxconn"), ("c", "net.ipv4.tcp_syn_retries")):
+        body = f"  nodes: {{role: worker}}\n  sysctl: {{{key}: 1}}\n  packages: {{tool-{name}: present}}\n"
+        (tmp_path / f"{name}.yaml").write_text(spec("HostBaseline", name, body))
+    graph = compile_graph(load_stack(tmp_path).inventory, "s", lambda address: None)
+    found = {str(it.address): [*map(str, it.depends_on)] for it in graph.resources.values()}
+    one, two = "hostbaseline/b[workers-0/packages]", "hostbaseline/c[workers-0/packages]"
+    assert (found[one], found[two]) == ([], [one])
+    assert found["hostbaseline/b[workers-0/sysctl]"] == [one, two]
+    assert found["hostbaseline/c[workers-0/sysctl]"] == [one, two, "hostbaseline/b[workers-0/sysctl]"]

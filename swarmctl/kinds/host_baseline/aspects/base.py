@@ -48,6 +48,15 @@ forget() {
   rm -rf -- "$record"
   rmdir -- "${record%/*}" "$records" "${records%/*}" 2>/dev/null || :
 }
+# others_have FILE: those of them that records of other baselines have for this aspect. What a baseline takes over from
+# another one was before what that one's record says; what another one's record has is not given back, nor taken away.
+others_have() (
+  set +f
+  for other in "$records"/*/"${record##*/}"/"$1"; do
+    case $other in "$record"/*) continue ;; esac
+    [ ! -e "$other" ] || printf '%s\n' "$other"
+  done
+)
 # Other aspects, and other baselines, are set at the same time: what changes a file that is not ours alone, from its
 # reading on, is done by one of them at a time.
 one_at_a_time() {
@@ -128,7 +137,7 @@ class Aspect(ABC):
         return
 
     def removed(self, host: Host) -> None:
-        """The same before it is taken away."""
+        """The same before it is taken away, where no other baseline has it by then."""
         return
 
     def outputs(self) -> Sequence[str]:
@@ -164,7 +173,8 @@ class Aspect(ABC):
         try:
             seen = hosts.look(inputs["host"], READING)
             if (inputs["baseline"], self.name) in seen.records:
-                self.removed(hosts.open(inputs["host"]))
+                if not any(aspect == self.name and name != inputs["baseline"] for name, aspect in seen.records):
+                    self.removed(hosts.open(inputs["host"]))
                 self._carry_out(hosts, inputs, self.taking_away(inputs))
         except HostGone:
             return

@@ -42,11 +42,12 @@ real() {
 }
 source_of() { findmnt -rnfo SOURCE --mountpoint "$1" 2>/dev/null || :; }
 type_of() { findmnt -rnfo FSTYPE --mountpoint "$1" 2>/dev/null || :; }
+anyones() { awk -v path="$1" '$2 == path && index("," $4, ",x-swarmctl.")' /etc/fstab 2>/dev/null; }
 ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
 possible() {
   [ -n "$(real "$2")" ] || refuse "there is no $2 to mount at $1" "see what \`lsblk -f\` prints there"
   if [ -n "$(source_of "$1")" ]; then
-    [ "$(meant "$(source_of "$1")")" = "$(real "$2")" ] || [ -n "$(ours "$1")" ] ||
+    [ "$(meant "$(source_of "$1")")" = "$(real "$2")" ] || [ -n "$(anyones "$1")" ] ||
       refuse "something else is mounted at $1" "unmount it, or choose another path"
   elif [ -d "$1" ] && [ -n "$(ls -A "$1")" ]; then
     refuse "$1 is not empty, and what is in it could not be seen any more" "move it away, or choose another path"
@@ -64,6 +65,12 @@ in_force() {
     case $option in ro | nosuid | nodev | noexec | noatime) ;; *) continue ;; esac
     case $live in *",$option,"*) ;; *) return 1 ;; esac
   done
+}
+# A folder that another baseline has made is ours to take away with what it has mounted there.
+inherit() {
+  ! grep -qsxF -e "$1" "$record/made" || return 0
+  made=$(others_have made | while read -r file; do ! grep -xF -e "$1" "$file" || break; done)
+  [ -z "$made" ] || noted "$record/made" "$1"
 }
 in_place() {
   source=$(meant "$(source_of "$1")")
@@ -89,7 +96,8 @@ in_place() {
     refuse "$2 cannot be mounted at $1: $(tail -n 1 "$record/log" | cut -c 1-200)" "see what \`dmesg\` says there"
   anew="$1 $anew"
 }
-# Lines of ours go, those that were made comments are what they were, and those for the wanted places become comments.
+# Lines of ours go, those that were made comments are what they were, and those for the wanted places become comments;
+# what another baseline has in the table for these is ours from then on.
 table() {
   one_at_a_time
   [ -e /etc/fstab ] || : >/etc/fstab
@@ -97,10 +105,16 @@ table() {
     {
       line = $0
       if (index(line, ENVIRON["prefix"]) == 1) line = substr(line, length(ENVIRON["prefix"]) + 1)
+      else if (match(line, /^#swarmctl:[a-z0-9-]+# /)) {
+        split(substr(line, RLENGTH + 1), field)
+        if (index(ENVIRON["wanted"], " " field[2] " ")) line = substr(line, RLENGTH + 1)
+      }
       count = split(line, field)
       comment = line ~ /^[ \t]*#/
       if (!comment && count >= 4 && index("," field[4] ",", ENVIRON["mark"])) next
-      if (!comment && count >= 2 && index(ENVIRON["wanted"], " " field[2] " ")) line = ENVIRON["prefix"] line
+      there = !comment && count >= 2 && index(ENVIRON["wanted"], " " field[2] " ")
+      if (there && index("," field[4], ",x-swarmctl.")) next
+      if (there) line = ENVIRON["prefix"] line
       print line
     }' /etc/fstab && printf '%s' "$2" && echo x) || unwritten /etc/fstab
   rewritten /etc/fstab "${text%x}" || { next_one; return 0; }
@@ -153,7 +167,7 @@ folders() {
             f"{it['device']} {path} {it['type']} {_options(inputs, it)} 0 {_pass(it)}\n" for path, it in mounts
         )
         lines = [f"possible {quote(path)} {quote(it['device'])}" for path, it in mounts]
-        lines += ["begin", f"others {wanted}"]
+        lines += ["begin", f"others {wanted}", *(f"inherit {quote(path)}" for path, _ in mounts)]
         lines += [
             f"in_place {quote(path)} {quote(it['device'])} {it['type']} {quote(','.join(it['options']))}"
             for path, it in mounts

@@ -74,6 +74,13 @@ def steps(wanted: Mapping[str, str], found: apt.Packages, before: Mapping[str, B
     return todo
 
 
+def taken_over(wanted: Mapping[str, str], own: Mapping[str, Before], others: Mapping[str, Before]) -> dict[str, Before]:
+    """What packages were before: one taken over from another baseline as the record of that one says, and none that is
+    to be given back while another's record has it. Pure."""
+    mine = {name: it for name, it in own.items() if name in wanted or name not in others}
+    return {name: it for name, it in others.items() if name in wanted} | mine
+
+
 class PackagesType(Aspect):
     """Package by package, by apt and dpkg."""
 
@@ -127,8 +134,15 @@ class PackagesType(Aspect):
             finally:
                 hosts.changed(inputs["host"])
             found = hosts.look(inputs["host"], apt.READING)
-        rows = hosts.look(inputs["host"], READING).of("before", inputs["baseline"])
-        before = {name: Before(version, held == "yes") for name, version, held in rows}
+        seen = hosts.look(inputs["host"], READING)
+        rows = seen.of("before", inputs["baseline"])
+        names = {name for name, aspect in seen.records if aspect == self.name} - {inputs["baseline"]}
+        others = [row for name in sorted(names) for row in seen.of("before", name)]
+        before = taken_over(
+            wanted,
+            {name: Before(version, held == "yes") for name, version, held in rows},
+            {name: Before(version, held == "yes") for name, version, held in others},
+        )
         todo = steps(wanted, found, before)
         try:
             removing = _possible(host, todo)

@@ -23,7 +23,7 @@ table() {
   text=$(prefix="#swarmctl:$baseline/swap# " off=$1 awk '
     {
       line = $0
-      if (index(line, ENVIRON["prefix"]) == 1) line = substr(line, length(ENVIRON["prefix"]) + 1)
+      if (match(line, /^#swarmctl:[a-z0-9-]+\/swap# /)) line = substr(line, RLENGTH + 1)
       split(line, field)
       if (ENVIRON["off"] == "yes" && line !~ /^[ \t]*#/ && field[3] == "swap") line = ENVIRON["prefix"] line
       print line
@@ -47,8 +47,14 @@ masked() { [ "$(systemctl is-enabled swap.target 2>/dev/null)" = masked ]; }
         return r"""
 begin
 if [ ! -e "$record/active" ]; then
-  active >"$record/.active"
-  if systemd && masked; then : >"$record/masked"; fi
+  taken=$(others_have active | head -n 1)
+  if [ -n "$taken" ]; then
+    cp "$taken" "$record/.active"
+    [ ! -e "${taken%/*}/masked" ] || : >"$record/masked"
+  else
+    active >"$record/.active"
+    if systemd && masked; then : >"$record/masked"; fi
+  fi
   mv "$record/.active" "$record/active"
 fi
 if [ -n "$(active)" ]; then
@@ -63,6 +69,10 @@ if systemd && ! masked; then systemctl mask -q swap.target; fi
     def taking_away(self, inputs: Inputs) -> str:
         """As it was before."""
         return r"""
+if [ -n "$(others_have active)" ]; then
+  forget
+  exit 0
+fi
 table no
 if systemd && [ ! -e "$record/masked" ]; then systemctl unmask -q swap.target; fi
 if [ -e "$record/active" ]; then

@@ -34,10 +34,15 @@ possible() {
   head -c 4096 "$(at "$1")" >/dev/null 2>&1 || refuse "the setting $1 cannot be read" "leave it out"
 }
 ours() { awk -v key="$1" 'index($0, key " = ") == 1 { print substr($0, length(key) + 4) }' "$file" 2>/dev/null || :; }
+rows() { awk -F '\t' -v key="$1" '$1 == key' "$2"; }
+of_others() { others_have before | while read -r path; do rows "$1" "$path"; done | head -n 1; }
 set_to() {
   was=$(squeezed "$(at "$1")")
-  awk -F '\t' -v key="$1" '$1 == key { found = 1 } END { exit !found }' "$record/before" ||
-    noted "$record/before" "$(printf '%s\t%s' "$1" "$was")"
+  if [ -z "$(rows "$1" "$record/before")" ]; then
+    row=$(of_others "$1")
+    [ -n "$row" ] || row=$(printf '%s\t%s' "$1" "$was")
+    noted "$record/before" "$row"
+  fi
   [ "$was" != "$2" ] || return 0
   printf '%s\n' "$2" 2>/dev/null >"$(at "$1")" ||
     refuse "the kernel does not take '$2' for $1" "see what values it takes"
@@ -53,7 +58,8 @@ give_back() {
   cp "$record/before" "$record/.before"
   while IFS='	' read -r key was; do
     case $wanted in *" $key "*) continue ;; esac
-    if [ -e "$(at "$key")" ] && [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
+    if [ -z "$(of_others "$key")" ] && [ -e "$(at "$key")" ] &&
+      [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
       printf '%s\n' "$was" >"$(at "$key")" || refuse "the setting $key cannot be put back to '$was'"
     fi
     awk -F '\t' -v key="$key" '$1 != key' "$record/before" >"$record/.less"

@@ -70,7 +70,12 @@ again() {
 chosen
 begin
 if [ ! -e "$record/file" ]; then
-  [ "$daemon" != chronyd ] || [ ! -e "$file" ] || cp -p "$file" "$record/before"
+  taken=$(others_have file | head -n 1)
+  if [ -n "$taken" ] && [ "$(cat "${{taken%/*}}/daemon")" = "$daemon" ]; then
+    for one in before enabled; do [ ! -e "${{taken%/*}}/$one" ] || cp -p "${{taken%/*}}/$one" "$record/$one"; done
+  else
+    [ "$daemon" != chronyd ] || [ ! -e "$file" ] || cp -p "$file" "$record/before"
+  fi
   printf '%s\\n' "$daemon" >"$record/daemon"
   printf '%s\\n' "$unit" >"$record/unit"
   printf '%s\\n' "$file" >"$record/.file"
@@ -96,6 +101,12 @@ if put "$file" 0644 "$text"; then again changed; else again same; fi
         return rf"""
 if [ -e "$record/file" ]; then
   file=$(cat "$record/file") unit=$(cat "$record/unit")
+  for taken in $(others_have file); do
+    [ "$(cat "${{taken%/*}}/unit")" = "$unit" ] || continue
+    [ "$(cat "$taken")" = "$file" ] || {{ rm -f -- "$file"; ! systemd || systemctl try-restart "$unit" || :; }}
+    forget
+    exit 0
+  done
   if [ "$(head -n 1 "$file" 2>/dev/null)" = {quote(HEAD)} ]; then
     if [ -e "$record/before" ]; then
       cp -p "$record/before" "$(fresh "$file")"

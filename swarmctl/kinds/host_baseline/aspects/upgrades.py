@@ -87,6 +87,8 @@ put "$file" 0644 {quote(chr(10).join(lines))} || :
 if systemd; then
   if {str(on).lower()}; then
     for unit in apt-daily.timer apt-daily-upgrade.timer; do
+      taken=$(others_have "$unit" | head -n 1)
+      [ -e "$record/$unit" ] || [ -z "$taken" ] || cp "$taken" "$record/$unit"
       [ -e "$record/$unit" ] || put "$record/$unit" 0600 "$(systemctl is-enabled "$unit" 2>/dev/null)" || :
       systemctl unmask -q "$unit"
       systemctl enable -q --now "$unit"
@@ -116,6 +118,7 @@ fi
 rm -f -- "$file"
 if systemd; then
   for unit in apt-daily.timer apt-daily-upgrade.timer; do
+    [ -z "$(others_have "$unit")" ] || continue
     case $(cat "$record/$unit" 2>/dev/null) in
       disabled) systemctl disable -q --now "$unit" ;;
       masked) systemctl mask -q --now "$unit" ;;

@@ -66,11 +66,17 @@ possible() {
 }
 # The record of one that was there is whole or not there: with half of it, too much would be given back, or nothing.
 whole() { [ -e "$mine/made" ] || { [ -s "$mine/shell" ] && [ -e "$mine/keys" ]; }; }
+of_others() { others_have "$user" | while read -r mine; do ! whole || printf '%s\n' "$mine"; done | head -n 1; }
 adopt() {
   rm -rf -- "$record/.new" "$mine"
   mkdir "$record/.new"
-  printf '%s\n' "$shell_" >"$record/.new/shell"
-  put "$record/.new/keys" 0600 "$(keys_of)" || :
+  taken=$(of_others)
+  if [ -n "$taken" ]; then
+    cp -p "$taken"/* "$record/.new"
+  else
+    printf '%s\n' "$shell_" >"$record/.new/shell"
+    put "$record/.new/keys" 0600 "$(keys_of)" || :
+  fi
   mv -T "$record/.new" "$mine"
 }
 account() {
@@ -160,6 +166,7 @@ ours() {
 }
 give_back() {
   mine=$record/$user
+  if [ -n "$(of_others)" ]; then rm -rf -- "$mine"; return 0; fi
   if [ -n "$(entry "$user")" ]; then
     about "$user"
     if [ "$user" = "$login" ] && [ -e "$mine/made" ]; then
