@@ -266,6 +266,16 @@ class TestUsers:
         with pytest.raises(SwarmError, match="swarmctl logs in as ops"):
             USERS.create(hosts, inputs(users={"anna": self.user(ANNA)}) | login)  # type: ignore[arg-type]
 
+    def test_whom_swarmctl_logs_in_as_gets_no_shell_that_runs_nothing(self, hosts: machines.OneHost) -> None:
+        login = {"host": {"backend": "ssh", "node": "n1", "user": "ops"}}
+        hosts.host.sh("useradd -m -s /bin/sh ops; useradd -m -s /bin/sh anna")
+        hosts.host.sh("printf '#!/bin/sh\\nexit 0\\n' >/usr/sbin/mute; chmod 755 /usr/sbin/mute")
+        wanted = inputs(users={"anna": self.user(), "ops": self.user(shell="/usr/sbin/mute")}) | login
+        assert "swarmctl logs in as ops" in refused(USERS, hosts, wanted).message
+        assert hosts.host.sh("getent passwd ops | cut -d : -f 7; ls /var/lib/swarmctl 2>/dev/null || :") == "/bin/sh\n"
+        applied(USERS, hosts, inputs(users={"anna": self.user(shell="/usr/sbin/mute")}) | login)
+        applied(USERS, hosts, inputs(users={"ops": self.user(shell="/bin/bash")}) | login)
+
 
 class TestSudo:
     """sudo and visudo are stand-ins where they are not installed: what is tried is the file, not sudo."""

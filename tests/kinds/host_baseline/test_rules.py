@@ -203,6 +203,18 @@ def test_whom_swarmctl_logs_in_as_keeps_sudo(tmp_path: Path, user: str, told_of:
     assert [one for one in found if one.code.id.startswith("SW37")] == []
 
 
+@pytest.mark.parametrize("shell", ["/usr/sbin/nologin", "/bin/false"])
+@pytest.mark.parametrize(("user", "told_of"), [("ops", ["n1"]), ("other", ["n2"]), ("third", [])])
+def test_whom_swarmctl_logs_in_as_keeps_a_shell(tmp_path: Path, user: str, told_of: list[str], shell: str) -> None:
+    pool = spec("NodePool", "metal", SSH)
+    baseline = spec("HostBaseline", "b", f"  nodes: {{}}\n  users: [{{name: {user}, sudo: true, shell: {shell}}}]\n")
+    found = [one for one in diagnose(tmp_path, pool, baseline, without=("NodePool",)) if one.code.id.startswith("SW37")]
+    assert [(one.code.id, one.message.split()[4]) for one in found] == [("SW3722", name) for name in told_of]
+    assert all(one.severity is Severity.ERROR for one in found)
+    found = diagnose(tmp_path, pool, baseline.replace(shell, "/bin/bash"), without=("NodePool",))
+    assert [one for one in found if one.code.id.startswith("SW37")] == []
+
+
 @pytest.mark.parametrize(
     ("upgrades", "packages", "wanted"),
     [

@@ -62,6 +62,8 @@ possible() {
   else
     about "$1"
     [ "$uid" -ge "$(first)" ] || refuse "the user $1 is one of the system's own (uid $uid)" "choose another name"
+    [ "$1" != "$login" ] || [ "$2" = "$shell_" ] || [ "$(as "$2" -c 'echo in' 2>/dev/null)" = in ] ||
+      refuse "swarmctl logs in as $1, for whom the shell $2 would run no command" "declare a shell such as /bin/sh"
   fi
 }
 # The record of one that was there is whole or not there: with half of it, too much would be given back, or nothing.

@@ -56,6 +56,19 @@ Wrong: a pool with `ssh: {user: ops, …}`, and `users: [{name: ops, sudo: false
 Right: `users: [{name: ops, sudo: true}]`
 """,
 )
+SHUT_OUT = Code(
+    "SW3722",
+    "login of swarmctl with a shell that refuses logins",
+    """swarmctl logs in to the machine as this user, and what it asks for there is run by the user's login shell. One
+that ends at once would shut swarmctl out, and nothing could bring it back from here.
+
+Wrong: a pool with `ssh: {user: ops, …}`, and `users: [{name: ops, sudo: true, shell: /usr/sbin/nologin}]`
+
+Right: `users: [{name: ops, sudo: true, shell: /bin/bash}]`
+""",
+)
+NO_SHELLS = frozenset("nologin false true sync halt shutdown poweroff reboot git-shell rbash".split())
+"""What programs are called that let nobody in when they are the login shell, or run hardly anything."""
 NAMES = frozenset(
     "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody sshd messagebus "
     "polkitd ntp chrony _chrony _apt dnsmasq tcpdump uuidd syslog landscape fwupd-refresh tss usbmux sshd _rpc statd "
@@ -133,10 +146,21 @@ def _fields(blob: bytes) -> list[bytes]:
 
 
 def of_login(inventory: Inventory, baseline: Declaration) -> Iterator[Diagnostic]:
-    """Users without sudo that swarmctl logs in with."""
-    without = {user.name: index for index, user in enumerate(baseline.spec.users) if not user.sudo}
-    for node in selected(inventory, baseline) if without else ():
+    """Users that swarmctl logs in with, without sudo or with a shell that lets nobody in."""
+    users = baseline.spec.users
+    without = {user.name: index for index, user in enumerate(users) if not user.sudo}
+    shut = {user.name: index for index, user in enumerate(users) if user.shell.rsplit("/", 1)[-1] in NO_SHELLS}
+    for node in selected(inventory, baseline) if without or shut else ():
         name = login(node)
+        if name in shut:
+            yield Diagnostic(
+                SHUT_OUT,
+                f"swarmctl logs in to {node.name} as `{name}`, whose shell would refuse it",
+                baseline.value("spec", "users", shut.pop(name), "shell"),
+                label="swarmctl would shut itself out",
+                help="declare a shell such as `/bin/bash`",
+                related=(Related(node.where, "this machine"),),
+            )
         if name in without:
             index = without.pop(name)
             declared: Any = baseline.document.data
