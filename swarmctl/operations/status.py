@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from swarmctl.backends.base import Host, HostGone
+from swarmctl.backends.base import CommandFailed, Host, HostGone
 from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Machine, MeshMember
 from swarmctl.hosts import probes, reading
@@ -199,8 +199,8 @@ def read_machine(host: Host, question: Question, send: Send | None = None) -> Re
         facts = question.facts or reading.parse(host.run(reading.ARGV, check=False).stdout, host.name)
     except HostGone:
         return Reading(gone=True)
-    except WorldUnreadable as error:
-        return Reading(unreadable=error.message)
+    except (WorldUnreadable, CommandFailed) as error:  # the second, too: of a machine without room for its input
+        return Reading(unreadable=error.message.removeprefix(f"{question.machine.name}: "))
     return Reading(facts, answers)
 
 

@@ -39,6 +39,13 @@ def test_a_mesh_with_nothing_wrong_is_verified_and_every_check_says_what_it_saw(
     assert "4,400 packets of WireGuard" in check(found, Name.PLAINTEXT).said
 
 
+def test_a_machine_without_room_for_the_probes_is_not_measured_and_the_others_are() -> None:
+    found = see(world(full={"workers-0"}))
+    assert wrong(found)["nodes"] == ["workers-0: bash was not begun: no room for its input in /run"]
+    assert check(found, Name.REACHABILITY).said == "16 directed pairs, over IPv4 and IPv6"
+    assert found.exit_code is ExitCode.WORLD_UNREADABLE
+
+
 @pytest.mark.parametrize(
     ("trouble", "name", "text"),
     [

@@ -175,6 +175,13 @@ def test_a_machine_that_does_not_answer_makes_the_world_unreadable() -> None:
     assert status.exit_code is ExitCode.WORLD_UNREADABLE
 
 
+def test_a_machine_without_room_for_the_probes_has_its_own_error_and_the_others_are_shown() -> None:
+    status = see(World(declared(), full={"workers-2"}))
+    assert node(status, "workers-2").reasons == ("bash was not begun: no room for its input in /run",)
+    assert [each.name for each in status.nodes if each.ready] == ["control-0", "control-1", "workers-0", "workers-1"]
+    assert status.exit_code is ExitCode.WORLD_UNREADABLE
+
+
 def test_never_applied_and_gone_are_told_apart() -> None:
     everyone = {machine.name for machine in declared().machines}
     assert not see(World(declared(applied=False), gone=everyone)).gone

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from swarmctl.backends.base import Completed, Host
+from swarmctl.backends.base import CommandFailed, Completed, Host
 from swarmctl.graph.model import Address, Machine, Resource
 from swarmctl.hosts import mesh_probes
 from swarmctl.operations.mesh_verify import measure
@@ -63,6 +63,8 @@ class VerifiedHost(FakeHost):
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0, check: bool = True) -> Completed:
         if list(argv) != mesh_probes.argv():
             return super().run(argv, stdin=stdin, timeout=timeout, check=check)
+        if self.name in self.world.full:
+            raise CommandFailed(f"{self.name}: {argv[0]} was not begun: no room for its input in /run")
         first = not any(name == self.name for name, _ in self.world.requests)
         self.world.requests.append((self.name, stdin.decode()))
         return Completed(tuple(argv), 0, self._sound(stdin.decode(), first).encode(), b"")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from swarmctl.backends.base import Completed, Host, HostGone, HostUnreachable
+from swarmctl.backends.base import CommandFailed, Completed, Host, HostGone, HostUnreachable
 from swarmctl.declarations.declaration import Declaration, Inventory, Metadata
 from swarmctl.documents.document import Document
 from swarmctl.graph.model import Address, Graph, Machine, MeshMember
@@ -84,6 +84,8 @@ class World:
     stack: Declared
     gone: set[str] = field(default_factory=set)
     unreachable: set[str] = field(default_factory=set)
+    full: set[str] = field(default_factory=set)
+    """Nodes without room for the input of a command."""
     down: set[str] = field(default_factory=set)
     """Nodes whose interface is down."""
     bare: set[str] = field(default_factory=set)
@@ -162,6 +164,8 @@ class FakeHost:
             raise HostUnreachable(f"{self.name} does not answer")
         probing = list(argv) == probes.argv()
         self.world.asked.append((self.name, "probe" if probing else "facts"))
+        if stdin and self.name in self.world.full:
+            raise CommandFailed(f"{self.name}: {argv[0]} was not begun: no room for its input in /run")
         if probing and self.name in self.world.broken:
             return Completed(tuple(argv), 1, self.world.broken[self.name], b"")
         return Completed(tuple(argv), 0, (self._probe(stdin.decode()) if probing else self._facts()).encode(), b"")

@@ -16,6 +16,7 @@ MACHINE = f"{FOLDER}/machine"
 FOLDERS = ("/etc/swarmctl", "/run/swarmctl", "/var/log/swarmctl", FOLDER)
 """All that is ever written below these is swarmctl's."""
 PACKAGES: Mapping[str, str] = {
+    "bash": "bash",
     "flock": "util-linux",
     "ip": "iproute2",
     "nft": "nftables",
@@ -37,7 +38,7 @@ _LOOK = r"""
 echo "arch $(uname -m)"
 echo "clock $(date +%s)"
 echo "connection ${SSH_CONNECTION-}"
-for tool in flock ip nft wg; do command -v "$tool" >/dev/null || echo "missing $tool"; done
+for tool in bash flock ip nft wg; do command -v "$tool" >/dev/null || echo "missing $tool"; done
 [ -d /sys/module/wireguard ] || command -v wireguard-go >/dev/null || modprobe -nq wireguard 2>/dev/null ||
   echo "missing wireguard-go"
 for manager in apt-get dnf zypper apk pacman; do

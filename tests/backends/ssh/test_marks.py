@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +77,15 @@ def test_what_keeps_a_machine_from_being_a_node() -> None:
     assert "its clock is 2.0 hours ahead" in fit(clock=int(time.time()) + 7200)
     assert "does not tell the time" in fit(clock=None)
     assert fit(clock=int(time.time()) - 600) == ""
+
+
+@pytest.mark.parametrize("lacking", marks.PACKAGES)
+def test_each_program_that_a_node_needs_is_looked_for(tmp_path: Path, lacking: str) -> None:
+    for program in {*marks.PACKAGES, "uname", "date", "head", "sed"} - {lacking}:
+        (tmp_path / program).symlink_to(shutil.which(program) or "/bin/true")
+    script = marks.LOOK[2].replace("/sys/module/", f"{tmp_path}/sys/")
+    done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, capture_output=True, check=True)
+    assert marks.parse(done.stdout).missing == (lacking,)
 
 
 def test_the_port_and_the_network_that_we_come_by_must_stay_open() -> None:
