@@ -34,7 +34,7 @@ def judge(ended: Ended, context: Context, folder: Path, *, changing: bool) -> No
     failed = list(gathered.failures.values())
     if missed := unread(gathered):
         error = WorldUnreadable(
-            f"{_count(missed)} could not be read back; nothing was changed", details=_told(missed, context)
+            f"{_count(missed)} could not be read back; nothing was changed", details=_told_together(missed, context)
         )
         error.nodes = _by_node(missed, context)
         raise error
@@ -90,6 +90,23 @@ def _by_node(steps: Sequence[Step], context: Context) -> dict[str, SwarmError]:
             hint = lines[-1].removeprefix(HELP) if len(lines) > 1 and lines[-1].startswith(HELP) else ""
             found.setdefault(node, SwarmError(lines[0], hint))
     return found
+
+
+def _told_together(steps: Sequence[Step], context: Context) -> list[str]:
+    """The same, once where one machine has one reason for many: one that doesn't answer is one failure."""
+    alike: dict[tuple[str, str], list[Step]] = {}
+    for step in steps:
+        node = context.place(step).node
+        alike.setdefault((node or step.address, step.error), []).append(step)
+    lines = []
+    for (node, error), group in alike.items():
+        first, *more = error.splitlines() or [""]
+        if len(group) == 1:
+            lines += _told(group, context)
+        else:
+            named = f"{node}: {first.removeprefix(f'{node}: ')}"
+            lines += [f"{named} ({_count(group)} there)", *(f"    {line}" for line in more)]
+    return lines
 
 
 def _told(steps: Sequence[Step], context: Context) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmctl import backends
-from swarmctl.errors import Declined, PlanRefused
+from swarmctl.errors import Declined, PlanRefused, WorldUnreadable
 from swarmctl.kinds import resource_type
 from swarmctl.operations import stack as stacks
 from swarmctl.operations import strays
@@ -22,6 +22,8 @@ from swarmctl.state import destroyed
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
     from swarmctl.engine.changes import Place
+    from swarmctl.engine.outcome import Outcome
+    from swarmctl.engine.session import Session
     from swarmctl.operations.load import LoadedStack
     from swarmctl.state.checkpoint import StateUnreadable
     from swarmctl.state.lease import Lease
@@ -64,7 +66,7 @@ def destroy(
                 emit(Note(note, warning=True))
             session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
-                outcome = session.destroy(lease)
+                outcome = _remove(session, lease)
             if outcome.failures or outcome.interrupted:
                 return Run.of(plan, outcome, (), time.monotonic() - started)
         removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
@@ -72,6 +74,18 @@ def destroy(
         destroyed.note(store.folder)
         store.forget(lease)
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
+
+
+def _remove(session: Session, lease: Lease) -> Outcome:
+    """Everything that is recorded. Raises `WorldUnreadable` with what to do about machines that are gone for good."""
+    try:
+        return session.destroy(lease)
+    except WorldUnreadable as error:
+        if error.nodes:
+            nodes = ", ".join(sorted(error.nodes))
+            gone = f"where it is gone for good, declare `state: lost` in its entry of `hosts` ({nodes})"
+            error.hint = f"mend the cause, and run the same command again; {gone}"
+        raise
 
 
 def require_unprotected(loaded: LoadedStack) -> None:

@@ -13,6 +13,7 @@ from swarmctl.engine import changes, result, verdict
 from swarmctl.engine.events import Gatherer, Moment, Op, Step, decode
 from swarmctl.engine.outcome import EngineFailed
 from swarmctl.engine.runner import Ended
+from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Address, Graph, Machine
 from swarmctl.kinds.base import UNKNOWN
 from swarmctl.plans.model import Action, DriftedProperty, PropertyDiff
@@ -173,6 +174,27 @@ def test_errors_are_kept_when_the_engine_never_sums_up() -> None:
     with pytest.raises(EngineFailed) as failed:
         verdict.judge(Ended(1, ["what else it printed"], found), context(), Path("/nowhere"), changing=False)
     assert list(failed.value.details) == [begin]
+
+
+def test_a_machine_with_one_reason_for_many_failures_is_told_once() -> None:
+    def unread(name: str, node: str, why: str) -> dict[str, Any]:
+        failed = event("resOpFailedEvent", "refresh", name, {"node": node}, {"node": node})
+        failed["resOpFailedEvent"]["metadata"]["new"]["initErrors"] = [why]
+        return failed
+
+    dead = "w-0: refuses connections\nhelp: see whether it is up"
+    found = gather(
+        unread("a", "w-0", dead), unread("b", "w-1", "it is odd"), unread("c", "w-0", dead), unread("d", "w-0", "odd")
+    ).result
+
+    with pytest.raises(WorldUnreadable, match="4 resources could not be read back") as failed:
+        verdict.judge(Ended(1, [], found), context(), Path("/nowhere"), changing=True)
+    assert failed.value.details == (
+        "w-0: refuses connections (2 resources there)",
+        "    help: see whether it is up",
+        "test/b on w-1: it is odd",
+        "test/d on w-0: odd",
+    )
 
 
 def test_a_resource_at_another_address_is_an_update_and_not_counted_as_unchanged() -> None:

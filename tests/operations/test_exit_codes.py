@@ -208,6 +208,18 @@ def test_a_world_that_cannot_be_read_has_its_own_exit_code(applied: World, comma
     assert applied.done == []
 
 
+def test_destroy_with_a_machine_that_is_gone_for_good_tells_how_to_say_so(applied: World, capsys: Out) -> None:
+    error = WorldUnreadable("2 resources could not be read back; nothing was changed")
+    error.nodes = {"workers-0": SwarmError("it does not answer")}
+
+    def fail() -> None:
+        raise error
+
+    applied.during = fail
+    assert cli.run(["destroy", "--yes"]) == 8
+    assert "declare `state: lost` in its entry of `hosts` (workers-0)" in " ".join(capsys.readouterr().err.split())
+
+
 def test_drift_is_shown_per_property_and_has_its_own_exit_code(applied: World, capsys: Out) -> None:
     applied.drift = (DriftedProperty("mesh/backbone[workers-0]", "t", "workers-0", "mtu", 1420, 1280),)
     assert cli.run(["drift"]) == 21
