@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from swarmctl.backends.base import CommandFailed, HostUnreachable
 from swarmctl.kinds.node_pool.draining import service as services
-from swarmctl.kinds.node_pool.draining.reading import parse
+from swarmctl.kinds.node_pool.draining.reading import SCRIPT, parse
 from swarmctl.kinds.node_pool.draining.resources import DRAIN
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
 from swarmctl.kinds.node_pool.draining.turn import Turn
@@ -99,6 +100,15 @@ def test_a_check_that_makes_no_sense_is_told_and_nothing_is_done_on_its_word(
     with pytest.raises(DrainFailed):
         turn(machine, check=script).leave()
     assert (machine.log, machine.notes()) == ([], {})
+
+
+def test_of_a_check_that_prints_without_end_no_more_is_taken_than_can_make_sense() -> None:
+    flood = ["sh", "-c", "yes | head -c 3000000; exit 7"]
+    done = subprocess.run(["sh", "-c", SCRIPT, "sh", *flood], capture_output=True, check=True)
+    assert len(done.stdout) < 1 << 13
+    assert parse(done.stdout, True).state == "unknown: `check` prints too much"
+    quiet = subprocess.run(["sh", "-c", SCRIPT, "sh", "echo", "active"], capture_output=True, check=True)
+    assert parse(quiet.stdout, True).state == "active"
 
 
 @given(st.binary(max_size=300), st.booleans())
