@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.backends import open_host
+from swarmctl.backends.base import Host
 from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Inventory
-from swarmctl.errors import Declined, SwarmError, UsageError
+from swarmctl.errors import Declined, SwarmError, UsageError, WorldUnreadable
 from swarmctl.hosts import public_keys
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.operations import import_host_text
@@ -134,10 +135,21 @@ def import_host(
     inventory = _inventory(stack)
     if out is not None and inventory is not None:
         _require_new(way["hostKeys"], inventory)
-    facts = read(open_host({"backend": "ssh", "stack": "", "node": str(target), **way}))
+    facts = _facts(open_host({"backend": "ssh", "stack": "", "node": str(target), **way}), target, jump)
     called = name or _called(facts.hostname, target)
     text = import_host_text.pool(called, way, facts, _belongs(cluster, region, inventory))
     return Imported(called, text, facts, None if out is None else _write(out, called, text))
+
+
+def _facts(host: Host, target: Target, jump: Target | None) -> SystemFacts:
+    """What the machine tells. Raises what `read` does; it is no node yet, so `swarmctl exec` knows it by no name."""
+    try:
+        return read(host)
+    except WorldUnreadable as error:
+        if "swarmctl exec" in error.hint:
+            through = f"-J {jump} " if jump else ""
+            error.hint = f"see whether `ssh {through}ssh://{target} 'uname -a; date'` prints what it should"
+        raise
 
 
 def _inventory(folder: Path | None) -> Inventory | None:

@@ -9,8 +9,9 @@ import pytest
 
 from swarmctl import cli
 from swarmctl.diagnostics import errors
-from swarmctl.errors import Declined, SwarmError, UsageError
+from swarmctl.errors import Declined, SwarmError, UsageError, WorldUnreadable
 from swarmctl.hosts.system import SystemFacts
+from swarmctl.hosts.system.parse import parse
 from swarmctl.operations import import_host as importing
 from swarmctl.operations.import_host import Target
 from swarmctl.operations.import_host_text import pool
@@ -219,6 +220,17 @@ def test_key_files_are_declared_so_that_they_are_found_from_everywhere(
     text = text.replace("'", "").replace('"', "")
     assert f"key: {tmp_path}/fl/key\n" in text
     assert "certificate: ~/c-cert.pub\n" in text
+
+
+def test_what_cannot_be_read_is_looked_at_by_ssh_since_it_is_no_node_yet(
+    shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "read", lambda host: parse(b"nonsense", host.name))
+    for jump, by in (None, "ssh "), (Target("ops", "gw"), "ssh -J ops@gw "):
+        with pytest.raises(WorldUnreadable) as raised:
+            importing.import_host(Target("ops", "2001:db8::1", 2222), jump=jump, confirm=lambda key: True)
+        command = f"{by}ssh://ops@[2001:db8::1]:2222 'uname -a; date'"
+        assert raised.value.hint == f"see whether `{command}` prints what it should"
 
 
 def test_names(shown: list[str]) -> None:
