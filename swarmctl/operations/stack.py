@@ -239,6 +239,7 @@ def compile_stack(
         on_node(snapshot),
         rotate=rotate,
         existing=existing(loaded.identity),
+        nodes=nodes_in(snapshot) if reveal else (),
         **read,
     )
     graph = compiled()

@@ -132,6 +132,40 @@ def test_a_lost_machine_is_dropped_without_being_asked_and_may_be_found_again(me
     assert "verified" in metal("mesh", "verify").out
 
 
+def test_another_name_for_a_machine_is_refused_before_anything_is_done_to_it_and_both_ways_out_work(
+    metal: Fleet,
+) -> None:
+    old = key(metal, "n3")
+    renamed = {**metal.host("n3"), "name": "n9"}
+    metal.declare(metal.host("n1"), metal.host("n2"), renamed)
+    for command in (("plan",), ("apply", "--yes")):
+        said = metal(*command, code=4).err
+        assert "SW3211" in said
+        assert "applied as n3" in said
+    assert metal("exec", "n1", "--", "true").code == 0, "only planning is refused"
+    assert key(metal, "n3") == old
+    assert old in peers(metal, "n1")
+
+    stack = (metal.stack / "cluster.yaml").read_text()
+    moved = '{from: "nodepool/metal[n3]", to: "nodepool/metal[n9]"}'
+    assert moved in " ".join(said.split())
+    metal.edit("cluster.yaml", "  defaults: {", f"  moved: [{moved}]\n  defaults: {{")
+    metal("apply", "--yes")
+    assert key(metal, "n3") == old
+    assert set(states(metal)) == set(NAMES)
+    (metal.stack / "cluster.yaml").write_text(stack)
+    metal.declare(metal.host("n1"), metal.host("n2"))
+    metal("apply", "--yes")
+    metal.declare(metal.host("n1"), metal.host("n2"), renamed)
+    metal("apply", "--yes")
+    assert set(states(metal)) == {"n1", "n2", "n9"}
+    assert "verified" in metal("mesh", "verify").out
+    metal.declare(metal.host("n1"), metal.host("n2"))
+    metal("apply", "--yes")
+    declare(metal)
+    metal("apply", "--yes")
+
+
 def test_another_host_key_is_another_machine_and_the_others_learn_its_key_in_one_apply(
     metal: Fleet, tmp_path: Path
 ) -> None:

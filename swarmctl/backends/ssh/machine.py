@@ -234,9 +234,15 @@ def _require_ours(seen: Seen, way: Mapping[str, Any], fence: Fence | None) -> No
         assert isinstance(error, ForeignStack)
         raise error
     if seen.node not in ("", node):
+        had = _host(stack, seen.node)
+        if ways.recorded_for(had) or ways.declared_for(had):
+            raise HostRefused(
+                f"{node} is the machine that the stack has as {seen.node} already",
+                f"declare each machine once; to give it another name, leave it out, apply, and declare it as {node}",
+            )
         raise HostRefused(
-            f"{node} is the machine that the stack has as {seen.node} already",
-            "declare each machine once; to give it another name, use `moved:` of the Stack",
+            f"{node} is the machine that the stack had as {seen.node} once and never gave back",
+            f"declare it as {seen.node} and apply, leave it out and apply, which gives it back; then declare {node}",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,13 @@ from swarmctl.backends import ways
 from swarmctl.backends.base import Placement, PoolRequest
 from swarmctl.declarations.declaration import Declaration, Inventory
 from swarmctl.declarations.duration import seconds
+from swarmctl.diagnostics import Diagnostic
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph.model import Address, Json, LostMachine, Machine, Resource, Rollout, Timeouts
 from swarmctl.graph.moves import former
 from swarmctl.hosts.states import LOST
 from swarmctl.kinds.base import MACHINE, Expansion
-from swarmctl.kinds.node_pool import rules, spec
+from swarmctl.kinds.node_pool import rules, spec, taken_over
 from swarmctl.kinds.node_pool.accelerators import expand as accelerators
 from swarmctl.kinds.node_pool.draining import expand as draining
 
@@ -27,8 +28,8 @@ def expand(context: Expansion) -> None:
     """Add one `swarm:nodepool:Machine` per machine of every pool, and export a `Machine` for each; of those that are
     declared lost only a `LostMachine`.
 
-    Raises InvalidDeclaration when a machine would be called as another one is that keeps its name, or would have no way
-    back into service.
+    Raises InvalidDeclaration when a machine would be called as another one is that keeps its name, would get another
+    name in one step, or would have no way back into service.
     """
     pools = {pool.name: pool for pool in context.inventory.of("NodePool")}
     stacks = context.inventory.of("Stack")
@@ -53,6 +54,7 @@ def expand(context: Expansion) -> None:
         found += placed
         for placement in placed:
             _add(context, requests[placement.pool], placement, pools[placement.pool])
+    _refuse(pools, list(taken_over.problems(context, pools, found, context.nodes)))
     _declare(context.graph.stack, found)
     for pool in pools.values():
         if pool.spec.rollout:
@@ -146,6 +148,10 @@ def _keep_apart(context: Expansion, pools: Mapping[str, Declaration], names: Map
         for address, name in names.items()
         if (holder := taken.get(name, address)) != address
     ]
+    _refuse(pools, found)
+
+
+def _refuse(pools: Mapping[str, Declaration], found: Sequence[Diagnostic]) -> None:
     if found:
         sources = {pool.document.source.display: pool.document.source.text for pool in pools.values()}
         raise InvalidDeclaration(found, sources)

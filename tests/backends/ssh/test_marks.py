@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarmctl.backends import ways
 from swarmctl.backends.base import Fence, ForeignStack
 from swarmctl.backends.ssh import machine, marks
 from swarmctl.backends.ssh.errors import HostRefused
@@ -103,8 +104,16 @@ def test_whose_it_is() -> None:
     machine._require_ours(Seen(stack="trial", node="n1"), WAY, None)
     with pytest.raises(ForeignStack, match=r"n1 belongs to the stack other \(bob, token 7\)|n1 belongs to the stack"):
         machine._require_ours(Seen(stack="other", token=7, owner="bob"), WAY, None)
-    with pytest.raises(HostRefused, match="n1 is the machine that the stack has as n2 already"):
+    with pytest.raises(HostRefused, match="n1 is the machine that the stack had as n2 once") as left:
         machine._require_ours(Seen(stack="trial", node="n2"), WAY, fence)
+    assert "declare it as n2 and apply, leave it out and apply" in left.value.hint
+    ways.record("trial", [{**WAY, "host": WAY | {"node": "n2"}}])
+    try:
+        with pytest.raises(HostRefused, match="n1 is the machine that the stack has as n2 already") as has:
+            machine._require_ours(Seen(stack="trial", node="n2"), WAY, fence)
+    finally:
+        ways.record("trial", ())
+    assert "leave it out, apply" in has.value.hint
 
 
 GOOD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDIhSHbcJi4NE1CVRWGFFogg08vC1QIVc/DhVX6GYQX1"
