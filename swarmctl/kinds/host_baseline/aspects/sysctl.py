@@ -21,12 +21,43 @@ class SysctlType(Aspect):
 file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf moved=
 # What is in force and what the file says stay the same; else nothing would be given back later.
 undone() {
-  printf '%s' "$moved" | while IFS='	' read -r key was; do
-    printf '%s\n' "$was" 2>/dev/null >"$(at "$key")" || :
-  done
+  printf '%s' "$moved" | while IFS='	' read -r key was; do back "$key" "$was" || :; done
 }
 squeezed() { tr -s '\t\n ' '   ' <"$1" | sed 's/^ //; s/ $//'; }
 at() { printf '/proc/sys/%s' "$(printf '%s' "$1" | tr ./ /.)"; }
+say() { printf '%s\n' "$2" 2>/dev/null >"$(at "$1")"; }
+# Of these two the one counts that was set last, and the other is 0 then, which is no value that it could be set to.
+other() {
+  case $1 in
+    vm.dirty_bytes | vm.dirty_background_bytes) printf '%s' "${1%bytes}ratio" ;;
+    vm.dirty_ratio | vm.dirty_background_ratio) printf '%s' "${1%ratio}bytes" ;;
+  esac
+}
+# What a setting is, and where it is 0 for the other one's sake, what that is: `0 by KEY VALUE`.
+now() {
+  value=$(squeezed "$(at "$1")") twin=$(other "$1") by=0
+  if [ "$value" = 0 ] && [ -n "$twin" ] && [ -e "$(at "$twin")" ]; then by=$(squeezed "$(at "$twin")"); fi
+  if [ "$by" != 0 ]; then printf '0 by %s %s' "$twin" "$by"; else printf '%s' "$value"; fi
+}
+back() {
+  case $2 in
+    '0 by '*)
+      by=${2#0 by }
+      say "${by%% *}" "${by#* }"
+      ;;
+    *) say "$1" "$2" ;;
+  esac
+}
+# What it was before the other one was set by the baseline, which may have been first.
+original() {
+  twin=$(other "$1")
+  theirs=${twin:+$(rows "$twin" "$record/before" | sed 's/^[^	]*	/x/')}
+  case $theirs in
+    "x0 by $1 "*) printf '%s' "${theirs##* }" ;;
+    x*) printf '0 by %s %s' "$twin" "${theirs#x}" ;;
+    *) now "$1" ;;
+  esac
+}
 possible() {
   [ -e "$(at "$1")" ] || refuse "the kernel has no setting $1" "see what \`sysctl -a\` prints on the machine"
   [ -w "$(at "$1")" ] && [ "$(stat -c %a "$(at "$1")" | tr -d 0145)" != "" ] ||
@@ -37,19 +68,18 @@ ours() { awk -v key="$1" 'index($0, key " = ") == 1 { print substr($0, length(ke
 rows() { awk -F '\t' -v key="$1" '$1 == key' "$2"; }
 of_others() { others_have before | while read -r path; do rows "$1" "$path"; done | head -n 1; }
 set_to() {
-  was=$(squeezed "$(at "$1")")
+  was=$(now "$1")
   if [ -z "$(rows "$1" "$record/before")" ]; then
     row=$(of_others "$1")
-    [ -n "$row" ] || row=$(printf '%s\t%s' "$1" "$was")
+    [ -n "$row" ] || row=$(printf '%s\t%s' "$1" "$(original "$1")")
     noted "$record/before" "$row"
   fi
   [ "$was" != "$2" ] || return 0
-  printf '%s\n' "$2" 2>/dev/null >"$(at "$1")" ||
-    refuse "the kernel does not take '$2' for $1" "see what values it takes"
+  say "$1" "$2" || refuse "the kernel does not take '$2' for $1" "see what values it takes"
   moved=$(printf '%s\t%s' "$1" "$was")$nl$moved
   is=$(squeezed "$(at "$1")")
   if [ "$is" != "$2" ]; then
-    printf '%s\n' "$was" >"$(at "$1")" || :
+    back "$1" "$was" || :
     refuse "the kernel makes '$is' of '$2' for $1" "declare a value that it takes as it is"
   fi
 }
@@ -60,7 +90,7 @@ give_back() {
     case $wanted in *" $key "*) continue ;; esac
     if [ -z "$(of_others "$key")" ] && [ -e "$(at "$key")" ] &&
       [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
-      printf '%s\n' "$was" >"$(at "$key")" || refuse "the setting $key cannot be put back to '$was'"
+      back "$key" "$was" || refuse "the setting $key cannot be put back to '$was'"
     fi
     awk -F '\t' -v key="$key" '$1 != key' "$record/before" >"$record/.less"
     mv -f "$record/.less" "$record/before"
