@@ -358,6 +358,31 @@ class TestMounts:
         gone(MOUNTS, hosts, inputs())
         assert hosts.host.sh("cat /etc/fstab") == before
 
+    def test_what_was_mounted_by_hand_before_stays_with_its_options(self, hosts: machines.OneHost) -> None:
+        sh = hosts.host.sh
+        sh("mkdir /mnt/pre; mount -t tmpfs -o noexec tmpfs /mnt/pre; echo work >/mnt/pre/file")
+        applied(MOUNTS, hosts, inputs(mounts={"/mnt/pre": self.mount(), "/mnt/more": self.mount()}))
+        assert "nosuid" in sh("findmnt -rno OPTIONS --mountpoint /mnt/pre")
+        applied(MOUNTS, hosts, inputs("aa", mounts={"/mnt/pre": self.mount()}))
+        hosts.changed({})
+        MOUNTS.delete(hosts, inputs())  # type: ignore[arg-type]
+        hosts.changed({})
+        MOUNTS.delete(hosts, inputs("aa"))  # type: ignore[arg-type]
+        flags = sh("findmnt -rno OPTIONS --mountpoint /mnt/pre").split(",")
+        assert ("noexec" in flags, "nosuid" in flags, "nodev" in flags) == (True, False, False)
+        assert sh("cat /mnt/pre/file; findmnt -rn --mountpoint /mnt/more || echo gone") == "work\ngone\n"
+
+        # What was unmounted since, and mounted for the baseline, is the baseline's.
+        applied(MOUNTS, hosts, inputs(mounts={"/mnt/pre": self.mount()}))
+        sh("umount /mnt/pre")
+        hosts.changed({})
+        applied(MOUNTS, hosts, inputs(mounts={"/mnt/pre": self.mount()}))
+        sh("sed -i '/pre/ d' /etc/fstab")
+        hosts.changed({})
+        applied(MOUNTS, hosts, inputs(mounts={"/mnt/pre": self.mount()}))
+        gone(MOUNTS, hosts, inputs())
+        assert sh("findmnt -rn --mountpoint /mnt/pre || echo gone") == "gone\n"
+
     def test_what_is_in_use_or_not_there_or_not_empty_is_told(self, hosts: machines.OneHost) -> None:
         none = {"device": "LABEL=swarmctl-none", "type": "ext4", "options": ["nofail"]}
         assert "no LABEL=swarmctl-none to mount" in refused(MOUNTS, hosts, inputs(mounts={"/mnt/a": none})).message

@@ -66,11 +66,40 @@ in_force() {
     case $live in *",$option,"*) ;; *) return 1 ;; esac
   done
 }
-# A folder that another baseline has made is ours to take away with what it has mounted there.
+# By the path, which begins a line: of a record's file, and all but that.
+row() { awk -F '\t' -v path="$1" '$1 == path' "$2" 2>/dev/null || :; }
+drop() {
+  [ -z "$(row "$1" "$2")" ] || put "$2" 0600 "$(awk -F '\t' -v path="$1" '$1 != path && NF' "$2")" || :
+}
+# A folder that another baseline has made is ours to take away with what it has mounted there; what that one has found
+# mounted stays mounted with ours.
 inherit() {
-  ! grep -qsxF -e "$1" "$record/made" || return 0
-  made=$(others_have made | while read -r file; do ! grep -xF -e "$1" "$file" || break; done)
-  [ -z "$made" ] || noted "$record/made" "$1"
+  for file in made did there; do
+    [ -z "$(row "$1" "$record/$file")" ] || continue
+    taken=$(others_have "$file" | while read -r path; do row "$1" "$path"; done | head -n 1)
+    [ -z "$taken" ] || noted "$record/$file" "$taken"
+  done
+}
+# What somebody has mounted there, as declared, is not ours to unmount: nothing says that a baseline has mounted it.
+found() {
+  [ "$(meant "$(source_of "$1")")" = "$(real "$2")" ] && [ "$(type_of "$1")" = "$3" ] || return 0
+  [ -z "$(anyones "$1")$(row "$1" "$record/did")$(row "$1" "$record/there")" ] || return 0
+  noted "$record/there" "$(printf '%s\t%s' "$1" "$(findmnt -rnfo OPTIONS --mountpoint "$1")")"
+}
+# It stays mounted, with the options that it had; what was mounted for the baseline goes.
+freed() {
+  was=$(row "$1" "$record/there")
+  if [ -z "$was" ]; then
+    release "$1"
+  elif [ -n "$(source_of "$1")" ]; then
+    flags=rw,suid,dev,exec,atime
+    for option in $(printf '%s' "${was#*	}" | tr , ' '); do
+      case $option in ro | nosuid | nodev | noexec | noatime) flags=$flags,$option ;; esac
+    done
+    mount -o "remount,$flags" "$1" 2>/dev/null || :
+  fi
+  drop "$1" "$record/there"
+  drop "$1" "$record/did"
 }
 in_place() {
   source=$(meant "$(source_of "$1")")
@@ -80,6 +109,7 @@ in_place() {
       case $path in "$1"/*) release "$path" ;; esac
     done
     release "$1"
+    drop "$1" "$record/there"
   fi
   if [ -n "$(source_of "$1")" ]; then
     if [ "$(ours "$1" | awk '{ print $4 }')" != "$4,$mark" ] || ! in_force "$1" "$4"; then
@@ -92,6 +122,8 @@ in_place() {
     mkdir -p "$1"
     noted "$record/made" "$1"
   fi
+  drop "$1" "$record/there"
+  [ -n "$(row "$1" "$record/did")" ] || noted "$record/did" "$1"
   mount -t "$3" -o "$(at_once "$4")" "$2" "$1" 2>"$record/log" ||
     refuse "$2 cannot be mounted at $1: $(tail -n 1 "$record/log" | cut -c 1-200)" "see what \`dmesg\` says there"
   anew="$1 $anew"
@@ -126,7 +158,7 @@ listed() { awk -v mark=",$mark," 'index("," $4 ",", mark) { print $2 }' /etc/fst
 others() {
   for path in $(listed); do
     case $1 in *" $path "*) continue ;; esac
-    release "$path"
+    freed "$path"
     # A folder in another mount is in sight no more when that goes.
     ! grep -qxF -- "$path" "$record/made" 2>/dev/null || rmdir "$path" 2>/dev/null || :
   done
@@ -168,6 +200,7 @@ folders() {
         )
         lines = [f"possible {quote(path)} {quote(it['device'])}" for path, it in mounts]
         lines += ["begin", f"others {wanted}", *(f"inherit {quote(path)}" for path, _ in mounts)]
+        lines += [f"found {quote(path)} {quote(it['device'])} {it['type']}" for path, it in mounts]
         lines += [
             f"in_place {quote(path)} {quote(it['device'])} {it['type']} {quote(','.join(it['options']))}"
             for path, it in mounts
@@ -181,7 +214,7 @@ others ' '
 back=$(awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(substr($0, length(prefix) + 1), field); \
 print field[2] }' /etc/fstab 2>/dev/null) || :
 table ' ' ''
-for path in $back; do mount "$path" 2>/dev/null || :; done
+for path in $back; do [ -n "$(source_of "$path")" ] || mount "$path" 2>/dev/null || :; done
 folders ' '
 forget
 """
