@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from swarmctl.backends import clocks
 from swarmctl.backends.base import CommandFailed, Host, HostGone
 from swarmctl.errors import WorldUnreadable
 from swarmctl.graph.model import Machine, MeshMember
@@ -73,6 +74,9 @@ def measure(
     unsure = untried(stack.inventory, stack.machines, now=now) if probe else []
     pings = ping_targets(stack.members) if probe else None
     readings = take(stack, pings, flows, open_=open_, emit=emit, sleep=sleep, clock=clock)
+    wrong = [clocks.wrong(name, facts.now) for name, facts in _facts(readings).items()]
+    for text in clocks.some([said for said in wrong if said]):
+        emit(Note(text, warning=True))
     out = service.misplaced(stack, [name for name, reading in readings.items() if reading.facts], open_)
     return judge(stack, readings, flows, unsure, out, probed=probe, seconds=clock() - started)
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from swarmctl.backends import clocks
 from swarmctl.errors import SwarmError
 from swarmctl.operations import strays
-from swarmctl.plans.events import PhaseEnded, PhaseStarted
+from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Plan
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ def proved(stack: Stack, emit: Emit, options: Options, held: Collection[str] = (
         emit(PhaseStarted("reading the world", len(recorded)))
         moved = not _as_recorded(recorded)
         emit(PhaseEnded("reading the world", time.monotonic() - started))
+        said = clocks.take()
         if moved:
-            return None
+            return None  # the engine reads them again, and tells
+        for text in said:
+            emit(Note(text, warning=True))
     return Plan(stack.identity, (), len(recorded), partial=options.partial, world_read=options.refresh)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf import message_factory
 
 from swarmctl import __version__, kinds
-from swarmctl.backends import ways
+from swarmctl.backends import clocks, ways
 from swarmctl.backends.base import HostGone
 from swarmctl.kinds.base import UNKNOWN as UNKNOWN_VALUE
 from swarmctl.kinds.base import ChangeKind, Hosts, PropertyChange, Renewing, Requiring, ResourceType, guarded
@@ -153,6 +153,9 @@ class Provider:
                 observed = await self._steps.run(step, lambda: kind.read(self._hosts, inputs))
             except HostGone:
                 observed = None
+            # Whoever only looks is told; the run that follows would say it again.
+            for said in clocks.take(str(inputs.get("node", ""))) if self._hosts.fence is None else ():
+                self._notes.tell(request.urn, said)
             if observed is None:
                 return provider_pb2.ReadResponse()
             same = observed.inputs == inputs

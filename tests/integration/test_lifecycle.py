@@ -132,6 +132,21 @@ def test_a_lost_machine_is_dropped_without_being_asked_and_may_be_found_again(me
     assert "verified" in metal("mesh", "verify").out
 
 
+def test_a_clock_that_goes_wrong_is_told_by_plan_apply_and_status(metal: Fleet) -> None:
+    metal.inside("n2", "printf '#!/bin/sh\\necho 1700000000\\n' >/usr/local/bin/date; chmod +x /usr/local/bin/date")
+    try:
+        for command in (("plan",), ("apply", "--yes"), ("drift",), ("status",)):
+            run = metal(*command, code=None)
+            assert (run.out + run.err).count("n2: its clock is ") == 1, run.out + run.err
+        metal.declare(metal.host("n1"), metal.host("n2"))
+        assert metal("plan").err.count("n2: its clock is ") == 1
+        assert metal("apply", "--yes", code=None).err.count("n2: its clock is ") == 1
+    finally:
+        metal.inside("n2", "rm /usr/local/bin/date")
+        declare(metal)
+    assert "its clock is" not in metal("apply", "--yes").err
+
+
 def test_another_name_for_a_machine_is_refused_before_anything_is_done_to_it_and_both_ways_out_work(
     metal: Fleet,
 ) -> None:

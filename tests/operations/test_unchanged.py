@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -10,13 +11,14 @@ from typing import Any, cast
 import pytest
 
 from swarmctl import __version__, backends, kinds
+from swarmctl.backends import clocks
 from swarmctl.backends.base import HostGone, HostUnreachable
 from swarmctl.errors import SwarmError
 from swarmctl.graph.model import Address, Graph, Machine, Resource
 from swarmctl.kinds.base import ChangeKind, Observed, PropertyChange
 from swarmctl.operations import unchanged
 from swarmctl.operations.stack import Options, Stack
-from swarmctl.plans.events import Event, PhaseStarted
+from swarmctl.plans.events import Event, Note, PhaseStarted
 from swarmctl.plans.model import Plan
 from swarmctl.state.checkpoint import Recorded, Snapshot
 from swarmctl.state.model import Applied, Published
@@ -98,6 +100,25 @@ def test_what_was_applied_to_its_end_and_is_as_it_was_left_needs_nothing(world: 
     assert world.proved() == Plan(STACK, (), 2, world_read=True)
     assert sorted(world.read) == ["machines", A, B]
     assert PhaseStarted("reading the world", 2) in world.said
+
+
+def test_clocks_that_are_far_off_are_told_where_no_engine_tells_them(world: World) -> None:
+    clocks.take()
+    read = world.there
+
+    class Seeing(dict[str, Any]):
+        def __getitem__(self, address: str) -> Any:
+            clocks.see("n-0", time.time() - 365 * 86400)
+            return read[address]
+
+    world.there = Seeing(read)
+    assert world.proved() is not None
+    assert world.said[-1] == Note(f"n-0: its clock is 365 days behind; {clocks.MEND}", warning=True)
+    world.said.clear()
+    read[A] = None
+    assert world.proved() is None
+    assert not any(isinstance(it, Note) for it in world.said), "the engine reads it again"
+    assert clocks.take() == []
 
 
 def test_a_stack_that_was_never_applied_has_everything_to_do(world: World) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from swarmctl.backends import clocks
 from swarmctl.backends.base import ForeignStack, HostGone
 from swarmctl.errors import SwarmError
 from swarmctl.kinds.base import UNKNOWN, ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange
 from swarmctl.provider.adoption import Adoption
+from swarmctl.provider.notes import Notes
 from swarmctl.provider.protocol import (
     OPTIONS,
     empty_pb2,
@@ -82,6 +85,8 @@ class Peers:
 class NoHosts:
     """Not asked in these tests."""
 
+    fence = None
+
     def open(self, host: Mapping[str, Any]) -> Any:
         raise AssertionError
 
@@ -120,6 +125,20 @@ def serving(served: Provider) -> Iterator[Any]:
 def provider(kind: Peers) -> Iterator[Any]:
     with serving(Provider(NoHosts(), {TOKEN: kind}.__getitem__)) as stub:
         yield stub
+
+
+def test_a_clock_that_was_seen_to_be_wrong_is_told_of_the_machine_that_is_read(
+    provider: Any, kind: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(Notes, "tell", lambda self, urn, text: told.append((urn, text)))
+    clocks.take()
+    for node in ("workers-0", "workers-1"):
+        clocks.see(node, time.time() + 7200)
+    kind.observed = Observed({"node": "workers-0"}, {})
+    provider.Read(provider_pb2.ReadRequest(id="x", urn=URN, inputs=to_struct({"node": "workers-0"})))
+    assert told == [(URN, f"workers-0: its clock is 2.0 hours ahead; {clocks.MEND}")]
+    assert len(clocks.take()) == 1, "another machine's is told where that is read"
 
 
 def test_check_gives_the_inputs_back_untouched(provider: Any) -> None:

@@ -6,11 +6,13 @@ from collections import Counter
 
 import pytest
 
+from swarmctl.backends import clocks
 from swarmctl.errors import ExitCode
 from swarmctl.hosts.probes import Answer
 from swarmctl.operations.status import MAX_PINGED, measure, ping_targets
 from swarmctl.operations.status_model import Link, Node, Status, drops_by_default
-from tests.status.world import World, declared
+from swarmctl.plans.events import Event, Note
+from tests.status.world import NOW, World, declared
 
 
 def see(world: World, *, probe: bool = True) -> Status:
@@ -61,6 +63,14 @@ def test_bytes_are_summed_over_the_tunnels_of_a_node() -> None:
 def test_ages_are_by_each_nodes_own_clock() -> None:
     status = see(World(declared(), clocks={"workers-1": -86_400}))
     assert {link.handshake_age for link in status.links} == {12}
+
+
+def test_a_clock_that_is_far_off_is_a_warning_and_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarmctl.backends.clocks.time.time", lambda: float(NOW))
+    world, said = World(declared(), clocks={"workers-1": -365 * 86_400, "workers-2": 600}), list[Event]()
+    status = measure(world.stack, probe=True, open_=world.open, emit=said.append, sleep=world.sleep, clock=world.clock)
+    assert said == [Note(f"workers-1: its clock is 365 days behind; {clocks.MEND}", warning=True)]
+    assert status.exit_code is ExitCode.OK
 
 
 def test_spokes_reach_each_other_through_the_hub_without_a_tunnel() -> None:

@@ -13,7 +13,7 @@ from swarmctl.operations.status import MAX_PINGED, measure
 from swarmctl.operations.status_model import Status
 from swarmctl.plans.events import Event, Note
 from tests.status.test_status import link, node, see
-from tests.status.world import World, declared
+from tests.status.world import NOW, World, declared
 
 ENDS = frozenset({"control-0", "workers-0"})
 ALL = ("control-0", "control-1", "workers-0", "workers-1", "workers-2")
@@ -176,7 +176,8 @@ def test_silence_that_will_not_end_by_itself_is_not_waited_for(trouble: dict[str
     assert world.slept == []
 
 
-def test_waiting_is_told_once_and_counts_as_measuring() -> None:
+def test_waiting_is_told_once_and_counts_as_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swarmctl.backends.clocks.time.time", lambda: float(NOW))
     world, told = World(declared(), ages=ages(-1, *ENDS), heals={ENDS: NEVER}), list[Event]()
     status: Status = measure(
         world.stack, probe=True, open_=world.open, emit=told.append, sleep=world.sleep, clock=world.clock

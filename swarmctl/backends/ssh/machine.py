@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Collection, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from swarmctl.backends import ways
+from swarmctl.backends import clocks, ways
 from swarmctl.backends.base import CommandFailed, Fence, ForeignStack, HostGone, HostUnreachable, Owner, Untouched
 from swarmctl.backends.ssh import access, index, marks, place
 from swarmctl.backends.ssh.address import PORT
@@ -20,8 +19,6 @@ from swarmctl.hosts import fence as fences
 
 _SHOWN = 10
 """Leftovers that are told one by one."""
-CLOCK = 3600.0
-"""Seconds that a machine's clock may be off. Grants end and keys age by it, and signatures of packages are judged."""
 
 
 def create(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:
@@ -78,6 +75,7 @@ def read(inputs: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any
             raise
         return None  # another machine is declared in its place, and this one is silent
     _require_ours(seen, way, fence)
+    clocks.see(inputs["node"], seen.clock)
     return dict(inputs) if seen.node else None
 
 
@@ -252,12 +250,8 @@ def _require_fit(seen: Seen, way: Mapping[str, Any], inputs: Mapping[str, Any]) 
     if seen.missing:
         lacks = ", ".join(seen.missing)
         raise HostRefused(f"{node} lacks what a node needs: {lacks}", marks.install(seen))
-    off = 0.0 if seen.clock is None else seen.clock - time.time()
-    if seen.clock is None or abs(off) > CLOCK:
-        raise HostRefused(
-            f"{node}: its clock is {_span(off)}" if off else f"{node} does not tell the time",
-            "set it, and have it kept: `timedatectl set-ntp true` where systemd keeps the time",
-        )
+    if clock := clocks.wrong(node, seen.clock) if seen.clock is not None else f"{node} does not tell the time":
+        raise HostRefused(clock, clocks.MEND)
     listens = inputs.get("listens") or [way.get("port", PORT)]
     if seen.port and seen.port not in listens:
         kept = " and ".join(map(str, listens))
@@ -278,10 +272,3 @@ def _require_managed(seen: Seen, node: str, networks: Collection[str]) -> None:
             f"{node} sees swarmctl come from {client}, which `managedFrom` does not let in",
             f"add a network with {client} to `managedFrom`: the firewall would cut the machine off",
         )
-
-
-def _span(seconds: float) -> str:
-    amount, where = abs(seconds), "ahead" if seconds > 0 else "behind"
-    if amount >= 2 * 86400:
-        return f"{amount / 86400:,.0f} days {where}"
-    return f"{amount / 3600:.1f} hours {where}"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmctl.backends import ways
+from swarmctl.backends import clocks, ways
 from swarmctl.backends.base import Fence, ForeignStack
-from swarmctl.backends.ssh import machine, marks
+from swarmctl.backends.ssh import access, machine, marks
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.marks import Seen
 from swarmctl.hosts import public_keys
@@ -87,6 +87,15 @@ def test_each_program_that_a_node_needs_is_looked_for(tmp_path: Path, lacking: s
     script = marks.LOOK[2].replace("/sys/module/", f"{tmp_path}/sys/")
     done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, capture_output=True, check=True)
     assert marks.parse(done.stdout).missing == (lacking,)
+
+
+def test_a_managed_machine_whose_clock_goes_wrong_is_read_and_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = {"backend": "ssh", "node": "n1", "host": WAY}
+    seen = Seen(clock=int(time.time()) - 365 * 86400, stack="trial", node="n1")
+    monkeypatch.setattr(access, "look", lambda way, fence=None: seen)
+    clocks.take()
+    assert machine.read(inputs) == inputs
+    assert clocks.take() == [f"n1: its clock is 365 days behind; {clocks.MEND}"]
 
 
 def test_the_port_and_the_network_that_we_come_by_must_stay_open() -> None:

@@ -1,0 +1,56 @@
+"""Machines whose clocks are far off, as they were seen when they were read anyway; told once for each reading."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+OFF = 3600.0
+"""Seconds that a machine's clock may be off. Grants end and keys age by it, and signatures of packages are judged."""
+MEND = "set it, and have it kept: `timedatectl set-ntp true` where systemd keeps the time"
+
+NAMED = 5
+"""Of many machines; where all are wrong, it is this computer's own clock."""
+_wrong: dict[str, str] = {}
+_guard = threading.Lock()
+
+
+def wrong(node: str, clock: float | None) -> str:
+    """What is wrong with a clock that said `clock` just now, Unix time in seconds, as a sentence; empty for nothing, or
+    when it is not known."""
+    off = 0.0 if clock is None else clock - time.time()
+    return f"{node}: its clock is {_span(off)}" if abs(off) > OFF else ""
+
+
+def some(said: Sequence[str]) -> list[str]:
+    """Of these sentences, one a machine, the first and how many more there are, each with what to do."""
+    more = len(said) - NAMED
+    last = [f"the clocks of {more:,} more machines are far off: see whether this computer's own is right"]
+    return [*(f"{one}; {MEND}" for one in said[:NAMED]), *(last if more > 0 else [])]
+
+
+def see(node: str, clock: float | None) -> None:
+    """Keep in mind what the clock of `node` said just now."""
+    said = wrong(node, clock)
+    with _guard:
+        _wrong.pop(node, None)
+        if said:
+            _wrong[node] = said
+
+
+def take(node: str | None = None) -> list[str]:
+    """What was seen to be wrong since it was asked for last: of all machines, or of one."""
+    with _guard:
+        found = [said for name, said in sorted(_wrong.items()) if node in (None, name)]
+        for name in list(_wrong):
+            if node in (None, name):
+                del _wrong[name]
+    return some(found)
+
+
+def _span(seconds: float) -> str:
+    amount, where = abs(seconds), "ahead" if seconds > 0 else "behind"
+    if amount >= 2 * 86400:
+        return f"{amount / 86400:,.0f} days {where}"
+    return f"{amount / 3600:.1f} hours {where}"
