@@ -72,7 +72,7 @@ def test_without_argument_kinds_and_codes_are_listed(capsys: pytest.CaptureFixtu
         ("NodePol", "did you mean NodePool?"),
         ("Mesh.topolgy", "did you mean topology?"),
         ("Mesh.mtu.x", "has no fields"),
-        ("SW2114", "did you mean SW2104?"),
+        ("SW21044", "did you mean SW2104?"),
     ],
 )
 def test_what_there_is_not_is_told_with_what_was_meant(
