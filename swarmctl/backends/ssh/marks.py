@@ -69,7 +69,7 @@ fi
 for file in /etc/sysctl.d/99-zz-swarmctl-*.conf /etc/default/grub.d/zz-swarmctl-*.cfg \
   /etc/systemd/timesyncd.conf.d/zz-swarmctl-*.conf /etc/apt/apt.conf.d/99zz-swarmctl-* \
   /etc/sudoers.d/swarmctl-* /etc/apt/sources.list.d/swarmctl-* /etc/apt/keyrings/swarmctl-* \
-  /etc/apt/preferences.d/swarmctl-* /etc/yum.repos.d/swarmctl-* /etc/pki/rpm-gpg/RPM-GPG-KEY-swarmctl-* \
+  /etc/apt/preferences.d/*swarmctl-* /etc/yum.repos.d/swarmctl-* /etc/pki/rpm-gpg/RPM-GPG-KEY-swarmctl-* \
   /etc/modules-load.d/swarmctl-* /etc/dcgm-exporter/swarmctl-counters.csv; do
   [ ! -e "$file" ] || echo "left $file"
 done
