@@ -181,7 +181,11 @@ MOMENTS: dict[str, Moment] = {
 # When a key is in use the provider has nothing left to do, and may be gone before it is hit.
 @pytest.mark.parametrize(
     ("victim", "moment"),
-    [*(("cli", moment) for moment in MOMENTS), ("provider", "a key is made"), ("provider", "it is opened")],
+    [
+        *(pytest.param("cli", moment, marks=pytest.mark.soak) for moment in MOMENTS),
+        ("provider", "a key is made"),
+        pytest.param("provider", "it is opened", marks=pytest.mark.soak),
+    ],
 )
 def test_kill_9_loses_no_packet_and_the_next_run_heals(lab: labs.Lab, victim: str, moment: str) -> None:
     up(lab)

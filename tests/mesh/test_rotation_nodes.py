@@ -42,6 +42,10 @@ pytestmark = [
     pytest.mark.skipif(WIREGUARD_GO is None, reason="there is no wireguard-go, neither installed nor built"),
 ]
 
+SOAK = [pytest.param(phase, after, marks=pytest.mark.soak) for phase, after in (("keys", 3), ("back", 0), ("end", 3))]
+SOAKED = [pytest.param(phase, marks=pytest.mark.soak) for phase in ("second", "back", "end")]
+"""Those that only `make soak` has, for time."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -144,7 +148,10 @@ def test_ends_that_change_200_ms_apart_lose_nothing(mesh: Rotated) -> None:
     assert report.lost == 0, report.losing()
 
 
-@pytest.mark.parametrize(("phase", "after"), [*((phase, 1) for phase in PHASES), ("keys", 3), ("back", 0), ("end", 3)])
+@pytest.mark.parametrize(
+    ("phase", "after"),
+    [*((phase, 1) for phase in PHASES), *SOAK],
+)
 def test_a_run_that_dies_in_a_phase_is_finished_by_the_next_without_loss(mesh: Rotated, phase: str, after: int) -> None:
     before = mesh.keys()
     with mesh.traffic() as traffic:
@@ -172,7 +179,7 @@ def test_an_apply_finishes_what_was_cut_off(mesh: Rotated) -> None:
     assert mesh.leftovers() == {}
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak)])
 def test_runs_that_die_again_and_again_end_well(mesh: Rotated, seed: int) -> None:
     dice = random.Random(seed)
     with mesh.traffic() as traffic:
@@ -247,7 +254,7 @@ def test_preshared_keys_go_along(mesh: Rotated) -> None:
     assert secret not in kept["control-0"]
 
 
-@pytest.mark.parametrize("phase", ["", "second", "routes", "keys", "back", "end"])
+@pytest.mark.parametrize("phase", ["", "routes", "keys", *SOAKED])
 def test_a_node_that_dies_is_left_out_and_the_others_finish(mesh: Rotated, nodes: Silent, phase: str) -> None:
     before, gone = mesh.keys(), "workers-1"
 
