@@ -52,8 +52,13 @@ POINTS: dict[str, tuple[str, Moment]] = {
     "provider, the last change": ("provider", changed(THINGS)),
 }
 
+OFTEN = {"provider, it compares", "cli, the plan is shown", "provider, the first intent", "engine, half of the changes"}
+OFTEN |= {"cli, the last change", "provider, the last change"}
+"""Those that every run of the tests has; `make soak` has them all."""
+ALL = [pytest.param(*POINTS[at], id=at, marks=() if at in OFTEN else pytest.mark.soak) for at in POINTS]
 
-@pytest.mark.parametrize(("victim", "moment"), POINTS.values(), ids=POINTS)
+
+@pytest.mark.parametrize(("victim", "moment"), ALL)
 def test_kill_9_at_a_chosen_point_heals(stack: Stack, victim: str, moment: Moment) -> None:
     stack.declare(web={"count": THINGS, "slow": 10})
     run = stack.watch("apply", "--yes")

@@ -109,7 +109,9 @@ def test_kill_9_in_the_middle_of_an_apply_heals(lab: labs.Lab, victim: str, mome
     lab("plan", "--detailed-exitcode", code=0)
 
 
-@pytest.mark.parametrize("victim", ["cli", "engine", "provider"])
+@pytest.mark.parametrize(
+    "victim", ["engine", *(pytest.param(one, marks=pytest.mark.soak) for one in ("cli", "provider"))]
+)
 def test_kill_9_in_the_preview_of_an_apply_changes_nothing(lab: labs.Lab, victim: str) -> None:
     run = Watched(lab, "apply", "--yes")
     run.until(previewing("engine" if victim == "cli" else victim))

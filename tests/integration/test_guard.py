@@ -85,7 +85,9 @@ def test_a_change_that_cuts_nodes_off_is_undone_by_its_own_run(lab: labs.Lab) ->
     lab("drift")
 
 
-@pytest.mark.parametrize("victim", ["cli", "engine", "provider"])
+@pytest.mark.parametrize(
+    "victim", ["provider", *(pytest.param(one, marks=pytest.mark.soak) for one in ("cli", "engine"))]
+)
 def test_whoever_is_killed_the_nodes_are_back_in_time(lab: labs.Lab, victim: str) -> None:
     under = Underlay.of(lab)
     before = seen(under)

@@ -156,6 +156,7 @@ def test_a_count_pool_keeps_its_machines_and_their_names_when_moved_says_so(lab:
     assert {node: alive(lab, node) for node in before} == before
 
 
+@pytest.mark.soak
 def test_a_pool_that_moved_costs_nothing_when_the_state_is_lost(lab: labs.Lab) -> None:
     lab.edit("stack.yaml", POOL, "lab: {count: 2}")
     lab("apply", "--yes")

@@ -101,6 +101,7 @@ def back(seen: Seen) -> object:
 MOMENTS: dict[str, Moment] = {"the second interface": second, "routes": routes, "new keys": keys, "routes back": back}
 
 
+@pytest.mark.soak
 def test_kill_9_at_any_moment_loses_no_packet_and_the_next_run_finishes(lab: labs.Lab) -> None:
     lab("apply", "--yes")
     underlay = Underlay.of(lab)
