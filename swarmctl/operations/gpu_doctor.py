@@ -192,7 +192,7 @@ def _driver(
 
 def _lost(name: str, vendor: str, outcome: Mapping[str, Any], seen: Seen) -> list[str]:
     """What to do about cards that the driver does not see, though it sees others."""
-    missing = sorted({*outcome["cards"]} - {card.pci for card in seen.cards}) if seen.cards else []
+    missing = seen.lost(outcome["cards"])
     if not missing:
         return []
     cards = f"the card{'s' if len(missing) > 1 else ''} at {', '.join(missing)}"

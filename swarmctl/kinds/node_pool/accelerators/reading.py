@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from swarmctl.errors import WorldUnreadable
@@ -85,6 +85,11 @@ class Seen:
     """Whether it was changed, and never verified since."""
     signing: Signing = UNSIGNED
     """By whom modules are signed here, and whether the firmware takes that."""
+
+    def lost(self, cards: Iterable[str]) -> list[str]:
+        """Which of these the tool does not see, though it sees others, by PCI address: where it sees none, what it says
+        instead tells more."""
+        return sorted({*cards} - {card.pci for card in self.cards}) if self.cards else []
 
     @property
     def answers(self) -> str:

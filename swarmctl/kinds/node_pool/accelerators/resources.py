@@ -152,10 +152,10 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         for name, version in wanted.items()
         if name in there.installed
     }
-    answering = {card.pci for card in seen.cards} or set(inputs["cards"])  # none: `answers` tells of it
+    lost = seen.lost(inputs["cards"])
     return {
         **inputs,
-        "cards": {pci: model for pci, model in inputs["cards"].items() if pci in answering},
+        "cards": {pci: model for pci, model in inputs["cards"].items() if pci not in lost},
         "kernelModule": seen.flavour or inputs["kernelModule"],
         "loaded": seen.loaded,
         "answers": seen.failure or seen.answers,

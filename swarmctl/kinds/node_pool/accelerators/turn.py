@@ -64,8 +64,9 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
     _not_held(machine, inputs)
     _pin(machine, inputs["pin"], inputs["version"])
     moves = machine.planned(_wanted(machine, inputs), _in_the_way(machine, inputs))
-    stale = bool(moves) or _is_stale(machine, inputs)
-    if _is_stale(machine, inputs) or any("dkms" in move.name and move.after for move in moves):
+    unloaded = _is_stale(machine, inputs)
+    stale = bool(moves) or unloaded
+    if unloaded or any("dkms" in move.name and move.after for move in moves):
         headers.bring(machine)
     if not moves and not machine.seen().unverified:
         machine.script(f"rm -rf {machine.places.new} {machine.places.way}\n")  # of a change that was not begun

@@ -36,7 +36,7 @@ def _answers(machine: Machine, seen: Seen, inputs: Mapping[str, Any]) -> Problem
         return Problem(f"the kernel module that is loaded is {seen.loaded or 'none'}, not {version}")
     if seen.answers != version:
         return Problem(f"{tool} answers with {seen.answers or 'nothing'}, not {version}")
-    if missing := sorted(set(inputs["cards"]) - {card.pci for card in seen.cards}):
+    if missing := seen.lost(inputs["cards"]):
         return Problem(f"{tool} does not see the card at {missing[0]}, which is on the bus")
     return None
 
