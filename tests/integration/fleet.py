@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -109,6 +110,15 @@ class Fleet(labs.Lab):
         said = done.stdout.decode(errors="replace")
         assert not check or done.returncode == 0, f"{script}\n{said}\n{done.stderr.decode(errors='replace')}"
         return said
+
+    def until_begun(self, running: subprocess.Popen[str], names: Sequence[str], within: float) -> None:
+        """Wait so many seconds until the slow script of a package has begun on each of these, while a command runs."""
+        deadline = time.monotonic() + within
+        for name in names:
+            while not self.inside(name, "ls /srv/began 2>/dev/null", check=False):
+                assert running.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
 
     def console(self, name: str) -> Console:
         """That of a machine."""

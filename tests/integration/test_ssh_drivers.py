@@ -167,12 +167,7 @@ def test_a_connection_that_is_cut_while_the_module_is_built_leaves_nothing_half_
         metal.inside(name, "rm -f /srv/began; : >/srv/slow")
     declare(metal, repository, NEXT)
     running = metal.start("apply", "--yes")
-    deadline = time.monotonic() + 120
-    for name in ("n1", "n2"):
-        while not metal.inside(name, "ls /srv/began 2>/dev/null", check=False):
-            assert running.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    metal.until_begun(running, ("n1", "n2"), 120)
     metal.servers["n1"].cut()
     time.sleep(3)
     for name in ("n1", "n2"):

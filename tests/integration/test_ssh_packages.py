@@ -109,12 +109,7 @@ def test_a_connection_that_is_cut_while_packages_are_installed_leaves_nothing_ha
         metal.inside(name, "rm -f /srv/began; : >/srv/slow")
     declare(metal, "3.0")
     running = metal.start("apply", "--yes")
-    deadline = time.monotonic() + 60
-    for name in ("n1", "n2"):
-        while not metal.inside(name, "ls /srv/began 2>/dev/null", check=False):
-            assert running.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    metal.until_begun(running, ("n1", "n2"), 60)
     metal.servers["n1"].cut()
     deadline = time.monotonic() + 30
     while "--configure -a" not in metal.inside("n1", "ps -eo args"):
