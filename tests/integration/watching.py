@@ -93,7 +93,7 @@ class Watched:
             assert status == -signal.SIGKILL, said
         else:
             # 7: some of it failed, and is named; 1: the engine itself has failed, or nothing was finished before.
-            assert status == (7 if "✗" in self.err and "nothing changed" not in self.err else 1), said
+            assert status == (7 if "✗" in self.err and "nothing changed" not in self.out else 1), said
             assert "error:" in self.err, said
         assert "Applied" not in self.out, said
         assert "Destroyed" not in self.out, said
