@@ -184,7 +184,7 @@ def serving(
     (test / "authority.pub").write_text(Path(f"{folder}/authority.pub").read_text())
     (test / "config").write_text(_config(port, address))
     _users(seed)
-    group = f"swarmctl-test-{port}"
+    group = f"swarmctl-test-{os.getpid()}-{port}"
     more = [*(["-ui"] if systemd else []), *(["-nu"] if plug else [])]
     command = ["unshare", "-mpf", *more, "--kill-child", "sh", "-c", _BOOT, "boot", str(folder), SSHD]
     command.append(f"SSHD={SSHD} GROUP={group}\n{_SYSTEMD}" if systemd else "")
