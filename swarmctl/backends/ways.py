@@ -7,7 +7,7 @@ way here. What is declared now comes before what was recorded: of two ports the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Json = Any
@@ -55,6 +55,13 @@ def record(stack: str, machines: Iterable[Mapping[str, Json]]) -> None:
 def recorded(inputs: Mapping[str, Json]) -> dict[str, Json]:
     """The way that a machine's inputs tell of."""
     return {**name(inputs["host"]), **{part: inputs[part] for part in RECORDED if part in inputs}}
+
+
+def parts(way: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
+    """The machine at the end of a way, then the servers before it, the nearest to the machine first."""
+    yield way
+    if jump := way.get("jump"):
+        yield from parts(jump)
 
 
 def declared_for(host: Mapping[str, Json]) -> Mapping[str, Json] | None:

@@ -100,7 +100,7 @@ def import_host(
     target: Target,
     *,
     confirm: Confirm,
-    jump: Target | None = None,
+    jump: Sequence[Target] = (),
     key: str = "",
     certificate: str = "",
     cluster: str = "",
@@ -114,9 +114,10 @@ def import_host(
 
     `pinned` are host keys (`ssh-ed25519 AAAA…`) or fingerprints of them (`SHA256:…`), one of which every server on the
     way must have; without any `confirm` is asked for each. `key` is the private key's file, or a public one's of the
-    SSH agent, and `certificate` the file of what goes with it. A `cluster` or `region` that is not given is left to the
-    defaults of the stack in the folder `stack`; where that has none, it is written down. Raises UsageError, Declined,
-    HostUnreachable, WorldUnreadable.
+    SSH agent, and `certificate` the file of what goes with it. `jump` are the servers to go through, the nearest first,
+    as in `ssh -J`; there may be two. A `cluster` or `region` that is not given is left to the defaults of the stack in
+    the folder `stack`; where that has none, it is written down. Raises UsageError, Declined, HostUnreachable,
+    WorldUnreadable.
     """
     _require_pins(pinned)
     if name and not _NAME.fullmatch(name):
@@ -124,13 +125,15 @@ def import_host(
     for what, given in (("cluster", cluster), ("region", region)):
         if given and not _NAME.fullmatch(given):
             raise UsageError(f"{given!r} can't be the name of a {what}", "lower-case letters, digits and hyphens")
+    if len(jump) > 2:
+        raise UsageError("a declared machine has at most two jump hosts before it", "go through two at most")
     if certificate and not key:
         raise UsageError("--certificate goes with a key", "name the key's file by --key")
     key, certificate = _from_anywhere(key), _from_anywhere(certificate)
     own = {name: value for name, value in (("key", key), ("certificate", certificate)) if value}
     through: dict[str, Any] = {}
-    if jump is not None:
-        through = {"jump": {**_trusted(jump, {}, pinned, confirm), **own}}
+    for server in jump:
+        through = {"jump": {**_trusted(server, {**through, **own}, pinned, confirm), **through, **own}}
     way = {**_trusted(target, {**through, **own}, pinned, confirm), **through, **own}
     inventory = _inventory(stack)
     if out is not None and inventory is not None:
@@ -141,13 +144,13 @@ def import_host(
     return Imported(called, text, facts, None if out is None else _write(out, called, text))
 
 
-def _facts(host: Host, target: Target, jump: Target | None) -> SystemFacts:
+def _facts(host: Host, target: Target, jump: Sequence[Target]) -> SystemFacts:
     """What the machine tells. Raises what `read` does; it is no node yet, so `swarmctl exec` knows it by no name."""
     try:
         return read(host)
     except WorldUnreadable as error:
         if "swarmctl exec" in error.hint:
-            through = f"-J {jump} " if jump else ""
+            through = f"-J {','.join(map(str, jump))} " if jump else ""
             error.hint = f"see whether `ssh {through}ssh://{target} 'uname -a; date'` prints what it should"
         raise
 

@@ -131,10 +131,17 @@ def _ssh(name: str, way: Mapping[str, Any], found: SystemFacts) -> Iterator[str]
         yield "    # Without `key` all keys of the SSH agent are tried."
     if "certificate" in way:
         yield f"    certificate: {word(way['certificate'])}"
-    if jump := way.get("jump"):
-        port = f", port: {jump['port']}" if "port" in jump else ""
-        user = f", user: {word(jump['user'])}" if jump["user"] != way["user"] else ""
-        yield f"    jump: {{address: {word(jump['address'])}{user}{port}, hostKeys: [{jump['hostKeys'][0]}]}}"
+    indent, before = "    ", way
+    while jump := before.get("jump"):
+        yield f"{indent}jump:"
+        indent += "  "
+        yield f"{indent}address: {word(jump['address'])}"
+        if jump["user"] != before["user"]:
+            yield f"{indent}user: {word(jump['user'])}"
+        if "port" in jump:
+            yield f"{indent}port: {jump['port']}"
+        yield f"{indent}hostKeys: [{jump['hostKeys'][0]}]"
+        before = jump
     yield from _network(way, found)
     yield "    hosts:"
     yield f"      - {{name: {word(name)}, address: {word(way['address'])}, hostKeys: [{way['hostKeys'][0]}]}}"

@@ -130,9 +130,13 @@ def test_a_server_that_moves_to_another_port(metal: Fleet) -> None:
 def test_a_machine_behind_a_jump_host(metal: Fleet) -> None:
     first = metal.host("n1")
     jump = {"address": first["address"], "hostKeys": first["hostKeys"], "user": "plain"}
-    metal.declare(first, metal.host("n2", jump=jump), metal.host("n3"))
+    second = metal.host("n2")
+    behind = {"address": second["address"], "hostKeys": second["hostKeys"], "user": "plain", "jump": jump}
+    metal.declare(first, metal.host("n2", jump=jump), metal.host("n3", jump=behind))
     metal("apply", "--yes")
     assert metal.on("n2", "echo $SSH_CONNECTION").split()[0] == first["address"]
+    assert metal.on("n3", "echo $SSH_CONNECTION").split()[0] == second["address"]
+    metal("drift")
     metal.declare(*(metal.host(name) for name in NAMES))
     metal("apply", "--yes")
     assert metal.on("n2", "echo $SSH_CONNECTION").split()[0] == HERE

@@ -50,7 +50,7 @@ def with_own_keys(way: Mapping[str, Any], noted: Mapping[str, Any] | None) -> Ma
         return way
     found = {**_mine(noted), **way}
     if "jump" in way and "jump" in noted:
-        found["jump"] = {**_mine(noted["jump"]), **way["jump"]}
+        found["jump"] = dict(with_own_keys(way["jump"], noted["jump"]))
     return found
 
 
@@ -91,7 +91,7 @@ def require_files(hosts: Collection[Mapping[str, Any]]) -> None:
     """Raises `HostRefused` that names every key file of these ways that can't be used from here, and whose it is."""
     wanted: dict[str, list[str]] = {}
     for host in hosts:
-        for part in (host, host.get("jump") or {}):
+        for part in ways.parts(host):
             for name in ("key", "certificate"):
                 if path := part.get(name):
                     wanted.setdefault(path, []).append(host["node"])

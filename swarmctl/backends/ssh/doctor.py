@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from swarmctl import paths
+from swarmctl.backends import ways
 from swarmctl.backends.base import Check
 from swarmctl.backends.ssh import access, index
 
@@ -50,7 +51,7 @@ def _files() -> list[Check]:
 
 def _keys(stack: str, node: str) -> list[str]:
     way = index.read(stack, node) or {}
-    return [path for part in (way, way.get("jump") or {}) if (path := part.get("key"))]
+    return [path for part in ways.parts(way) if (path := part.get("key"))]
 
 
 def _stacks() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from swarmctl.backends import ways
 from swarmctl.backends.base import Placement, PoolRequest
 from swarmctl.backends.ssh.address import PORT
-from swarmctl.backends.ssh.spec import Jump, SshHost, SshSpec
+from swarmctl.backends.ssh.spec import FirstJump, Jump, SshHost, SshSpec
 from swarmctl.hosts import public_keys
 
 _MINE = ("key", "certificate")
@@ -61,7 +61,7 @@ def _way(spec: SshSpec, host: SshHost) -> dict[str, Any]:
     return way
 
 
-def _jump(jump: Jump, user: str, mine: Mapping[str, str | None]) -> dict[str, Any]:
+def _jump(jump: FirstJump, user: str, mine: Mapping[str, str | None]) -> dict[str, Any]:
     if jump.key is not None:
         mine = {"key": jump.key, "certificate": jump.certificate}
     elif jump.certificate is not None:
@@ -69,7 +69,10 @@ def _jump(jump: Jump, user: str, mine: Mapping[str, str | None]) -> dict[str, An
     way: dict[str, Any] = {"address": jump.address, "user": jump.user or user, "hostKeys": list(jump.host_keys)}
     if jump.port != PORT:
         way["port"] = jump.port
-    return way | {name: value for name, value in mine.items() if value is not None}
+    way |= {name: value for name, value in mine.items() if value is not None}
+    if isinstance(jump, Jump) and jump.jump is not None:
+        way["jump"] = _jump(jump.jump, way["user"], mine)
+    return way
 
 
 def _inputs(
@@ -88,12 +91,17 @@ def _inputs(
         "knownBy": known_by(way["hostKeys"], before),
     }
     if "jump" in inputs:
-        inputs["jump"] = {name: value for name, value in inputs["jump"].items() if name not in _MINE}
+        inputs["jump"] = _without_keys(inputs["jump"])
     if listens:
         inputs["listens"] = list(listens)
     if managed_from:
         inputs["managedFrom"] = list(managed_from)
     return inputs
+
+
+def _without_keys(way: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in way.items() if name not in _MINE}
+    return kept | {"jump": _without_keys(way["jump"])} if "jump" in way else kept
 
 
 def known_by(host_keys: Sequence[str], before: Mapping[str, Any]) -> str:
@@ -114,8 +122,7 @@ def same_place(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether only one machine can stand where two ways lead."""
 
     def spot(way: Mapping[str, Any]) -> tuple[Any, ...]:
-        jump = way.get("jump") or {}
-        return way["address"], way.get("port", PORT), jump.get("address"), jump.get("port", PORT)
+        return tuple((part["address"], part.get("port", PORT)) for part in ways.parts(way))
 
     return spot(one) == spot(other)
 

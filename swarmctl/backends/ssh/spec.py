@@ -49,23 +49,37 @@ _CERTIFICATE = "File of the OpenSSH certificate (`…-cert.pub`) that goes with 
 _EXAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbWJd8HUj1RMQWXRoHgfQvyhoWfhSgDMEvAJ3xYU5jl"
 
 
-class Jump(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A server that connections go through. It passes on what is encrypted for the machine, and can't read it."""
+class FirstJump(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A server that connections go through. It passes on what is encrypted for the one behind, and can't read it."""
 
     address: Annotated[Where, msgspec.Meta(description="Address or DNS name of the server.", examples=["203.0.113.2"])]
     host_keys: Annotated[HostKeys, msgspec.Meta(description=_HOST_KEYS, examples=[[_EXAMPLE]])] = []
     user: Annotated[
-        User | None, msgspec.Meta(description="Who logs in there. Left out: the machine's `user`.", examples=["ops"])
+        User | None,
+        msgspec.Meta(description="Who logs in there. Left out: the `user` of the one behind.", examples=["ops"]),
     ] = None
     port: Annotated[Port, msgspec.Meta(description="TCP port of its SSH server.", examples=[22])] = 22
     key: Annotated[
-        File | None, msgspec.Meta(description=_KEY + "Left out: the machine's `key`.", examples=["~/.ssh/swarm"])
+        File | None,
+        msgspec.Meta(description=_KEY + "Left out: the `key` of the one behind.", examples=["~/.ssh/swarm"]),
     ] = None
     certificate: Annotated[
         File | None,
         msgspec.Meta(
-            description=_CERTIFICATE + "Left out: the machine's, where `key` is left out, too.",
+            description=_CERTIFICATE + "Left out: of the one behind, where `key` is left out, too.",
             examples=["~/.ssh/swarm-cert.pub"],
+        ),
+    ] = None
+
+
+class Jump(FirstJump, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """The server before the machine, which may have one before itself. Two and no more: the schema spells each out."""
+
+    jump: Annotated[
+        FirstJump | None,
+        msgspec.Meta(
+            description="Server that this one is reached through, in its turn. Left out: none.",
+            examples=[{"address": "198.51.100.2", "hostKeys": [_EXAMPLE]}],
         ),
     ] = None
 

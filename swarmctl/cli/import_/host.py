@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @click.command(name="host")
 @click.argument("target", metavar="USER@ADDRESS[:PORT]")
-@click.option("--jump", metavar="USER@ADDRESS[:PORT]", help="Server to go through.")
+@click.option(
+    "--jump", metavar="USER@ADDRESS[:PORT][,…]", help="Server to go through, or two: the nearest to you first."
+)
 @click.option(
     "--key",
     default="",
@@ -81,7 +83,7 @@ def command(
     """
     from swarmctl.operations.import_host import Target, import_host
 
-    asked, through = Target.parse(target), Target.parse(jump) if jump else None
+    asked, through = Target.parse(target), [Target.parse(one) for one in jump.split(",")] if jump else []
     pinned = (*keys, *prints)
     require_terminal(bool(pinned), "import host", "give the host key by --host-key or --fingerprint")
 

@@ -10,9 +10,9 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.declarations.duration import seconds
 from swarmctl.declarations.words import listing, sentences
 from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
-from swarmctl.kinds.node_pool import reached
 from swarmctl.kinds.node_pool.accelerators import rules as accelerators
 from swarmctl.kinds.node_pool.draining import rules as draining
+from swarmctl.kinds.node_pool.reached import rules as reached
 from swarmctl.kinds.node_pool.spec import Timeouts
 
 HOSTNAME_LIMIT = 63

@@ -267,6 +267,9 @@ def test_a_jump_host(machine: Machine, server: Server, tmp_path: Path) -> None:
     host = machine(address="inner.test", jump=jump)
     assert host.run(["id", "-u"]).text == "0\n"
     assert "can't be reached from its jump host" in refused(machine(address="127.0.0.1", jump=jump)).message
+    behind = {**jump, "address": "inner.test", "user": "root"}
+    assert machine(address="inner.test", jump={**behind, "jump": jump}).run(["id", "-u"]).text == "0\n"
+    assert "the name inner.test is not known" in refused(machine(address="inner.test", jump=behind)).message
     wrong = {**jump, "hostKeys": [keygen(tmp_path / "other")]}
     error = refused(machine(address="inner.test", jump=wrong))
     assert "m1: its jump host worker@127.0.0.1" in error.message

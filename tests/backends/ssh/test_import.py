@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from swarmctl import cli
 from swarmctl.backends.ssh import transport as transports
@@ -94,7 +95,16 @@ def test_through_a_jump_host_both_keys_are_compared(server: Server, capsys: pyte
         server.host_key,
     ]
     assert cli.run(args) == 0
-    assert "jump: {address: 127.0.0.1, user: worker" in capsys.readouterr().out
+    assert "    jump:\n      address: 127.0.0.1\n      user: worker\n" in capsys.readouterr().out
+
+    args[args.index(jump)] = f"{jump},root@inner.test:{server.port}"
+    assert cli.run(args) == 0
+    (pool,) = yaml.safe_load_all(capsys.readouterr().out)
+    near = pool["spec"]["ssh"]["jump"]
+    assert (near["address"], near["jump"]["address"], near["jump"]["user"]) == ("inner.test", "127.0.0.1", "worker")
+    assert "user" not in near, "the machine's"
+    assert cli.run([*args[:4], ",".join([jump] * 3), *args[5:]]) == 2
+    assert "at most two jump hosts" in capsys.readouterr().err
 
 
 def test_another_host_key_is_never_logged_in_to(

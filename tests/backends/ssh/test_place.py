@@ -57,11 +57,27 @@ def test_a_host_has_its_own_values_before_the_pools() -> None:
     )
 
 
+def test_a_jump_host_behind_another_one() -> None:
+    first = {"address": "198.51.100.2", "port": 2222, "hostKeys": [KEYS[1]]}
+    way = placed(user="ops", key="~/.ssh/pool", jump={**JUMP, "user": "eve", "key": "~/.ssh/j", "jump": first}).host
+    inner, outer = Address.load(way).jumps[1], Address.load(way).jumps[0]
+    assert outer == Address("198.51.100.2", "eve", (KEYS[1],), 2222, "~/.ssh/j")
+    assert inner == Address("203.0.113.2", "eve", (KEYS[2],), 22, "~/.ssh/j", jump=outer)
+    own = placed(jump={**JUMP, "jump": {**first, "user": "ann", "key": "~/.ssh/k"}}).host
+    assert (own["jump"]["jump"]["user"], own["jump"]["jump"]["key"]) == ("ann", "~/.ssh/k")
+
+
 def test_inputs_have_no_keys_of_ours() -> None:
-    one = placed(key="~/.ssh/laptop", certificate="~/.ssh/laptop-cert.pub", jump={**JUMP, "key": "~/.ssh/j"})
-    other = placed(key="/run/secrets/ci", jump={**JUMP, "key": "/run/secrets/j"})
+    first = {"address": "198.51.100.2", "hostKeys": [KEYS[1]]}
+
+    def jump(folder: str) -> dict[str, Any]:
+        return {**JUMP, "key": f"{folder}/j", "jump": {**first, "key": f"{folder}/k"}}
+
+    one = placed(key="~/.ssh/laptop", certificate="~/.ssh/laptop-cert.pub", jump=jump("~/.ssh"))
+    other = placed(key="/run/secrets/ci", jump=jump("/run/secrets"))
     assert one.inputs == other.inputs
     assert "laptop" not in str(one.inputs)
+    assert one.inputs["jump"]["jump"] == {**first, "user": "root"}
     assert one.inputs["host"] == {"backend": "ssh", "stack": "trial", "node": "n1"}
 
 
@@ -127,15 +143,18 @@ def test_a_machine_keeps_the_name_it_was_made_with() -> None:
 
 def test_the_declared_way_comes_first_then_the_recorded_then_the_noted() -> None:
     host = {"backend": "ssh", "stack": "ways", "node": "n1"}
-    way = {**host, "address": "192.0.2.1", "user": "ops", "hostKeys": [KEYS[0]], "jump": {**JUMP, "user": "ops"}}
+    way = {**host, "address": "192.0.2.1", "user": "ops", "hostKeys": [KEYS[0]]}
+    way["jump"] = {**JUMP, "user": "ops", "jump": {"address": "198.51.100.2", "user": "ops", "hostKeys": [KEYS[1]]}}
     with pytest.raises(HostRefused, match="n1: neither the declarations nor the state nor this computer know"):
         access.way(host)
-    index.note({**way, "port": 1, "key": "~/.ssh/mine", "jump": {**way["jump"], "key": "~/.ssh/j"}})
+    noted = {**way["jump"], "key": "~/.ssh/j", "jump": {**way["jump"]["jump"], "key": "~/.ssh/k"}}
+    index.note({**way, "port": 1, "key": "~/.ssh/mine", "jump": noted})
     assert access.way(host)["port"] == 1
     ways.record("ways", [{**way, "host": host, "port": 2, "node": "n1"}])
     try:
         recorded = access.way(host)
         assert (recorded["port"], recorded["key"], recorded["jump"]["key"]) == (2, "~/.ssh/mine", "~/.ssh/j")
+        assert recorded["jump"]["jump"] == {**way["jump"]["jump"], "key": "~/.ssh/k"}
         ways.declare("ways", [{**way, "port": 3}])
         assert access.way(host) == {**way, "port": 3}
         assert sorted(ways.known("ssh", "ways")) == ["n1"]

@@ -8,136 +8,25 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
-from swarmctl.diagnostics import Code, Diagnostic, Range, Related, Severity
+from swarmctl.diagnostics import Diagnostic, Range, Related, Severity
 from swarmctl.hosts import public_keys
 from swarmctl.hosts.states import ISOLATED, LOST
+from swarmctl.kinds.node_pool.reached.codes import (
+    BAD_HOST_KEY,
+    CERTIFICATE_ALONE,
+    JUMP_LOOP,
+    JUMP_SHUT,
+    LITERAL_KEY,
+    NO_HOST_KEY,
+    NO_LIMITS,
+    NOT_A_NETWORK,
+    RELATIVE_KEY,
+    SAME_HOST_KEY,
+    SAME_PLACE,
+)
 
 Path = tuple[str | int, ...]
 
-NO_HOST_KEY = Code(
-    "SW3240",
-    "machine without a host key",
-    """A server is logged in to only when it proves to have one of the host keys that are declared for it: otherwise
-whoever stands in between could pose as it. Where the key is not known yet, `ssh-keyscan ADDRESS` shows what the server
-claims; that is only as good as the way there, so compare it with `ssh-keygen -lf` on the machine's own console.
-
-Wrong: `{name: n1, address: 203.0.113.10}`
-
-Right: `{name: n1, address: 203.0.113.10, hostKeys: [ssh-ed25519 AAAAC3Nza…]}`
-""",
-)
-BAD_HOST_KEY = Code(
-    "SW3241",
-    "host key that is none",
-    """A host key is the kind and the key as they stand in `/etc/ssh/ssh_host_ed25519_key.pub`, without a name before
-and without a comment behind. A fingerprint is not enough, and a private key must never be written down.
-
-Wrong: `hostKeys: [SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8]`
-
-Right: `hostKeys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…]`
-""",
-)
-LITERAL_KEY = Code(
-    "SW3242",
-    "key written down in a declaration",
-    """`key` and `certificate` name files on the computer that runs swarmctl. What stands in a declaration is read by
-everyone who reads the repository, and stays in its history: a private key that was written down is to be replaced.
-
-Wrong: a `key` with the text of a private key
-
-Right: `key: ~/.ssh/swarm`
-""",
-)
-SAME_PLACE = Code(
-    "SW3243",
-    "two machines at one address",
-    """One server answers at an address and port, so two machines can't stand there; behind different jump hosts they
-can.
-
-Wrong: `{name: n1, address: 203.0.113.10, …}` and `{name: n2, address: 203.0.113.10, …}`
-
-Right: each machine with its own address, or with its own `port` where a router passes them on
-""",
-)
-CERTIFICATE_ALONE = Code(
-    "SW3244",
-    "certificate without its key",
-    """A certificate says that a key may log in; whoever shows it proves to have that key. So `certificate` needs a
-`key`, which may be the `.pub` file of one that the SSH agent has.
-
-Wrong: `certificate: ~/.ssh/swarm-cert.pub` without `key`
-
-Right: `key: ~/.ssh/swarm` and `certificate: ~/.ssh/swarm-cert.pub`
-""",
-)
-JUMP_LOOP = Code(
-    "SW3245",
-    "jump host that is the machine itself",
-    """Connections to a machine go through its jump host, which is another server. A machine that is its own jump host
-can't be reached; a pool's jump host that is one of the pool's machines needs a pool of its own, without `jump`.
-
-Wrong: `jump: {address: 203.0.113.10, …}` for the machine at `203.0.113.10`
-
-Right: the machine at `203.0.113.10` in a pool without `jump`
-""",
-)
-NO_LIMITS = Code(
-    "SW3246",
-    "limits on machines that are not divided",
-    """`resources` limits what a machine may use of the computer that it is a part of. A machine over SSH is whole: all
-that runs on it may use all of it.
-
-Wrong: `resources: {cpus: 4}` beside `ssh:`
-
-Right: no `resources`
-""",
-)
-SAME_HOST_KEY = Code(
-    "SW3247",
-    "two machines with one host key",
-    """A machine is known by its host key, whatever its address is. Two with the same one are the same machine declared
-twice, or copies of one image: any of them can pose as the other. A warning: make new keys on the copies with
-`ssh-keygen -A`, after removing the old ones.
-
-Wrong: two machines with the same `hostKeys`
-
-Right: each machine with host keys of its own
-""",
-)
-NOT_A_NETWORK = Code(
-    "SW3248",
-    "networks to manage from that are none",
-    """`managedFrom` has networks in CIDR notation, without bits behind the prefix. The jump host's address is among
-them where there is one, for the machine sees nobody else.
-
-Wrong: `managedFrom: [203.0.113.7/24]`
-
-Right: `managedFrom: [203.0.113.0/24]`, or `[203.0.113.7/32]` for one address
-""",
-)
-JUMP_SHUT = Code(
-    "SW3249",
-    "way through a machine that is shut or gone",
-    """A machine that is declared `isolated` passes nothing on, and one that is declared `lost` is not there: whoever is
-reached through it can't be reached any more, not even to say so.
-
-Wrong: `state: isolated` for the machine at `203.0.113.2`, and `jump: {address: 203.0.113.2, …}` for others
-
-Right: another jump host for the others, or the same state for them
-""",
-)
-RELATIVE_KEY = Code(
-    "SW3239",
-    "key in a place that depends on where swarmctl is run",
-    """`key` and `certificate` name files by a path from the root or from a home folder. A relative one would lead
-elsewhere whenever a command is run in another folder; and a private key has no place among the declarations, for they
-are kept in Git.
-
-Wrong: `key: keys/swarm`
-
-Right: `key: ~/.ssh/swarm`, or `key: /run/secrets/swarm` in a pipeline
-""",
-)
 _SCAN = (
     "`ssh-keyscan -t ed25519{port} {address}` shows it; compare it with the machine's own console before you declare it"
 )
@@ -163,6 +52,11 @@ class _Host(NamedTuple):
     @property
     def path(self) -> Path:
         return ("spec", "ssh", "hosts", self.place)
+
+    @property
+    def jumps(self) -> Iterator[tuple[Any, Path]]:
+        """The servers before it and where each is declared, the nearest to the machine first."""
+        return _jumps(self.jump, self.jump_path)
 
 
 def check(inventory: Inventory) -> Iterator[Diagnostic]:
@@ -227,21 +121,42 @@ def _host(host: _Host) -> Iterator[Diagnostic]:
     yield from _logins(host.pool, entry, host.path, key)
     if entry.jump is not None and host.jump is not None:
         yield from _jump(host.pool, host.jump, host.jump_path, key)
-    jump = host.jump
-    if jump is not None and _same(jump.address, entry.address) and jump.port == host.port:
-        yield Diagnostic(
-            JUMP_LOOP,
-            f"{name} would be reached through itself",
-            host.pool.value(*host.path, "address"),
-            label="the address of its jump host",
-            help="declare this machine in a pool without `jump`",
-            related=(Related(host.pool.value(*host.jump_path, "address"), "the jump host"),),
-        )
+    for jump, path in host.jumps:
+        if _same(jump.address, entry.address) and jump.port == host.port:
+            yield Diagnostic(
+                JUMP_LOOP,
+                f"{name} would be reached through itself",
+                host.pool.value(*host.path, "address"),
+                label="the address of its jump host",
+                help="declare this machine in a pool without `jump`",
+                related=(Related(host.pool.value(*path, "address"), "the jump host"),),
+            )
 
 
 def _jump(pool: Declaration, jump: Any, path: Path, key: Any) -> Iterator[Diagnostic]:
-    yield from _host_keys(pool, path, jump, f"the jump host at `{jump.address}`", jump.port)
-    yield from _logins(pool, jump, path, jump.key if jump.key is not None else key)
+    behind: dict[tuple[str, Any], Path] = {}
+    for one, where in _jumps(jump, path):
+        key = one.key if one.key is not None else key
+        yield from _host_keys(pool, where, one, f"the jump host at `{one.address}`", one.port)
+        yield from _logins(pool, one, where, key)
+        if isinstance(one.address, Unknown) or isinstance(one.port, Unknown):
+            continue
+        other = behind.setdefault((_normal(one.address), one.port), where)
+        if other != where:
+            yield Diagnostic(
+                JUMP_LOOP,
+                f"the jump host at `{one.address}` would be reached through itself",
+                pool.value(*where, "address"),
+                label="the address of the one behind it",
+                help="take this `jump` away, or write the address of another server",
+                related=(Related(pool.value(*other, "address"), "the one behind it"),),
+            )
+
+
+def _jumps(jump: Any, path: Path) -> Iterator[tuple[Any, Path]]:
+    while jump is not None and not isinstance(jump, Unknown):
+        yield jump, path
+        jump, path = getattr(jump, "jump", None), (*path, "jump")
 
 
 def _host_keys(pool: Declaration, path: Path, entry: Any, name: str, port: Any) -> Iterator[Diagnostic]:
@@ -315,10 +230,9 @@ def _is_public(text: str) -> bool:
 def _same_places(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
     first: dict[tuple[Any, ...], _Host] = {}
     for host in hosts:
-        jump = host.jump
         if isinstance(host.entry.address, Unknown) or isinstance(host.port, Unknown):
             continue
-        through = () if jump is None else (_normal(jump.address), jump.port)
+        through = tuple((_normal(jump.address), jump.port) for jump, _ in host.jumps)
         earlier = first.setdefault((_normal(host.entry.address), host.port, through), host)
         if earlier is not host:
             yield Diagnostic(
@@ -339,15 +253,18 @@ def _shut_ways(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
         if state in (ISOLATED, LOST) and not isinstance(host.entry.address, Unknown):
             shut[_normal(host.entry.address)] = (host, state)
     for host in hosts:
-        jump = host.jump
-        if jump is None or host.state == LOST or isinstance(jump.address, Unknown):
+        if host.state == LOST:
             continue
-        through, state = shut.get(_normal(jump.address), (None, ""))
-        if through is not None and through is not host:
+        for jump, path in host.jumps:
+            through, state = (
+                (None, "") if isinstance(jump.address, Unknown) else shut.get(_normal(jump.address), (None, ""))
+            )
+            if through is None or through is host:
+                continue
             yield Diagnostic(
                 JUMP_SHUT,
                 f"the machine `{host.entry.name}` is reached through `{through.entry.name}`, which is declared {state}",
-                host.pool.value(*host.jump_path, "address"),
+                host.pool.value(*path, "address"),
                 label=f"this machine is {state}",
                 help=f"declare another `jump` for `{host.entry.name}`"
                 + (f", or that it is lost, too: `state: {LOST}`" if state == LOST else ""),
