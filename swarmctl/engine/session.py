@@ -165,9 +165,11 @@ class Session:
             raise EngineFailed(f"the rollout cannot be put in order: {error}") from error
         return self._change("up", graph, lease, held, plan_id, gate, refresh=refresh)
 
-    def destroy(self, lease: Lease) -> Outcome:
-        """Remove everything that is recorded. See `update`."""
-        return self._change("destroy", None, lease, (), "", None)
+    def destroy(self, lease: Lease, keeping: Collection[str] = ()) -> Outcome:
+        """Remove everything that is recorded but what is at the addresses of `keeping`: that stays. See `update`."""
+        # The engine's own destroy makes no exceptions: here a program runs that wants nothing else.
+        wanted = Graph(self._store.identity) if keeping else None
+        return self._change("up" if keeping else "destroy", wanted, lease, keeping, "", None)
 
     def interrupt(self) -> None:
         """First call: finish the steps in flight, save, end. Second: end at once."""
@@ -264,15 +266,19 @@ class Session:
             task.gate = gate
         run = self._store.begin(
             lease,
-            operation="destroy" if graph is None else "update",
-            graph="" if graph is None else digest(graph),
+            operation="destroy" if gate is None else "update",
+            graph="" if graph is None or gate is None else digest(graph),
             plan=plan_id,
             resources={} if graph is None else header.resources(graph, work.moved),
         )
         with told(self._store.folder):
             space = workspace.of_run(self._store, run, before.checkpoint if before else None, self._home)
         base = publication.base(before, run, space)
-        title, total = ("removing", len(work.recorded)) if graph is None else ("changing", len(graph.resources))
+        title, total = (
+            ("changing", len(graph.resources))
+            if graph and gate
+            else ("removing", len(work.recorded.keys() - work.held))
+        )
         arguments = [command, "--skip-preview", "--yes", "--continue-on-error", *(["--refresh"] if refresh else [])]
         order = self._order(work, arguments, title, total, task, changing=True)
         with self._watching_disk(), self._bound_to(lease):

@@ -1,17 +1,23 @@
-"""Take everything away: load · take the lease · list · confirm · destroy · sweep · forget."""
+"""Take everything away: load · take the lease · list · confirm · destroy · sweep · forget.
+
+What lies on machines that can't be asked stays, in the state as well, and nothing is swept or forgotten before that is
+gone, too.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarmctl import backends
-from swarmctl.errors import Declined, PlanRefused, WorldUnreadable
+from swarmctl.backends.base import HostUnreachable
+from swarmctl.errors import Declined, PlanRefused, SwarmError
 from swarmctl.kinds import resource_type
+from swarmctl.operations import silent, strays
 from swarmctl.operations import stack as stacks
-from swarmctl.operations import strays
 from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.running import Run, Stopper
 from swarmctl.operations.stack import Emit, Options
@@ -39,8 +45,9 @@ def destroy(
 
     Works again after a crash anywhere, when the machines are gone already, and when nobody can read the state any more.
     `confirm` gets the plan and the stack's name, and is not called when there is nothing. After failures and
-    interruption, which are in the returned run, the state is kept. Raises InvalidDeclaration, NoDocuments,
-    EngineMissing, LockHeld, LeaseLost, Protected, StateTooNew, DiskFull, ReadOnly, Declined.
+    interruption, and where machines are silent, which is in the returned run, the state is kept. Raises
+    InvalidDeclaration, NoDocuments, EngineMissing, LockHeld, LeaseLost, Protected, StateTooNew, DiskFull, ReadOnly,
+    Declined.
     """
     loaded, store = stacks.load(folder, emit)
     require_unprotected(loaded)
@@ -66,9 +73,15 @@ def destroy(
                 emit(Note(note, warning=True))
             session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
-                outcome = _remove(session, lease)
-            if outcome.failures or outcome.interrupted:
-                return Run.of(plan, outcome, (), time.monotonic() - started)
+                outcome, kept, left = _remove(session, loaded.identity, snapshot, lease, emit)
+            removed: list[str] = []
+            if left and not (outcome.failures or outcome.interrupted):
+                removed, more = _unknown(loaded.identity, unknown, lease)
+                left = {**left, **more}
+                Cache(loaded.identity).forget()
+            run = replace(Run.of(plan, outcome, removed, time.monotonic() - started), silent=left, kept=kept)
+            if outcome.failures or outcome.interrupted or left:
+                return run
         removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
         Cache(loaded.identity).forget()
         destroyed.note(store.folder)
@@ -76,16 +89,34 @@ def destroy(
         return Run(plan, plan.changes, removed=tuple(removed), seconds=time.monotonic() - started)
 
 
-def _remove(session: Session, lease: Lease) -> Outcome:
-    """Everything that is recorded. Raises `WorldUnreadable` with what to do about machines that are gone for good."""
-    try:
-        return session.destroy(lease)
-    except WorldUnreadable as error:
-        if error.nodes:
-            nodes = ", ".join(sorted(error.nodes))
-            gone = f"where it is gone for good, declare `state: lost` in its entry of `hosts` ({nodes})"
-            error.hint = f"mend the cause, and run the same command again; {gone}"
-        raise
+def _remove(
+    session: Session, identity: str, snapshot: Snapshot, lease: Lease, emit: Emit
+) -> tuple[Outcome, tuple[str, ...], silent.Silent]:
+    """Everything that is recorded but what lies on silent machines: with what came of it, the addresses of that, and
+    why."""
+    kept: tuple[str, ...] = ()
+
+    def work(left: silent.Silent) -> Outcome:
+        nonlocal kept
+        kept = tuple(sorted(silent.recorded_on(snapshot, left)))
+        return session.destroy(lease, kept)
+
+    outcome, left = silent.without(identity, snapshot, work, emit)
+    return outcome, kept, left
+
+
+def _unknown(
+    identity: str, unknown: Iterable[tuple[str, str]], lease: Lease
+) -> tuple[list[str], dict[str, SwarmError]]:
+    """Remove machines that nothing but their mark tells of; returns which, and why others can't be asked."""
+    removed, left = [], dict[str, SwarmError]()
+    for backend, node in unknown:
+        try:
+            strays.remove(identity, backend, node, stacks.fence_of(identity, lease))
+            removed.append(node)
+        except HostUnreachable as error:
+            left[node] = error
+    return removed, left
 
 
 def require_unprotected(loaded: LoadedStack) -> None:

@@ -52,6 +52,8 @@ class Run:
     """What was made and undone, because it cut nodes off; none of `changes`."""
     silent: Mapping[str, SwarmError] = field(default_factory=dict)
     """Why, by node, of the machines that were left as they are, because they could not be asked."""
+    kept: tuple[str, ...] = ()
+    """Addresses that a destroy has left in the state, because they lie on such machines."""
 
     @classmethod
     def of(
@@ -104,7 +106,7 @@ class Run:
             what = f"{len(self.undone)} change{'s' if len(self.undone) > 1 else ''} cut nodes off and were undone"
             kind = PartlyDone if self.changes else CutOff
             raise kind(what, "see what the plan says of them; it shows them again", details=self._told())
-        silent.judge(self.silent)
+        silent.judge(self.silent, kept=self.kept)
 
     def _begun_on_many(self) -> bool:
         """Whether something failed that goes through many nodes, such as a rotation of keys: it is done on some."""

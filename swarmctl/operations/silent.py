@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from swarmctl.plans.model import Plan
     from swarmctl.state.store import Snapshot
 
+_SHOWN = 20
+"""Addresses told one by one."""
 T = TypeVar("T")
 Silent = Mapping[str, SwarmError]
 """Why, by node."""
@@ -85,7 +87,7 @@ def lying_on(stack: Stack, silent: Silent) -> frozenset[str]:
         return frozenset()
     recorded = stack.snapshot.resources
     declared = {str(address): it for address, it in stack.graph.resources.items()}
-    found = {name for name, it in recorded.items() if ways.on_silent(it.inputs)}
+    found = set(recorded_on(stack.snapshot, silent))
     found |= {name for name, it in declared.items() if ways.on_silent(it.inputs)}
     while more := {
         name
@@ -96,16 +98,30 @@ def lying_on(stack: Stack, silent: Silent) -> frozenset[str]:
     return frozenset(found)
 
 
-def judge(silent: Silent, end: str = "and is left alone", ends: str = "and are left alone") -> None:
-    """Raises WorldUnreadable naming the silent machines; returns when there are none."""
+def recorded_on(snapshot: Snapshot, silent: Silent) -> frozenset[str]:
+    """The recorded addresses of what lies on silent machines, or on several of which one is silent."""
+    return frozenset(name for name, it in snapshot.resources.items() if silent and ways.on_silent(it.inputs))
+
+
+def judge(
+    silent: Silent,
+    end: str = "and is left alone",
+    ends: str = "and are left alone",
+    kept: Sequence[str] = (),
+) -> None:
+    """Raises WorldUnreadable naming the silent machines, and what is `kept` in the state because of them; returns when
+    there are none."""
     if silent:
         many = f"{len(silent)} machines could not be read, {ends}"
         details = []
         for node, error in sorted(silent.items()):
             named = error.message if node in error.message else f"{node}: {error.message}"
             details += [named, *([f"    help: {error.hint}"] if error.hint else [])]
+        if kept:
+            more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
+            details.append(f"still in the state: {', '.join(kept[:_SHOWN])}{more}")
         raise WorldUnreadable(
             many if len(silent) > 1 else f"one machine could not be read, {end}",
-            "mend the cause, and run the same command again",
+            "mend the cause, and run the same command again; a machine that is gone for good is declared `state: lost`",
             details=details,
         )

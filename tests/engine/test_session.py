@@ -195,6 +195,25 @@ def test_destroy_takes_everything_and_works_when_it_is_gone_already(world: World
     assert world.destroy().changes == ()
 
 
+def test_destroy_leaves_what_it_is_told_to_keep_and_takes_even_what_that_stands_on(world: World) -> None:
+    world.update(graph(file("a"), file("b", k=token("a")), file("c", k=token("b")), file("d")))
+    kept = world.store.load()
+    assert kept is not None
+
+    outcome = world.destroy(keeping=("test/b",))
+
+    assert {change.address for change in outcome.changes} == {"test/a", "test/c", "test/d"}
+    assert outcome.failures == ()
+    assert world.files() == {"b"}
+    found = world.store.load()
+    assert found is not None
+    assert set(world.store.snapshot().resources) == {"test/b"}
+    assert found.applied is None, "what is left is no graph that anyone has asked for"
+    assert world.destroy(keeping=("test/b",)).changes == ()
+    world.destroy()
+    assert world.files() == set()
+
+
 def test_a_removal_that_fails_keeps_the_record_of_what_is_still_there(world: World) -> None:
     world.update(graph(file("a"), file("b", fail="delete", k=token("a")), file("c")))
 

@@ -49,10 +49,10 @@ class World:
         with store.lease() as lease:
             return (session or self.session(emit, store)).update(wanted, lease, **more)
 
-    def destroy(self, *, session: Session | None = None) -> Outcome:
+    def destroy(self, *, session: Session | None = None, keeping: tuple[str, ...] = ()) -> Outcome:
         store = self.store
         with store.lease() as lease:
-            return (session or self.session(store=store)).destroy(lease)
+            return (session or self.session(store=store)).destroy(lease, keeping)
 
     def files(self) -> set[str]:
         return {path.stem for path in self.folder.glob("*.json")}

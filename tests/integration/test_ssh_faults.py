@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -73,10 +74,19 @@ def test_each_is_one_clear_error_and_the_others_go_on(metal: Fleet) -> None:
     assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
 
 
-def test_a_machine_that_is_down_makes_no_other_wait_and_is_told(metal: Fleet) -> None:
-    metal.inside("n2", "nft add table inet trial; nft 'add chain inet trial i { type filter hook input priority -5; }'")
-    metal.inside("n2", "nft add rule inet trial i tcp dport 22 reject with tcp reset")
+@contextmanager
+def silenced(metal: Fleet, name: str) -> Iterator[None]:
+    """For the block, nobody can log in to this machine."""
+    metal.inside(name, "nft add table inet trial; nft 'add chain inet trial i { type filter hook input priority -5; }'")
+    metal.inside(name, "nft add rule inet trial i tcp dport 22 reject with tcp reset")
     try:
+        yield
+    finally:
+        metal.inside(name, "nft delete table inet trial")
+
+
+def test_a_machine_that_is_down_makes_no_other_wait_and_is_told(metal: Fleet) -> None:
+    with silenced(metal, "n2"):
         assert "n2 (worker@10.201.7.12) refuses connections to port 22" in told(metal, "plan", code=8)
         said = told(metal, "drift", code=8)
         assert "n2" in said
@@ -94,10 +104,52 @@ def test_a_machine_that_is_down_makes_no_other_wait_and_is_told(metal: Fleet) ->
         said = told(metal, "plan", code=8)
         assert "unchanged; nothing to change; 1 machine left alone: n2" in said, said
         metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
-    finally:
-        metal.inside("n2", "nft delete table inet trial")
     told(metal, "apply", "--yes", code=0)
     assert "7950" in metal.inside("n2", "nft list table inet swarmctl")
+    assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+
+
+def test_destroy_leaves_a_silent_machine_in_the_state_and_takes_all_others_away(metal: Fleet) -> None:
+    metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
+    baseline = metal.stack / "baseline.yaml"
+    baseline.write_text(
+        "apiVersion: swarmctl/v1alpha1\nkind: HostBaseline\nmetadata: {name: set}\n"
+        "spec: {nodes: {}, users: [{name: ops}]}\n"
+    )
+
+    def destroyed_but_n2() -> str:
+        told(metal, "apply", "--yes", code=0)
+        with silenced(metal, "n2"):
+            said = told(metal, "destroy", "--yes", code=8)
+            assert "n2 is left alone: n2 (worker@10.201.7.12) refuses connections to port 22" in said
+            assert [metal.left(name).strip() for name in ("n1", "n3")] == ["", ""]
+            assert [metal.inside(name, "id -un ops", check=False).strip() for name in ("n1", "n3")] == ["", ""]
+            assert metal.inside("n2", "id -un ops").strip() == "ops", "nothing was done on it"
+            kept = {line.split()[0] for line in metal("state", "list").out.splitlines() if "[" in line}
+            assert {"nodepool/metal[n2]", "hostbaseline/set[n2/users]", "mesh/backbone[n2]"} <= kept
+            assert not [name for name in kept if "[n1" in name or "[n3" in name]
+            assert set(kept) <= set(said.replace(",", "").split()), "what is kept is named"
+            # There is nothing more to be done for as long as it does not answer.
+            assert "Partly destroyed: nothing changed" in told(metal, "destroy", "--yes", code=8)
+        return said
+
+    try:
+        destroyed_but_n2()
+        told(metal, "destroy", "--yes", code=0)
+        assert [metal.left(name).strip() for name in ("n1", "n2", "n3")] == [""] * 3
+        assert metal.inside("n2", "id -un ops", check=False).strip() == ""
+        assert "Nothing to destroy" in told(metal, "destroy", "--yes", code=0)
+
+        assert "`state: lost`" in destroyed_but_n2()
+        metal.declare(metal.host("n1"), metal.host("n2") | {"state": "lost"}, metal.host("n3"))
+        with silenced(metal, "n2"):
+            told(metal, "destroy", "--yes", code=0)
+        metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
+        # It turns up again, and is taken over again and given back.
+        told(metal, "apply", "--yes", code=0)
+    finally:
+        baseline.unlink()
+    told(metal, "apply", "--yes", code=0)
     assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from swarmctl import cli
+from swarmctl import backends, cli
 from swarmctl.cli.streams import Output
 from swarmctl.diagnostics import Code, Diagnostic
 from swarmctl.errors import InvalidDeclaration, NoDocuments, SwarmError, WorldUnreadable
+from swarmctl.kinds.base import MACHINE, Impact
+from swarmctl.operations import destroy
 from swarmctl.plans.model import Action, DriftedProperty
-from tests.operations.world import Failure, World, change
+from tests.operations.world import IDENTITY, Failure, Recorded, Snapshot, World, change
 
 Type = Callable[[str], None]
 Out = pytest.CaptureFixture[str]
@@ -98,6 +100,71 @@ def test_apply_with_nothing_to_change_asks_nothing_and_does_nothing(world: World
     assert cli.run(["apply", "--yes"]) == 0
     assert capsys.readouterr().out == "Nothing to change. (3 resources unchanged)\n"
     assert world.done == []
+
+
+def two_machines(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """workers-0, and workers-1 which does not answer; one thing lies on each, one on both."""
+    hosts = {node: {"backend": "fake", "stack": IDENTITY, "node": node} for node in ("workers-0", "workers-1")}
+    machines = {
+        f"nodepool/workers[{node[-1]}]": Recorded(MACHINE, {"node": node, "backend": "fake", "host": host})
+        for node, host in hosts.items()
+    }
+    things = {
+        f"mesh/backbone[{node}]": Recorded("swarm:mesh:Interface", {"node": node, "host": host})
+        for node, host in hosts.items()
+    }
+    both = {"nodes": {node: {"host": host} for node, host in hosts.items()}}
+    world.state = Snapshot({**machines, **things, "mesh/backbone[keys]": Recorded("swarm:mesh:Rotation", both)}, "s1")
+    world.machines = list(hosts)
+    world.silent = {"workers-1": SwarmError("workers-1 does not answer", "see whether it is up")}
+    monkeypatch.setattr(backends, "by_declaration", lambda name: name == "fake")
+    monkeypatch.setattr(destroy, "resource_type", lambda token: NoKind())
+    return world
+
+
+class NoKind:
+    """What the kinds say about resources that go: nothing."""
+
+    def effects(self, old: object, new: object) -> tuple[()]:
+        return ()
+
+    def impact(self, old: object, new: object) -> Impact:
+        return Impact()
+
+
+def test_destroy_leaves_silent_machines_in_the_state_with_what_is_on_them_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    two_machines(world, monkeypatch)
+    world.machines += ["workers-7"]
+    assert cli.run(["destroy", "--yes"]) == 8
+    shown = capsys.readouterr()
+    kept = {"nodepool/workers[1]", "mesh/backbone[workers-1]", "mesh/backbone[keys]"}
+    assert world.kept == kept
+    assert world.done == ["destroy", "remove workers-7"], "nothing is swept while something is left to be asked"
+    assert world.folder.is_dir(), "the state is kept"
+    assert "Partly destroyed: " in shown.out
+    assert "workers-1 is left alone: workers-1 does not answer" in shown.err
+    assert "one machine could not be read, and is left alone" in shown.err
+    for said in (*kept, "see whether it is up", "`state: lost`"):
+        assert said in shown.err
+    world.silent = {}
+    assert cli.run(["destroy", "--yes"]) == 0
+    assert world.kept == frozenset()
+    assert world.done[-1] == "sweep"
+    assert not world.folder.exists()
+
+
+def test_a_destroy_that_fails_beside_a_silent_machine_says_what_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    two_machines(world, monkeypatch)
+    world.failures = (Failure("mesh/backbone[workers-0]", "workers-0", "no answer in 30 s"),)
+    world.changes = (change("nodepool/workers[0]", Action.DELETE, "workers-0"),)
+    assert cli.run(["destroy", "--yes", "--format", "json"]) == 7
+    document = json.loads(capsys.readouterr().out)
+    assert [one["node"] for one in document["unread"]] == ["workers-1"]
+    assert world.done == ["destroy"]
 
 
 def test_apply_that_fails_in_part_says_what_failed_where_and_why(world: World, capsys: Out) -> None:
@@ -206,18 +273,6 @@ def test_a_world_that_cannot_be_read_has_its_own_exit_code(applied: World, comma
     applied.error = WorldUnreadable("workers-0 does not answer")
     assert cli.run(command) == 8
     assert applied.done == []
-
-
-def test_destroy_with_a_machine_that_is_gone_for_good_tells_how_to_say_so(applied: World, capsys: Out) -> None:
-    error = WorldUnreadable("2 resources could not be read back; nothing was changed")
-    error.nodes = {"workers-0": SwarmError("it does not answer")}
-
-    def fail() -> None:
-        raise error
-
-    applied.during = fail
-    assert cli.run(["destroy", "--yes"]) == 8
-    assert "declare `state: lost` in its entry of `hosts` (workers-0)" in " ".join(capsys.readouterr().err.split())
 
 
 def test_drift_is_shown_per_property_and_has_its_own_exit_code(applied: World, capsys: Out) -> None:

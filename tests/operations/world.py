@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmctl.backends.base import Fence
-from swarmctl.errors import LockHeld, SwarmError
+from swarmctl.errors import LockHeld, SwarmError, WorldUnreadable
 from swarmctl.graph.model import Graph
 from swarmctl.kinds.base import ChangeKind, Effect, Impact
 from swarmctl.plans.events import Event, PhaseStarted, StepEnded, StepStarted
@@ -112,6 +112,10 @@ class World:
         self.state = Snapshot({}, "s0")
         self.failures: tuple[Failure, ...] = ()
         self.error: SwarmError | None = None
+        self.silent: dict[str, SwarmError] = {}
+        """Why machines can't be read, by node."""
+        self.kept: frozenset[str] | None = None
+        """What was kept when the rest was destroyed."""
         self.machines: list[str] = []
         self.locked = False
         self.done: list[str] = []
@@ -166,7 +170,12 @@ class World:
     def update(self, graph: Graph, lease: Lease, **how: Any) -> Outcome:
         return self._work("update")
 
-    def destroy(self, lease: Lease) -> Outcome:
+    def destroy(self, lease: Lease, keeping: Collection[str] = ()) -> Outcome:
+        if self.silent and not keeping:
+            error = WorldUnreadable("1 resource could not be read back; nothing was changed")
+            error.nodes = dict(self.silent)
+            raise error
+        self.kept = frozenset(keeping)
         return self._work("destroy")
 
     def drift_(self) -> Plan:
