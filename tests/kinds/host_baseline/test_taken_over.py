@@ -129,6 +129,39 @@ class TestOnMachine:
         self.gone(MOUNTS, hosts, "bb")
         assert sh("cat /etc/fstab; ls /mnt | grep -x '[abk]'") == table + "a\n", "folders that were made are gone"
 
+    def test_another_name_makes_nothing_anew(self, hosts: machines.OneHost) -> None:
+        sh = hosts.host.sh
+        sh(": >/etc/fstab")
+        key, at = "net.core.somaxconn", "/proc/sys/net/core/somaxconn"
+        before = sh(f"cat {at}")
+        mounts = {"/mnt/a": {"device": "tmpfs", "type": "tmpfs", "options": ["nodev"]}}
+        aspects: list[tuple[ResourceType, dict[str, Any]]] = [
+            (SYSCTL, {"values": {key: "1234"}}),
+            (USERS, {"users": {"ops": user(), "left": user()}}),
+            (MOUNTS, {"mounts": mounts}),
+        ]
+        for kind, own in aspects:
+            self.made(kind, hosts, "old", **own)
+        sh("echo work >/mnt/a/file; echo work >/home/ops/file; chown ops /home/ops/file")
+        was = sh("id ops")
+        for kind, own in aspects:
+            then = {"users": {"ops": user()}} if kind is USERS else own
+            changes = kind.diff(inputs("old", **own), inputs("aa", **then))
+            assert not any(change.replace for change in changes)
+            effects = [it.text for it in kind.effects(inputs("old", **own), inputs("aa", **then))]
+            assert effects[0] == "record of the baseline old: taken over by aa"
+            assert not [text for text in effects if "ops" in text or "/mnt" in text or key in text]
+            hosts.changed({})
+            kind.update(hosts, inputs("old", **own), inputs("aa", **then))  # type: ignore[arg-type]
+            self.kept(kind, hosts, "aa", **then)
+            # What was cut off before it was written down is found so.
+            kind.update(hosts, inputs("old", **own), inputs("aa", **then))  # type: ignore[arg-type]
+        assert sh(f"ls {RECORDS}; cat /mnt/a/file; stat -c %U /home/ops/file; cat {at}") == "aa\nwork\nops\n1234\n"
+        assert sh("id ops; getent passwd left || echo none") == f"{was}none\n", "what is declared no more goes"
+        for kind, _ in aspects:
+            self.gone(kind, hosts, "aa")
+        assert sh(f"cat {at}; getent passwd ops || echo none; ls -d /mnt/a || :") == f"{before}none\n"
+
     def test_another_file_system_in_a_place_that_is_taken_over(self, hosts: machines.OneHost) -> None:
         hosts.host.sh("mkdir -p /mnt/from; : >/etc/fstab")
         self.made(MOUNTS, hosts, "old", mounts={"/mnt/a": {"device": "one", "type": "tmpfs", "options": ["nodev"]}})

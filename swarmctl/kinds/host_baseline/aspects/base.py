@@ -24,7 +24,7 @@ from swarmctl.kinds.base import (
 from swarmctl.kinds.host_baseline.reading import READING, RECORDS, Seen
 
 Inputs = Mapping[str, Json]
-REPLACE = {"machine": "it goes away with its machine", "baseline": "its records are kept under the baseline's name"}
+REPLACE = {"machine": "it goes away with its machine"}
 TIMEOUT = 150.0
 """Seconds that setting one aspect may take; making a boot loader's configuration takes the longest."""
 REFUSED = "@refused"
@@ -155,8 +155,14 @@ class Aspect(ABC):
         return {}
 
     def update(self, hosts: Hosts, old: Inputs, new: Inputs) -> Mapping[str, Json]:
-        """The same; the script changes only what differs, and gives back what is not declared any more."""
-        return self.create(hosts, new)
+        """The same; the script changes only what differs, and gives back what is not declared any more.
+
+        With another name it takes over what its record of before has, as from any other baseline.
+        """
+        self.create(hosts, new)
+        if old["baseline"] != new["baseline"]:
+            self.delete(hosts, {**new, "baseline": old["baseline"]})
+        return {}
 
     def read(self, hosts: Hosts, inputs: Inputs) -> Observed | None:
         """As the machine has it; None when there is no record of it."""
@@ -186,6 +192,9 @@ class Aspect(ABC):
         before = self.items(old) if old is not None else {}
         after = self.items(new) if new is not None else {}
         found = []
+        if old is not None and new is not None and old["baseline"] != new["baseline"]:
+            text = f"record of the baseline {old['baseline']}: taken over by {new['baseline']}"
+            found.append(Effect(ChangeKind.UPDATE, text))
         for name in sorted({*before, *after}):
             if name not in after:
                 found.append(Effect(ChangeKind.DELETE, _told(name, before[name])))
