@@ -95,6 +95,25 @@ def test_no_module_any_more_is_a_machine_without_tunnels(tmp_path: Path) -> None
     assert [one.code.id for one in found if one.code.id != LAB] == ["SW3719"]
 
 
+def test_two_baselines_set_no_two_keys_of_which_only_one_counts(tmp_path: Path) -> None:
+    def sysctl(name: str, keys: str, nodes: str = "{}") -> str:
+        return spec("HostBaseline", name, f"  nodes: {nodes}\n  sysctl: {{{keys}}}\n")
+
+    one = sysctl("aa", "vm.dirty_background_ratio: 5, vm.overcommit_ratio: 9, vm.swappiness: 10")
+    found = diagnose(tmp_path, one, sysctl("bb", "vm.dirty_background_bytes: 5000, vm.dirty_bytes: 9000"))
+    (both,) = [one for one in found if one.code.id != LAB]
+    assert both.code.id == "SW3723"
+    assert both.message.startswith("`vm.dirty_background_bytes` and `vm.dirty_background_ratio` of ")
+    assert [it.message for it in both.related] == ["the other one, in `aa`"]
+
+    apart = sysctl("bb", "vm.dirty_background_bytes: 5000", "{role: worker}")
+    elsewhere = one.replace("nodes: {}", "nodes: {role: other}")
+    pool = spec("NodePool", "more", "  lab: {count: 1}\n").replace(
+        "{name: more}", "{name: more, labels: {role: other}}"
+    )
+    assert [one.code.id for one in diagnose(tmp_path, elsewhere, apart, pool) if one.code.id != LAB] == []
+
+
 @pytest.mark.parametrize(
     ("parameters", "codes"),
     [

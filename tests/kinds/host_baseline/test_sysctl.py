@@ -13,14 +13,18 @@ from swarmctl.kinds.host_baseline.reading import RECORDS
 
 KERNEL = """
 say() {
+  case "$1 $2" in
+    vm.dirty*bytes' 0') return 1 ;;
+  esac
   case $1 in
-    vm.dirty*bytes) if [ "$2" = 0 ]; then return 1; fi ;;
+    # Up, and never down again.
+    kernel.*) if [ "$(cat "$(at "$1")")" -gt "$2" ]; then return 1; fi ;;
   esac
   if [ "$(cat "$(at "$1")")" != "$2" ] && [ -n "$(other "$1")" ]; then echo 0 >"$(at "$(other "$1")")"; fi
   printf '%s\\n' "$2" >"$(at "$1")"
 }
 """
-"""As mm/page-writeback.c has it: never 0 bytes, and what is set makes the other one 0."""
+"""As mm/page-writeback.c has it: never 0 bytes, and what is set makes the other one 0. mm/util.c takes 0 kilobytes."""
 
 
 @pytest.fixture
@@ -35,19 +39,23 @@ def settings(kernel: Path, **found: int) -> None:
         (kernel / "vm" / name).write_text(f"{value}\n")
 
 
-def both(kernel: Path) -> tuple[int, int]:
-    return int((kernel / "vm/dirty_bytes").read_text()), int((kernel / "vm/dirty_ratio").read_text())
+def both(kernel: Path, number: str = "dirty_bytes", ratio: str = "dirty_ratio") -> tuple[int, int]:
+    return int((kernel / "vm" / number).read_text()), int((kernel / "vm" / ratio).read_text())
 
 
 def run(kernel: Path, **values: str) -> None:
     """Set, or with no values taken away."""
-    inputs: dict[str, Any] = {"baseline": "b", "values": {f"vm.{name}": value for name, value in values.items()}}
+    done = carried_out(kernel, {f"vm.{name}": value for name, value in values.items()})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def carried_out(kernel: Path, values: dict[str, str], baseline: str = "b") -> subprocess.CompletedProcess[str]:
+    inputs: dict[str, Any] = {"baseline": baseline, "values": values}
     script = SYSCTL.script(inputs, SYSCTL.setting(inputs) if values else SYSCTL.taking_away(inputs))
     for place in (RECORDS, "/etc/sysctl.d"):
         script = script.replace(place, f"{kernel}{place}")
     script = script.replace("/proc/sys/", f"{kernel}/")
-    done = subprocess.run(["sh", "-eu", "-s"], input=script, text=True, capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    return subprocess.run(["sh", "-eu", "-s"], input=script, text=True, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("first", [{"dirty_bytes": 0, "dirty_ratio": 20}, {"dirty_bytes": 5000, "dirty_ratio": 0}])
@@ -80,3 +88,59 @@ def test_what_somebody_has_set_since_stays(kernel: Path) -> None:
     settings(kernel, dirty_bytes=0, dirty_ratio=7)
     run(kernel)
     assert both(kernel) == (0, 7)
+
+
+@pytest.mark.parametrize("first", [{"overcommit_kbytes": 0, "overcommit_ratio": 50}])
+@pytest.mark.parametrize("then", [{"overcommit_kbytes": "9000"}, {"overcommit_ratio": "30"}])
+def test_memory_that_may_be_promised_is_such_a_pair_too(
+    kernel: Path, first: dict[str, int], then: dict[str, str]
+) -> None:
+    pair = ("overcommit_kbytes", "overcommit_ratio")
+    settings(kernel, **first)
+    run(kernel, **then)
+    assert both(kernel, *pair) == (int(then.get(pair[0], 0)), int(then.get(pair[1], 0)))
+    run(kernel)
+    assert both(kernel, *pair) == (0, 50)
+
+
+def test_a_pair_that_another_baseline_takes_over_is_what_it_was_before_either(kernel: Path) -> None:
+    settings(kernel, dirty_bytes=0, dirty_ratio=20)
+    assert carried_out(kernel, {"vm.dirty_bytes": "9000"}, "old").returncode == 0
+    assert carried_out(kernel, {"vm.dirty_ratio": "30"}, "aa").returncode == 0
+    for baseline in ("old", "aa"):
+        assert carried_out(kernel, {}, baseline).returncode == 0
+    assert both(kernel) == (0, 20)
+
+
+KEXEC = "kernel.kexec_load_disabled"
+
+
+def test_what_the_kernel_does_not_let_go_keeps_no_baseline_from_being_taken_away(kernel: Path) -> None:
+    (kernel / "kernel").mkdir()
+    for key, value in (("kexec_load_disabled", 0), ("panic", 5)):
+        (kernel / "kernel" / key).write_text(f"{value}\n")
+    assert carried_out(kernel, {KEXEC: "1"}).returncode == 0
+
+    done = carried_out(kernel, {KEXEC: "0"})
+    assert f"the kernel keeps {KEXEC} at 1 until the next restart\tleave it out, apply, restart" in done.stderr
+    assert carried_out(kernel, {}).returncode == 0
+    assert (kernel / "kernel/kexec_load_disabled").read_text() == "1\n"
+    assert [path for path in kernel.rglob("*swarmctl*") if path.is_file()] == [], "no start sets it again"
+
+    # One that is not known for it is told of, as ever.
+    assert carried_out(kernel, {"kernel.panic": "9"}).returncode == 0
+    assert "kernel.panic cannot be put back to '5'" in carried_out(kernel, {}).stderr
+
+
+def test_a_plan_tells_what_no_apply_can_take_back() -> None:
+    def inputs(**values: str) -> dict[str, Any]:
+        return {"node": "n1", "baseline": "b", "values": {f"kernel.{key}": value for key, value in values.items()}}
+
+    with_it, without = inputs(kexec_load_disabled="1", kexec_load_limit_panic="3", panic="9"), inputs(panic="9")
+    told = f"{KEXEC} 1, kernel.kexec_load_limit_panic 3"
+    assert SYSCTL.impact(None, with_it).text == f"{told} can't be taken back on n1 before its next restart"
+    assert SYSCTL.impact(without, with_it).text == SYSCTL.impact(None, with_it).text
+    assert SYSCTL.impact(with_it, with_it).text == ""
+    for then in (without, None):
+        assert SYSCTL.impact(with_it, then).text == f"{told} counts on n1 until its next restart"
+    assert SYSCTL.impact(None, inputs(kexec_load_disabled="0", unprivileged_bpf_disabled="2")).text == ""

@@ -6,11 +6,23 @@ record, and is put back when it is not declared any more, unless somebody has ch
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from shlex import quote
 
 from swarmctl.graph.model import Json
 from swarmctl.kinds.host_baseline.aspects.base import Aspect, Inputs, known
 from swarmctl.kinds.host_baseline.reading import Seen
+
+ONE_WAY = (
+    "kernel.modules_disabled 1",
+    "kernel.kexec_load_disabled 1",
+    "kernel.kexec_load_limit_panic *",
+    "kernel.kexec_load_limit_reboot *",
+    "kernel.unprivileged_bpf_disabled 1",
+    "kernel.yama.ptrace_scope 3",
+)
+"""Keys with values, as patterns, that the kernel takes and does not let go (Linux, Documentation/admin-guide/sysctl/
+kernel.rst and LSM/Yama.rst); a limit may still be lowered."""
 
 
 class SysctlType(Aspect):
@@ -31,6 +43,8 @@ other() {
   case $1 in
     vm.dirty_bytes | vm.dirty_background_bytes) printf '%s' "${1%bytes}ratio" ;;
     vm.dirty_ratio | vm.dirty_background_ratio) printf '%s' "${1%ratio}bytes" ;;
+    vm.overcommit_kbytes) echo vm.overcommit_ratio ;;
+    vm.overcommit_ratio) echo vm.overcommit_kbytes ;;
   esac
 }
 # What a setting is, and where it is 0 for the other one's sake, what that is: `0 by KEY VALUE`.
@@ -51,12 +65,19 @@ back() {
 # What it was before the other one was set by the baseline, which may have been first.
 original() {
   twin=$(other "$1")
-  theirs=${twin:+$(rows "$twin" "$record/before" | sed 's/^[^	]*	/x/')}
+  theirs=${twin:+$( { rows "$twin" "$record/before"; of_others "$twin"; } | head -n 1 | sed 's/^[^	]*	/x/')}
   case $theirs in
     "x0 by $1 "*) printf '%s' "${theirs##* }" ;;
     x*) printf '0 by %s %s' "$twin" "${theirs#x}" ;;
     *) now "$1" ;;
   esac
+}
+# A value that the kernel does not let go before it starts again.
+one_way() {
+  case "$1 $2" in
+ONE_WAY) return 0 ;;
+  esac
+  return 1
 }
 possible() {
   [ -e "$(at "$1")" ] || refuse "the kernel has no setting $1" "see what \`sysctl -a\` prints on the machine"
@@ -75,7 +96,11 @@ set_to() {
     noted "$record/before" "$row"
   fi
   [ "$was" != "$2" ] || return 0
-  say "$1" "$2" || refuse "the kernel does not take '$2' for $1" "see what values it takes"
+  if ! say "$1" "$2"; then
+    ! one_way "$1" "$was" || refuse "the kernel keeps $1 at $was until the next restart" \
+      "leave it out, apply, restart the machine, then declare it"
+    refuse "the kernel does not take '$2' for $1" "see what values it takes"
+  fi
   moved=$(printf '%s\t%s' "$1" "$was")$nl$moved
   is=$(squeezed "$(at "$1")")
   if [ "$is" != "$2" ]; then
@@ -90,7 +115,7 @@ give_back() {
     case $wanted in *" $key "*) continue ;; esac
     if [ -z "$(of_others "$key")" ] && [ -e "$(at "$key")" ] &&
       [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
-      back "$key" "$was" || refuse "the setting $key cannot be put back to '$was'"
+      back "$key" "$was" || one_way "$key" "$(ours "$key")" || refuse "the setting $key cannot be put back to '$was'"
     fi
     awk -F '\t' -v key="$key" '$1 != key' "$record/before" >"$record/.less"
     mv -f "$record/.less" "$record/before"
@@ -98,6 +123,8 @@ give_back() {
   rm -f "$record/.before"
 }
 """
+
+    library = library.replace("ONE_WAY", "    " + " | ".join(f"'{one}'".replace("*'", "'*") for one in ONE_WAY))
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
         """What is in force; where that is what is declared, what the next start makes of it."""
@@ -124,6 +151,25 @@ give_back() {
     def items(self, inputs: Inputs) -> dict[str, str]:
         """By key."""
         return {f"sysctl {key}": known(value) for key, value in inputs.get("values", {}).items()}
+
+    def impact_of(self, old: Inputs | None, new: Inputs | None) -> str:
+        """What no apply can take back."""
+        before = old.get("values", {}) if old is not None else {}
+        after = new.get("values", {}) if new is not None else {}
+        node = (new or old or {}).get("node", "")
+        stays = [f"{key} {before[key]}" for key in sorted(before) if key not in after and _one_way(key, before[key])]
+        comes = [
+            f"{key} {after[key]}"
+            for key in sorted(after)
+            if _one_way(key, after[key]) and before.get(key) != after[key]
+        ]
+        told = [f"{', '.join(stays)} counts on {node} until its next restart"] if stays else []
+        told += [f"{', '.join(comes)} can't be taken back on {node} before its next restart"] if comes else []
+        return "; ".join(told)
+
+
+def _one_way(key: str, value: Json) -> bool:
+    return any(fnmatchcase(f"{key} {value}", pattern) for pattern in ONE_WAY)
 
 
 def _squeezed(text: str) -> str:

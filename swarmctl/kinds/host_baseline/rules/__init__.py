@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from swarmctl.declarations import fleet
 from swarmctl.declarations.declaration import Inventory
 from swarmctl.diagnostics import Diagnostic
-from swarmctl.kinds.host_baseline.rules import kernel, lab, mounts, nodes, owners, packages, time, users
+from swarmctl.kinds.host_baseline.rules import kernel, lab, mounts, nodes, owners, packages, time, twins, users
 
 
 def check(inventory: Inventory) -> Iterator[Diagnostic]:
@@ -16,6 +16,7 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
         yield from nodes.sets_nothing(baseline)
         yield from packages.check(baseline)
         yield from kernel.check(baseline)
+        yield from twins.check(baseline)
         yield from users.check(baseline)
         yield from mounts.check(baseline)
         yield from time.check(baseline)
@@ -26,3 +27,4 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
             yield from lab.check(inventory, baseline)
     if inventory.knows(fleet.POOL, "Stack"):
         yield from owners.check(inventory)
+        yield from twins.between(inventory)
