@@ -31,11 +31,12 @@ GONE, ANOTHER = "gone", "another"
 ON_SYSTEMD = "systemd runs"
 """Said by `TELL` where there is something to keep."""
 TELL = f'if [ -d /run/systemd/system ]; then echo "{ON_SYSTEMD}"; fi\n'
-_UNITS = "/etc/systemd/system"
+UNITS = "/etc/systemd/system"
+"""Where units are."""
 _PEERS = ".peers"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _LINE = re.compile(
-    r"(?P<digest>[0-9a-f]{64})  (?P<path>/etc/(?:swarmctl/startup|systemd/system(?:/[a-z-]+\.target\.wants)?)"
+    r"(?P<digest>[0-9a-f]{64})  (?P<path>/etc/(?:swarmctl/[a-z]{1,9}|systemd/system(?:/[a-z-]+\.target\.wants)?)"
     r"/[a-z][a-z0-9-]{0,30}\.[a-z]{1,9})"
 )
 
@@ -70,26 +71,32 @@ ExecStart=/bin/sh {PROGRAM} mesh
 WantedBy=multi-user.target
 """
 _UNIT_FILES = {
-    f"{_UNITS}/swarmctl-firewall.service": _FIREWALL_UNIT,
-    f"{_UNITS}/swarmctl-mesh.service": _MESH_UNIT,
+    f"{UNITS}/swarmctl-firewall.service": _FIREWALL_UNIT,
+    f"{UNITS}/swarmctl-mesh.service": _MESH_UNIT,
 }
 _LINKS = {
-    f"{_UNITS}/sysinit.target.wants/swarmctl-firewall.service": f"{_UNITS}/swarmctl-firewall.service",
-    f"{_UNITS}/multi-user.target.wants/swarmctl-mesh.service": f"{_UNITS}/swarmctl-mesh.service",
+    f"{UNITS}/sysinit.target.wants/swarmctl-firewall.service": f"{UNITS}/swarmctl-firewall.service",
+    f"{UNITS}/multi-user.target.wants/swarmctl-mesh.service": f"{UNITS}/swarmctl-mesh.service",
 }
 """What enables a unit, and where it leads."""
 
-READ = f"""
+
+def reading(paths: Iterable[str]) -> str:
+    """The script whose output `parse` takes."""
+    return f"""
 if [ -d /run/systemd/system ]; then
   echo '{ON_SYSTEMD}'
-  sha256sum {FOLDER}/* {" ".join([*_UNIT_FILES, *_LINKS])} 2>/dev/null
+  sha256sum {" ".join(paths)} 2>/dev/null
 fi
 """
+
+
+READ = reading([f"{FOLDER}/*", *_UNIT_FILES, *_LINKS])
 """For `hosts.reading`."""
 
 
 def parse(part: str) -> dict[str, str] | None:
-    """What `READ` printed: SHA-256 by path; None where systemd doesn't run the machine."""
+    """What such a script printed: SHA-256 by path; None where systemd doesn't run the machine."""
     first, *rest = part.strip().splitlines() or [""]
     if first != ON_SYSTEMD:
         return None
@@ -114,9 +121,14 @@ def _checked(name: str) -> str:
 
 def wrong(found: Mapping[str, str] | None, path: str, text: str) -> str:
     """What is wrong with a file and with what brings it back: `GONE`, `ANOTHER`, or nothing."""
+    return differs(found, _wanted(path, text))
+
+
+def differs(found: Mapping[str, str] | None, wanted: Mapping[str, str]) -> str:
+    """The same of files, by path, that together bring something back; a link is as what it leads to."""
     if found is None:
         return ""
-    digests = [(found.get(at), _digest(wanted)) for at, wanted in _wanted(path, text).items()]
+    digests = [(found.get(at), _digest(text)) for at, text in wanted.items()]
     if any(it is None for it, _ in digests):
         return GONE
     return ANOTHER if any(it != wanted for it, wanted in digests) else ""
@@ -131,22 +143,31 @@ def mended(what: str, how: object) -> str:
 
 def put(found: Mapping[str, str] | None, path: str, text: str) -> str:
     """The script that writes what is wrong; empty when all is right, or nothing is to be kept."""
-    if found is None:
-        return ""
-    missing = {at: it for at, it in _wanted(path, text).items() if found.get(at) != _digest(it)}
-    if not missing:
-        return ""
-    lines = [f"mkdir -p {FOLDER}\nchmod 0700 {FOLDER}\n", _WRITE]
-    for at, it in missing.items():
-        if at in _LINKS:
-            lines.append(f"mkdir -p {quote(at.rpartition('/')[0])}\nln -sfnT {quote(_LINKS[at])} {quote(at)}\n")
-        else:
-            lines.append(heredoc(f"write {quote(at)} {'0644' if at in _UNIT_FILES else '0600'}", it))
-    if path in missing and path.endswith(_PEERS):
+    script = write(found, FOLDER, _wanted(path, text), _LINKS)
+    if script and (found or {}).get(path) != _digest(text) and path.endswith(_PEERS):
         # What is declared anew is what the interface has now, also in the middle of a turn of keys.
         name = path.rpartition("/")[2]
-        lines.append(f"rm -f {FOLDER}/{quote(name.removesuffix(_PEERS))}.turn/{quote(name)}\n")
-    if not missing.keys().isdisjoint({*_UNIT_FILES, *_LINKS}):
+        script += f"rm -f {FOLDER}/{quote(name.removesuffix(_PEERS))}.turn/{quote(name)}\n"
+    return script
+
+
+def write(found: Mapping[str, str] | None, folder: str, wanted: Mapping[str, str], links: Mapping[str, str]) -> str:
+    """The script that writes those of `wanted` that are wrong, in `folder` or among systemd's units; see `put`.
+
+    `links` are what enables a unit, and where it leads.
+    """
+    if found is None:
+        return ""
+    missing = {at: it for at, it in wanted.items() if found.get(at) != _digest(it)}
+    if not missing:
+        return ""
+    lines = [f"mkdir -p {folder}\nchmod 0700 {folder}\n", _WRITE]
+    for at, it in missing.items():
+        if at in links:
+            lines.append(f"mkdir -p {quote(at.rpartition('/')[0])}\nln -sfnT {quote(links[at])} {quote(at)}\n")
+        else:
+            lines.append(heredoc(f"write {quote(at)} {'0644' if at.startswith(UNITS) else '0600'}", it))
+    if any(at.startswith(UNITS) for at in missing):
         lines.append("systemctl daemon-reload\n")
     return "".join(lines)
 

@@ -16,8 +16,8 @@ from swarmctl.kinds.node_pool.accelerators.machine import Machine
 from swarmctl.provider.hosts import Connections
 
 COMMON = (
-    *("awk", "base64", "cat", "cp", "find", "grep", "head", "mkdir", "mv", "rm", "sed", "sh", "sort", "tail", "test"),
-    *("timeout", "tr"),
+    *("awk", "base64", "cat", "chmod", "cp", "find", "grep", "head", "ln", "mkdir", "mv", "rm", "sed", "sh", "sort"),
+    *("sync", "tail", "test", "timeout", "tr"),
 )
 """What every machine has; they are called as they are."""
 PLACES = re.compile(r"(?<![\w.}/])/(?=(?:etc|proc|run|sys|usr|var)/)")
@@ -49,7 +49,7 @@ echo "$last 1 0 - Live 0x0" >>"$modules"
 """,
     "systemctl": r"""
 state=$ROOT/units
-[ "$1" != -q ] || shift
+while case $1 in -q | --no-block) ;; *) false ;; esac; do shift; done
 now=; what=$1; shift
 [ "${1-}" != --now ] || { now=yes; shift; }
 unit=${1-}
@@ -74,6 +74,12 @@ case "$*" in
     while read -r card; do echo "$index, 0000$card, $library, Disabled"; index=$((index + 1)); done <"$ROOT/cards" ;;
 esac
 """,
+    # Digests are of files as the machine has them, whose paths are its own.
+    "sha256sum": r"""
+for file; do
+  if [ -e "$file" ]; then printf '%s  %s\n' "$(sed "s|$ROOT||g" "$file" | SHA256SUM | sed 's/ .*//')" "$file"; fi
+done
+""".replace("SHA256SUM", shutil.which("sha256sum") or "sha256sum"),
     "nv-fabricmanager": """echo "Fabric Manager version is : $(cat "$ROOT/library")" """,
     "nvidia-ctk": r"""
 for word; do case $word in --output=*) echo "hostPath: libcuda.so.$(cat "$ROOT/library")" >"${word#--output=}" ;; esac

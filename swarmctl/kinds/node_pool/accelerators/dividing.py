@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swarmctl.backends.reboot import CannotReboot, reboot
-from swarmctl.kinds.node_pool.accelerators import scripts
+from swarmctl.kinds.node_pool.accelerators import at_start, scripts
 from swarmctl.kinds.node_pool.accelerators.errors import DriverUnverified, DriverWaits
 from swarmctl.kinds.node_pool.accelerators.machine import RESTART, Machine
 from swarmctl.kinds.node_pool.accelerators.services import CLIENTS
@@ -43,6 +43,7 @@ def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mappin
 
 
 def _set(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[str, int]]) -> str:
+    machine.script(at_start.END)
     seen, units = machine.seen(), inputs["services"]
     cards = sorted({*(card.pci for card in seen.cards if card.mig), *seen.instances, *mig})
     machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others

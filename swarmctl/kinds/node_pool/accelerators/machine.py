@@ -11,7 +11,7 @@ from swarmctl.hosts import packages
 from swarmctl.hosts.packages import Move, Packages, openpgp
 from swarmctl.hosts.packages.work import FILE
 from swarmctl.kinds.base import Hosts
-from swarmctl.kinds.node_pool.accelerators import repositories, scripts, services
+from swarmctl.kinds.node_pool.accelerators import at_start, repositories, scripts, services
 from swarmctl.kinds.node_pool.accelerators.amd import preferences
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
@@ -203,6 +203,11 @@ class Machine:
                 elif daemon.argv:
                     self.host.stop_service(daemon.name)
         self._hosts.changed(self._at)
+
+    def divide_at_start(self, mig: Mapping[str, Mapping[str, int]]) -> None:
+        """Have the cards divided like that whenever the machine starts; by nothing of ours where none is named."""
+        if script := at_start.script(self.seen().startup, mig):
+            self.script(script)
 
     def load_at_start(self, modules: Sequence[str]) -> None:
         """Kernel modules that are loaded whenever the machine starts."""

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts import readings
+from swarmctl.hosts import readings, startup
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
-from swarmctl.kinds.node_pool.accelerators import signing
+from swarmctl.kinds.node_pool.accelerators import at_start, signing
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, same
+from swarmctl.kinds.node_pool.accelerators.scripts import LIST
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
 from swarmctl.kinds.node_pool.accelerators.signing import UNSIGNED, Signing
 
@@ -24,13 +25,14 @@ part loaded; cat /sys/module/nvidia/version 2>/dev/null
 part module; cat /proc/driver/nvidia/version 2>/dev/null
 part smi
 if command -v nvidia-smi >/dev/null; then
-  timeout 20 nvidia-smi --query-gpu=index,pci.bus_id,driver_version,mig.mode.current --format=csv,noheader 2>&1
+  timeout 20 nvidia-smi {LIST} 2>&1
   printf '@ %s\\n' "$?"
 fi
 part instances; timeout 20 nvidia-smi -L 2>/dev/null
 part fabric; ! command -v nv-fabricmanager >/dev/null || timeout 10 nv-fabricmanager --version 2>/dev/null
 part units; {STATES}
 part cdi; grep -o 'libcuda\\.so\\.[0-9][0-9.]*' {NVIDIA.cdi} 2>/dev/null | head -n 1
+part startup; {at_start.READ}
 part counters; sed -n 's/^\\(DCGM_FI_[A-Z0-9_]*\\),.*/\\1/p' {COUNTERS} 2>/dev/null
 part sources; cat {NVIDIA.sources} {NVIDIA.yum} 2>/dev/null
 part keyring; for key in {NVIDIA.keyring} {NVIDIA.rpm_key}; do [ ! -f $key ] || base64 -w 0 $key; done
@@ -83,6 +85,8 @@ class Seen:
     modules: tuple[str, ...] = ()
     unverified: bool = False
     """Whether it was changed, and never verified since."""
+    startup: Mapping[str, str] | None = None
+    """Digests of what divides the cards when it starts, by path; None where systemd does not run."""
     signing: Signing = UNSIGNED
     """By whom modules are signed here, and whether the firmware takes that."""
 
@@ -119,6 +123,7 @@ def parse(output: bytes, host: str) -> Seen:
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
         unverified="yes" in parts.get("unverified", ""),
+        startup=startup.parse(parts.get("startup", "")),
         signing=signing.parse(parts.get("enrolled", "")),
     )
 

@@ -7,7 +7,8 @@ for the distribution's), `pin`, `packages` (name → version without the package
 for people and no property of the machine, and `drain`, which says how it leaves service (`draining.expand.service`).
 Measured, too: `loaded` and `answers` (versions that the kernel and the vendor's tool tell), `verified` (whether the
 last change came to its end), `fabricManager` (`version`), `cdi` (version of the libraries that its specification
-names, or the kind of its devices), `drained` (by what, where a run that was cut off has left it so).
+names, or the kind of its devices), `startup` (what is wrong with what divides the cards after a restart: see
+`hosts.startup`), `drained` (by what, where a run that was cut off has left it so).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from swarmctl.backends.base import HostGone
 from swarmctl.gpu.lockstep import upstream
 from swarmctl.graph.model import Json
-from swarmctl.hosts import packages
+from swarmctl.hosts import packages, startup
 from swarmctl.hosts.packages import Packages
 from swarmctl.kinds.base import (
     ChangeKind,
@@ -30,7 +31,7 @@ from swarmctl.kinds.base import (
     differences,
     words,
 )
-from swarmctl.kinds.node_pool.accelerators import scripts
+from swarmctl.kinds.node_pool.accelerators import at_start, scripts
 from swarmctl.kinds.node_pool.accelerators.reading import Seen
 from swarmctl.kinds.node_pool.accelerators.services import PERSISTENCE
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
@@ -105,10 +106,13 @@ class DriverType:
         changed = [
             Effect(change.kind, f"{'.'.join(change.path)} {_at(old, change.path)} → {_at(new, change.path)}")
             for change in self.diff(old, new)
-            if change.path[0] not in ("host", "machine", "held", "drained", "verified")
+            if change.path[0] not in ("host", "machine", "held", "drained", "verified", startup.PROPERTY)
         ]
         if not old.get("verified", True):
             changed.append(Effect(ChangeKind.UPDATE, "what was installed was never verified to work: that is done now"))
+        if how := old.get(startup.PROPERTY):
+            comes = "nothing" if how == startup.GONE else "another layout"
+            changed.append(Effect(ChangeKind.UPDATE, f"MIG after a restart {comes} → as declared"))
         if old.get("drained"):
             changed.append(Effect(ChangeKind.UPDATE, f"drained {old['drained']}: what that began is ended first"))
         if old["version"] == new["version"] and old["kernelModule"] == new["kernelModule"]:
@@ -153,6 +157,7 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         if name in there.installed
     }
     lost = seen.lost(inputs["cards"])
+    at_restart = at_start.wrong(seen.startup, inputs["mig"])
     return {
         **inputs,
         "cards": {pci: model for pci, model in inputs["cards"].items() if pci not in lost},
@@ -170,6 +175,7 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
         "mig": {card: dict(profiles) for card, profiles in seen.instances.items()},
         "counters": [name for name in inputs["counters"] if name in seen.counters],
         "cdi": seen.cdi if inputs["cdi"] else "",
+        **({startup.PROPERTY: at_restart} if at_restart else {}),
     }
 
 
@@ -187,7 +193,8 @@ def _left_drained(hosts: Hosts, inputs: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _measured(inputs: Mapping[str, Json]) -> dict[str, Json]:
-    return {"drained": "", "verified": True, **{key: value for key, value in inputs.items() if key not in TOLD}}
+    measured = {key: value for key, value in inputs.items() if key not in TOLD}
+    return {"drained": "", "verified": True, startup.PROPERTY: "", **measured}
 
 
 def _decision(inputs: Mapping[str, Any]) -> list[str]:

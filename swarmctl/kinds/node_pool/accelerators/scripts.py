@@ -8,10 +8,13 @@ from typing import Any
 
 from swarmctl.gpu.model import IN_TREE
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places, same
-from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, EXPORTER
+from swarmctl.kinds.node_pool.accelerators.services import CDI, DAEMONS, EXPORTER
 
 UNLOADED = ("nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia_peermem", "nvidia_fs", "gdrdrv", "nvidia")
 """Modules in the order in which they go: each uses those after it."""
+
+LIST = "--query-gpu=index,pci.bus_id,driver_version,mig.mode.current --format=csv,noheader"
+"""How `nvidia-smi` is asked for the cards: `0, 00000000:17:00.0, 595.91.07, Disabled`."""
 
 
 def fetch_key(at: Places, url: str) -> str:
@@ -143,7 +146,7 @@ def divide(mig: Mapping[str, Mapping[str, int]], cards: Sequence[str]) -> str:
 def cdi() -> str:
     """Write the CDI specification anew, by the service that keeps it where there is one."""
     return f"""
-if [ -d /run/systemd/system ]; then systemctl restart nvidia-cdi-refresh.service
+if [ -d /run/systemd/system ]; then systemctl restart {CDI}
 else mkdir -p {NVIDIA.cdi.rpartition("/")[0]}; timeout 60 nvidia-ctk cdi generate --output={NVIDIA.cdi} >&2; fi
 """
 

@@ -17,6 +17,9 @@ PERSISTS = "/etc/systemd/system/nvidia-persistenced.service.d/swarmctl.conf"
 IDLES = "--no-persistence-mode"
 """What Ubuntu's unit runs that daemon with: then it keeps nothing loaded (nvidia-persistenced(1))."""
 EXPORTER = "nvidia-dcgm-exporter.service"
+FABRIC = "nvidia-fabricmanager.service"
+HOSTENGINE = "nvidia-dcgm.service"
+CDI = "nvidia-cdi-refresh.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +46,21 @@ DAEMONS: Mapping[str, Daemon] = {
     for one in (
         Daemon(PERSISTENCE, ("/usr/bin/nvidia-persistenced", "--verbose", "--no-daemonize")),
         Daemon(
-            "nvidia-fabricmanager.service",
+            FABRIC,
             ("/usr/bin/nv-fabricmanager", "-c", "/usr/share/nvidia/nvswitch/fabricmanager.cfg"),
         ),
         Daemon("nvidia-imex.service", ("/usr/bin/nvidia-imex", "-c", "/etc/nvidia-imex/config.cfg")),
         Daemon("nvidia-cdi-refresh.path"),
-        Daemon("nvidia-cdi-refresh.service"),
-        Daemon("nvidia-dcgm.service", ("/usr/bin/nv-hostengine", "-n")),
+        Daemon(CDI),
+        Daemon(HOSTENGINE, ("/usr/bin/nv-hostengine", "-n")),
         Daemon(EXPORTER, ("/usr/bin/dcgm-exporter", "-f", COUNTERS)),
     )
 }
 """By unit, in the order in which they start."""
-CLIENTS = frozenset({PERSISTENCE, "nvidia-dcgm.service", EXPORTER})
+CLIENTS = frozenset({PERSISTENCE, HOSTENGINE, EXPORTER})
 """Units that have the cards open, and end before MIG is set (NVIDIA MIG User Guide, Enable MIG Mode). Fabric Manager
 goes on: it sets up the NVSwitches' links of a card that was reset."""
-ONE_SHOT = frozenset({"nvidia-cdi-refresh.service"})
+ONE_SHOT = frozenset({CDI})
 """Units that do something and end; enabled is all that they can be."""
 
 

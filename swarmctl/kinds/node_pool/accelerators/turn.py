@@ -101,6 +101,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
     if problem is not None:
         _back(machine, inputs, problem)
     machine.script(scripts.keep(machine.places))
+    machine.divide_at_start(inputs["mig"])
     if not moves:
         _keep_as_it_is(machine, inputs)
 
@@ -340,6 +341,7 @@ def _restore(
         raise DriverUnverified(f"{machine.name}: {problem.text}")
     if dividing.is_otherwise(machine, inputs):
         dividing.divide(machine, inputs, inputs["mig"])
+    machine.divide_at_start(inputs["mig"])
     at = machine.places
     machine.script(f"mkdir -p {at.current}\nrm -rf {at.old} {at.new} {at.unverified}\n")
 

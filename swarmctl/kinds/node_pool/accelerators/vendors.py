@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from swarmctl.hosts.readings import Reading
-from swarmctl.kinds.node_pool.accelerators import amd, places, reading, scripts, services
+from swarmctl.kinds.node_pool.accelerators import amd, at_start, places, reading, scripts, services
 from swarmctl.kinds.node_pool.accelerators.places import Places
 from swarmctl.kinds.node_pool.accelerators.reading import Seen
 
@@ -54,7 +54,7 @@ VENDORS: Mapping[str, Vendor] = {
         busy=scripts.busy,
         reload=scripts.reload,
         cdi=scripts.cdi,
-        forget=lambda: scripts.forget(services.COUNTERS, services.OVERRIDE, services.PERSISTS),
+        forget=lambda: scripts.forget(services.COUNTERS, services.OVERRIDE, services.PERSISTS) + at_start.remove(),
         prefers=scripts.preferences,
         pins=re.compile(r"nvidia-driver-pinning-[0-9.]{1,20}"),
     ),

@@ -9,9 +9,7 @@ from typing import Any
 from swarmctl.kinds.node_pool.accelerators import amd, scripts
 from swarmctl.kinds.node_pool.accelerators.machine import Machine
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
-
-FABRIC = "nvidia-fabricmanager.service"
-HOSTENGINE = "nvidia-dcgm.service"
+from swarmctl.kinds.node_pool.accelerators.services import FABRIC, HOSTENGINE
 
 
 @dataclass(frozen=True, slots=True)
