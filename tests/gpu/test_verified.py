@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swarmctl.hosts.packages import Packages, Work
+from swarmctl.hosts.packages import Packages, PackagesFailed, Work
 from swarmctl.kinds.node_pool.accelerators import turn, verify
 from swarmctl.kinds.node_pool.accelerators.errors import DriverBroken, DriverRolledBack
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
@@ -106,7 +106,7 @@ def back(world: World, version: str, before: str, **more: Any) -> None:
     world.there = Packages("apt", {"nvidia-driver": f"{NEW}-1"})
     world.below.put(NVIDIA.manifest, f"{version}\n{before}".encode())
     world.below.put(f"{NVIDIA.old}/nvidia-driver_{version}-1_amd64.deb", b"")
-    turn._back(world, inputs(**more), Problem("it does not compute"))
+    turn._back(world, inputs(**more), Problem("it does not compute"), SERVICES)
 
 
 def flavour(world: World) -> str:
@@ -199,3 +199,68 @@ def test_a_module_that_is_right_already_need_not_go(world: World, kept: str) -> 
     with pytest.raises(DriverRolledBack):
         back(world, NEW, f"nvidia-driver={NEW}-1\n", kernelModule=kept)
     assert flavour(world) == kept
+
+
+class Unbuildable(World):
+    """The kernel keeps the old module, and no package of a module can be installed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.below.sh("modprobe -r nvidia")
+        self.has(OLD, "open")
+        self.below.sh("modprobe nvidia")
+        self.stop()
+
+    def work(self, work: Work) -> str:
+        if work.what.startswith("installing"):
+            raise PackagesFailed("n1: the module could not be built", "see the log of DKMS")
+        return super().work(work)
+
+    def fails(self) -> str:
+        """What is told when both ways have failed."""
+        with pytest.raises(DriverBroken) as raised:
+            back(self, OLD, f"nvidia-driver={OLD}-1\n")
+        return raised.value.message
+
+
+@pytest.fixture
+def unbuildable(tmp_path: Path) -> Unbuildable:
+    return Unbuildable(tmp_path / "n1")
+
+
+def test_what_ran_beside_the_old_driver_runs_again_where_that_answers(unbuildable: Unbuildable) -> None:
+    said = unbuildable.fails()
+    assert set(SERVICES) <= unbuildable.below.units("runs")
+    assert said.endswith(f"{OLD} is loaded and answers, so that what ran beside it runs again")
+    assert unbuildable.below.get(NVIDIA.manifest) is not None, "the next turn goes on from there"
+
+
+def other_libraries(world: World) -> None:
+    (world.below.root / "library").write_text(NEW)
+
+
+def other_fabric(world: World) -> None:
+    world.below.tool("nv-fabricmanager", f"echo 'Fabric Manager version is : {NEW}'")
+
+
+def no_module(world: World) -> None:
+    world.below.sh("modprobe -r nvidia")
+
+
+@pytest.mark.parametrize("differs", [other_libraries, other_fabric, no_module])
+def test_nothing_runs_beside_what_is_of_another_version(unbuildable: Unbuildable, differs: Any) -> None:
+    differs(unbuildable)
+    assert "runs again" not in unbuildable.fails()
+    assert not set(SERVICES) & unbuildable.below.units("runs")
+
+
+def test_nothing_runs_beside_packages_of_another_version(unbuildable: Unbuildable, monkeypatch: Any) -> None:
+    kept = Packages("apt", {"libnvidia-nscq": f"{NEW}-1"})
+    monkeypatch.setattr(unbuildable, "installed", lambda: kept)
+    assert "runs again" not in unbuildable.fails()
+    assert not set(SERVICES) & unbuildable.below.units("runs")
+
+
+def test_what_can_t_be_started_is_not_said_to_run(unbuildable: Unbuildable) -> None:
+    (unbuildable.below.root / f"units/{FABRIC}.fails").touch()
+    assert "runs again" not in unbuildable.fails()

@@ -80,6 +80,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
         machine.put(f"{at.way}/{at.manifest.rpartition('/')[2]}", way.encode())
         machine.script(f"rm -rf {at.old}\nmv {at.way} {at.old}\n")
     before = machine.installed().installed
+    ran = sorted(machine.seen().running) or inputs["services"]  # none where an earlier run has stopped them
     if stale:
         machine.put(machine.places.unverified, b"")
     try:
@@ -99,7 +100,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
             raise service.back_after(error) from None
         problem = Problem(error.message.removeprefix(f"{machine.name}: "), error.hint)
     if problem is not None:
-        _back(machine, inputs, problem)
+        _back(machine, inputs, problem, ran)
     machine.script(scripts.keep(machine.places))
     machine.divide_at_start(inputs["mig"])
     if not moves:
@@ -284,13 +285,14 @@ def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) ->
         ) from None
 
 
-def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None:
-    """Bring the old driver back, and say what happened. Always raises."""
+def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem, ran: Sequence[str]) -> None:
+    """Bring the old driver back, and say what happened; `ran` are units that ran before. Always raises."""
     new = f"{inputs['vendor']} driver {inputs['version']}"
     raw = machine.host.get(machine.places.manifest)
     if raw is None:
+        goes_on = _goes_on(machine, ran)
         raise DriverUnverified(
-            f"{machine.name}: {new} is installed and not verified: {problem.text}",
+            f"{machine.name}: {new} is installed and not verified: {problem.text}{goes_on}",
             problem.hint or "mend that on the machine, then apply again",
         )
     version, *lines = raw.decode("utf-8", "replace").splitlines()
@@ -303,13 +305,34 @@ def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem) -> None
         again = error.message.removeprefix(f"{machine.name}: ")
         raise DriverBroken(
             f"{machine.name}: {new} was installed and does not work: {problem.text}; going back to {version} failed, "
-            f"too: {again}",
+            f"too: {again}{_goes_on(machine, ran)}",
             "see what is wrong on the machine, then apply again: it goes on from there",
         ) from None
     raise DriverRolledBack(
         f"{machine.name}: {new} was installed and does not work: {problem.text}; {version} is back and verified",
         problem.hint or f"see what is wrong with {inputs['version']} there, or declare {version}; then apply again",
     )
+
+
+def _goes_on(machine: Machine, ran: Sequence[str]) -> str:
+    """Where a driver answers all the same, such as the old one whose module never left the kernel, have what ran before
+    run again: without Fabric Manager no program on the cards works. Never where versions differ: it would stop with an
+    error, and what asks libraries of another version as well. Returns a clause for whoever is told of the failure."""
+    try:
+        machine.changed()
+        seen, there = machine.seen(), machine.installed().installed
+        units = [unit for unit in ran if _has(machine, unit)]
+        stopped = {unit for unit in units if DAEMONS[unit].argv} - seen.running
+        if not stopped or not seen.loaded or seen.answers != seen.loaded:
+            return ""
+        if seen.fabric not in ("", seen.loaded) or mismatches(seen.loaded, there):
+            return ""
+        machine.start(units)
+        if stopped - machine.seen().running:
+            return ""
+    except SwarmError:
+        return ""  # what failed before is what is told
+    return f"; {seen.loaded} is loaded and answers, so that what ran beside it runs again"
 
 
 def _restore(
