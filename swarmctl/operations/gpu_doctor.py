@@ -44,6 +44,8 @@ class Driver:
     """As the inputs of `swarm:nodepool:Driver`; None where nothing could be decided."""
     refusals: tuple[tuple[str, str], ...] = ()
     """Why nothing could be, and what to do about it."""
+    warnings: tuple[str, ...] = ()
+    """What is unwise or unsure about the decision, as a plan notes it; it makes no machine unhealthy."""
     runs: Seen | None = None
     differences: tuple[str, ...] = ()
     """In what it runs otherwise, as a plan would say it."""
@@ -173,7 +175,8 @@ def _driver(
     models: Mapping[str, int],
     open_: Callable[[Machine], Host],
 ) -> Driver:
-    outcome = decision.inputs(host, *(says or [Accelerator(vendor)]))
+    items = says or [Accelerator(vendor)]
+    outcome = decision.inputs(host, *items)
     if not isinstance(outcome, Mapping):
         refusals = tuple((refusal.reason, refusal.mend) for refusal in outcome)
         todo = tuple(dict.fromkeys(mend for _, mend in refusals))
@@ -187,7 +190,8 @@ def _driver(
         effects = [f"driver nothing → {outcome['version']}: neither package nor kernel module of it is there"]
     lost = _lost(machine.name, vendor, outcome, seen)
     rest = _todo(machine.name, vendor, bool(says), models, effects, seen)
-    return Driver(vendor, bool(says), outcome, (), seen, tuple(effects), (*rest, *lost))
+    unsure = decision.warnings(host, *items)
+    return Driver(vendor, bool(says), outcome, (), unsure, seen, tuple(effects), (*rest, *lost))
 
 
 def _lost(name: str, vendor: str, outcome: Mapping[str, Any], seen: Seen) -> list[str]:

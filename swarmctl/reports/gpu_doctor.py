@@ -53,6 +53,7 @@ def _driver(driver: Driver) -> Iterator[str]:
         yield f"  should  run {driver.should['version']}, {driver.should['kernelModule']} kernel module{advice}"
         yield from (f"          {why}" for why in driver.should["why"])
         yield from (f"          by hand: {text}" for text in driver.should["manual"])
+    yield from (f"  warning {text}" for text in driver.warnings)
     if driver.runs is not None:
         module = f"{driver.runs.loaded} {driver.runs.flavour}".strip() or "no kernel module"
         said = driver.runs.failure or driver.runs.answers or "nothing"
@@ -80,6 +81,7 @@ def _told(driver: Driver) -> dict[str, Any]:
     runs = driver.runs
     return {
         "refusals": [{"reason": reason, "mend": mend} for reason, mend in driver.refusals],
+        "warnings": list(driver.warnings),
         "should": {
             "branch": driver.should["branch"],
             "version": driver.should["version"],

@@ -102,6 +102,18 @@ def test_each_vendor_s_cards_are_told_of() -> None:
     assert document["should"] == document["drivers"][0]["should"]
 
 
+def test_what_is_unsure_about_a_decision_is_told_as_a_plan_tells_it() -> None:
+    bare = composed.host(*["H100"] * 8)
+    warning = "8 SXM cards and no NVSwitch: true of a guest with passed-through cards, else a fault"
+    for says in ([H100], []):
+        found = examined(bare, *says)
+        assert found.drivers[0].warnings == (warning,)
+        assert f"  warning {warning}" in gpu_doctor.render(Examination("s", (found,))).splitlines()
+        document = gpu_doctor.to_json(Examination("s", (found,)))["nodes"][0]
+        assert document["warnings"] == document["drivers"][0]["warnings"] == [warning]
+    assert "warning" not in gpu_doctor.render(Examination("s", (examined(HGX, H100),)))
+
+
 def test_both_vendors_are_advised_to_be_declared() -> None:
     found = examined(with_both(), amd=AMD)
     assert found.todo == (
