@@ -47,8 +47,19 @@ def find(host: Host, wanted: Wanted, catalogue: Catalogue) -> tuple[Found, list[
         clause = f"{listed(others)} are there too: they are driven, and not counted as {named}"
         warnings.append(Reason("cards", clause, "declaration"))
     switches = tuple(device for device in devices if device.device in catalogue.switches)
+    # A card that is in no table is none of those that are declared where the known ones are just those: then it keeps
+    # nobody from the known ones' driver, such as one that drives a display. Else it may be what is missing, and where
+    # nothing known is on the boards of the NVSwitches that are there, it decides whether Fabric Manager has to run.
+    met = all(each and item.count in (None, len(each)) for item, each in zip(wanted.cards, counted, strict=True))
+    refusals = []
+    for device in unknown:
+        if device in spare:
+            continue
+        if met and not _on_board(host, device, cards, switches):
+            warnings.append(_beside(device, catalogue))
+        else:
+            refusals.append(_unknown(device, catalogue))
     found = Found(cards, counted, switches, tuple(warnings))
-    refusals = [_unknown(device, catalogue) for device in unknown if device not in spare]
     return found, refusals + _contradictions(host, wanted, found, bool(unknown), catalogue)
 
 
@@ -114,6 +125,19 @@ def _unknown(device: Device, catalogue: Catalogue) -> Refusal:
         "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
         catalogue.sources["id"],
     )
+
+
+def _on_board(host: Host, device: Device, cards: Iterable[tuple[Device, Card]], switches: tuple[Device, ...]) -> bool:
+    """Whether an unknown device may be what the NVSwitches of the host are for: no known one is, and it computes."""
+    return device.kind != VGA and bool(switches or host.switch_management) and all(it.form != "SXM" for _, it in cards)
+
+
+def _beside(device: Device, catalogue: Catalogue) -> Reason:
+    clause = (
+        f"{device.vendor}:{device.device} at {device.address} is in no table here: it is left out of account, and "
+        "whether the driver of the other cards runs it, too, is not known"
+    )
+    return Reason("cards", clause, catalogue.sources["id"])
 
 
 def _spare(device: Device, catalogue: Catalogue) -> Reason:

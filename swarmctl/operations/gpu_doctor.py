@@ -84,10 +84,11 @@ class Node:
         """For schedulers: what a label may hold (letters, digits, `.`, `_` and `-`)."""
         if not self.cards:
             return {}
-        models = Counter(self.cards.values())
+        # Cards that are not known, by their ids, are left out of account where others are there.
+        cards = [model for model in self.cards.values() if ":" not in model] or list(self.cards.values())
         found = {
-            "model": "_".join(sorted(models)),
-            "count": str(len(self.cards)),
+            "model": "_".join(sorted({*cards})),
+            "count": str(len(cards)),
             "driver": "_".join(it.runs.answers for it in self.drivers if it.runs and it.runs.answers),
             "driver-wanted": "_".join(it.should["version"] for it in self.drivers if it.should),
             "healthy": str(self.healthy).lower(),
@@ -159,7 +160,7 @@ def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open
             host,
             vendor,
             [*items[vendor].values()] if vendor in items else [],
-            Counter(cards[it.device.address] for it in there if it.vendor == vendor),
+            Counter(cards[it.device.address] for it in there if it.vendor == vendor and it.card),
             open_,
         )
         for vendor in vendors

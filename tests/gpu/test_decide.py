@@ -8,8 +8,8 @@ import pytest
 
 from swarmctl.gpu import amd
 from swarmctl.gpu.catalogue import Card, Vendor, catalogue, drivers
-from swarmctl.gpu.model import Cards, Decision, FabricManager, Flavour, Pin, Source, Wanted
-from tests.gpu.hosts import ALL, HGX_A100, HGX_B200, HGX_H100, HGX_H200, alone, decided, host
+from swarmctl.gpu.model import Cards, Decision, Device, FabricManager, Flavour, Host, Pin, Source, Wanted
+from tests.gpu.hosts import ALL, HGX_A100, HGX_B200, HGX_H100, HGX_H200, alone, decided, host, refused
 
 NVIDIA = Wanted("nvidia")
 
@@ -283,6 +283,46 @@ def test_several_models_in_one_machine_share_a_driver_and_have_a_layout_each() -
     ]
     undivided = decided(there, Wanted("nvidia", "A100", beside=(Cards("H100"), Cards("L40S"))))
     assert (undivided.partitions, undivided.warnings) == (None, ())
+
+
+def with_display(*names: str, kind: str = "0300") -> Host:
+    """A host with a card beside that is in no table."""
+    there = host(*names)
+    return replace(there, devices=(*there.devices, Device("0000:65:00.0", "10de", "1ff2", kind)))
+
+
+@pytest.mark.parametrize("kind", ["0300", "0302"])
+@pytest.mark.parametrize("names", [HGX_H100, ("L40S", "T4"), ("V100",)])
+def test_a_card_that_is_not_known_keeps_nobody_from_the_driver_of_the_known_ones(
+    names: tuple[str, ...], kind: str
+) -> None:
+    without = decided(host(*names), NVIDIA)
+    decision = decided(with_display(*names, kind=kind), NVIDIA)
+    (warning,) = decision.warnings
+    assert warning.clause == (
+        "10de:1ff2 at 0000:65:00.0 is in no table here: it is left out of account, and whether the driver of the other "
+        "cards runs it, too, is not known"
+    )
+    assert replace(decision, warnings=()) == without
+
+
+@pytest.mark.parametrize(
+    ("wanted", "refused_too"),
+    [
+        (Wanted("nvidia", "H100", 2), "count-differs"),
+        (Wanted("nvidia", count=2), "count-differs"),
+        (Wanted("nvidia", "T400"), "model-absent"),
+        (Wanted("nvidia", "H100", 1, beside=(Cards("T400"),)), "model-absent"),
+    ],
+)
+def test_a_card_that_is_not_known_may_be_what_is_declared(wanted: Wanted, refused_too: str) -> None:
+    codes = {refusal.code for refusal in refused(with_display("H100"), wanted)}
+    assert codes == {"unknown-id", refused_too}
+
+
+@pytest.mark.parametrize("wanted", [Wanted("nvidia", "H100", 1), Wanted("nvidia", count=1), Wanted("nvidia", "H100")])
+def test_a_card_that_is_not_known_is_not_counted_where_the_known_ones_are_what_is_declared(wanted: Wanted) -> None:
+    assert [model for _, model in decided(with_display("H100"), wanted).models] == ["H100 SXM5 80GB"]
 
 
 def test_a_branch_without_support_is_taken_when_declared_and_pointed_out() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swarmctl.backends.base import Completed
-from swarmctl.gpu.model import Host
+from swarmctl.gpu.model import Device, Host
 from swarmctl.graph.model import Address, Machine
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver
 from swarmctl.operations.gpu_doctor import Examination, Node, node
@@ -112,6 +112,18 @@ def test_what_is_unsure_about_a_decision_is_told_as_a_plan_tells_it() -> None:
         document = gpu_doctor.to_json(Examination("s", (found,)))["nodes"][0]
         assert document["warnings"] == document["drivers"][0]["warnings"] == [warning]
     assert "warning" not in gpu_doctor.render(Examination("s", (examined(HGX, H100),)))
+
+
+def test_a_card_that_is_not_known_is_told_and_kept_out_of_what_is_advised() -> None:
+    from dataclasses import replace
+
+    there = replace(HGX, devices=(*HGX.devices, Device("0000:65:00.0", "10de", "1ff2", "0300")))
+    found = examined(there)
+    assert found.todo == examined(HGX).todo, "what is to be declared are the known ones"
+    assert found.labels == examined(HGX).labels
+    text = gpu_doctor.render(Examination("s", (found,)))
+    assert "is      8 x H100 SXM5 80GB and 1 x 10de:1ff2" in text
+    assert "warning 10de:1ff2 at 0000:65:00.0 is in no table here: " in text
 
 
 def test_both_vendors_are_advised_to_be_declared() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Literal
 
 from hypothesis import given
@@ -26,6 +27,8 @@ SYSTEMS = [
 ]
 
 
+UNKNOWN = "ffff"
+"""The PCI id of a card that is in no table."""
 MIXED = {"amdgpu-dkms": "1:6.12.12.60404-2202139.24.04", "rocm-core": "6.4.4.60404-129~24.04"}
 """Of a release from before those that are known."""
 
@@ -40,6 +43,9 @@ def hosts(draw: st.DrawFn, vendor: Vendor) -> Host:
     found = [
         Device(f"0000:{place:02x}:00.0", facts.vendor, number, "0302" if place < len(numbers) else "0680")
         for place, number in enumerate([*numbers, *switches])
+    ]
+    found += [
+        Device(f"0000:e{number}:00.0", facts.vendor, UNKNOWN, "0300") for number in range(draw(st.integers(0, 2)))
     ]
     name, release = draw(st.sampled_from(SYSTEMS))
     options = st.sampled_from([None, True, False])
@@ -76,6 +82,8 @@ def test_no_decision_contradicts_the_table(case: tuple[Host, Wanted]) -> None:
     assert wanted.driver in ("auto", decision.branch)
     assert wanted.kernel_module in ("auto", decision.flavour)
     assert len(decision.models) == len(cards)
+    told = " ".join(reason.clause for reason in decision.warnings)
+    assert [one.address for one in host.devices if one.device == UNKNOWN and one.address not in told] == []
     assert len(set(decision.held)) == len(decision.held) > 0
     assert [reason for reason in (*decision.reasons, *decision.warnings) if not (reason.clause and reason.source)] == []
 
@@ -98,6 +106,19 @@ def test_lockstep_is_always_equal(case: tuple[Host, Wanted]) -> None:
     needs = {"nvidia-fabricmanager.service", "nvidia-imex.service"} & set(decision.services)
     there = {name.partition(".")[0].replace("fabric-manager", "fabricmanager") for name in decision.held}
     assert all(any(name.startswith(unit.partition(".")[0]) for name in there) for unit in needs)
+
+
+@given(cases())
+def test_a_card_that_is_not_known_changes_nothing_but_what_is_told(case: tuple[Host, Wanted]) -> None:
+    host, wanted = case
+    known = tuple(one for one in host.devices if one.device != UNKNOWN)
+    outcome, without = decide(host, wanted), decide(replace(host, devices=known), wanted)
+    if not isinstance(outcome, Decision) or not isinstance(without, Decision):
+        # What is declared here is always there; a count or a model that is missing has tests of its own.
+        assert outcome == without
+        return
+    assert replace(outcome, warnings=()) == replace(without, warnings=())
+    assert len(outcome.warnings) == len(without.warnings) + len(host.devices) - len(known)
 
 
 @given(cases())

@@ -218,18 +218,18 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         "10de:ffff at 0000:10:00.0 is in no table here, so nothing is known of its driver",
         "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
     ),
-    "an unknown id beside a known one": (
-        host("T4", "ffff"),
+    "an unknown id where a switch may be its own": (
+        host("H100 PCIe", "ffff", "H100 NVSwitch"),
         Wanted("nvidia"),
         "unknown-id",
         "10de:ffff at 0000:11:00.0 is in no table here, so nothing is known of its driver",
         "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
     ),
-    "an unknown id that drives a display": (
-        replace(host("T4"), devices=(*host("T4").devices, Device("0000:65:00.0", "10de", "ffff", "0300"))),
+    "an unknown id where NVLink 5 may be its own": (
+        host("L40S", "ffff", switch_management=True),
         Wanted("nvidia"),
         "unknown-id",
-        "10de:ffff at 0000:65:00.0 is in no table here, so nothing is known of its driver",
+        "10de:ffff at 0000:11:00.0 is in no table here, so nothing is known of its driver",
         "install its driver by hand and leave accelerators out for this pool, until a newer swarmctl knows the id",
     ),
     "a Grace Hopper with an Intel processor": (
