@@ -515,6 +515,24 @@ class TestSwap:
         gone(SWAP, hosts, inputs())
         assert hosts.host.sh("cat /etc/fstab") == lines + "/swapfile none swap sw 0 0\n"
 
+    def test_all_areas_come_back_also_one_whose_name_begins_as_another_s(self, hosts: machines.OneHost) -> None:
+        machine = hosts.host
+        machine.sh("""
+          cd /run
+          echo 'Filename Type Size Used Priority' >head
+          cp head swaps
+          for area in /etc/swap2 /etc/swap; do touch "$area"; echo "$area file 1024 0 -2" >>swaps; done
+          mount --bind swaps /proc/swaps
+          printf '#!/bin/sh\necho "$1 file 1024 0 -2" >>/proc/swaps\n' >/usr/sbin/swapon
+          printf '#!/bin/sh\ncat /run/head >/proc/swaps\n' >/usr/sbin/swapoff
+          chmod 755 /usr/sbin/swapon /usr/sbin/swapoff
+        """)
+        before = machine.sh("cat /proc/swaps")
+        applied(SWAP, hosts, inputs(swap="off"))
+        assert machine.sh("cat /proc/swaps") != before
+        gone(SWAP, hosts, inputs())
+        assert machine.sh("cat /proc/swaps") == before
+
 
 class TestTime:
     """chronyd is a stand-in: no clock is touched. What is tried is its file, and which service is asked for."""

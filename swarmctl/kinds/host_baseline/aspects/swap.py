@@ -77,7 +77,7 @@ table no
 if systemd && [ ! -e "$record/masked" ]; then systemctl unmask -q swap.target; fi
 if [ -e "$record/active" ]; then
   while read -r area; do
-    case $(active) in *"$area"*) ;; *) [ ! -e "$area" ] || swapon "$area" 2>/dev/null || : ;; esac
+    active | grep -qxF -e "$area" || [ ! -e "$area" ] || swapon "$area" 2>/dev/null || :
   done <"$record/active"
 fi
 forget
