@@ -124,6 +124,19 @@ class TestSysctl:
         assert hosts.host.sh("cat /proc/sys/net/core/somaxconn") == before
         applied(SYSCTL, hosts, inputs(values={self.KEY: "10"}))
 
+    @pytest.mark.parametrize("value", ["no", "0x1000 0x2000 0x3000"])
+    def test_one_that_is_not_taken_leaves_the_others_as_they_were(self, hosts: machines.OneHost, value: str) -> None:
+        both = "cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/tcp_rmem"
+        first = hosts.host.sh(both)
+        refused(SYSCTL, hosts, inputs(values={self.KEY: "4321", self.OTHER: value}))
+        assert hosts.host.sh(both) == first
+        applied(SYSCTL, hosts, inputs(values={self.KEY: "4320"}))
+        before = hosts.host.sh(both)
+        refused(SYSCTL, hosts, inputs(values={self.KEY: "4321", self.OTHER: value}))
+        assert hosts.host.sh(both) == before
+        gone(SYSCTL, hosts, inputs())
+        assert hosts.host.sh(both) == first, "also what was to be given back"
+
     def test_keys_that_nothing_can_be_written_to_are_told(self, hosts: machines.OneHost) -> None:
         hosts.host.sh("mount -t tmpfs tmpfs /mnt; mount -o bind,ro /proc/sys/net/core /proc/sys/net/core")
         assert "cannot be changed there" in refused(SYSCTL, hosts, inputs(values={self.KEY: "1"})).message

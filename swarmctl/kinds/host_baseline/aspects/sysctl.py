@@ -35,6 +35,10 @@ file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf moved=
 undone() {
   printf '%s' "$moved" | while IFS='	' read -r key was; do back "$key" "$was" || :; done
 }
+turned_down() {
+  undone
+  refuse "$1" "$2"
+}
 squeezed() { tr -s '\t\n ' '   ' <"$1" | sed 's/^ //; s/ $//'; }
 at() { printf '/proc/sys/%s' "$(printf '%s' "$1" | tr ./ /.)"; }
 say() { printf '%s\n' "$2" 2>/dev/null >"$(at "$1")"; }
@@ -97,16 +101,14 @@ set_to() {
   fi
   [ "$was" != "$2" ] || return 0
   if ! say "$1" "$2"; then
-    ! one_way "$1" "$was" || refuse "the kernel keeps $1 at $was until the next restart" \
+    ! one_way "$1" "$was" || turned_down "the kernel keeps $1 at $was until the next restart" \
       "leave it out, apply, restart the machine, then declare it"
-    refuse "the kernel does not take '$2' for $1" "see what values it takes"
+    turned_down "the kernel does not take '$2' for $1" "see what values it takes"
   fi
   moved=$(printf '%s\t%s' "$1" "$was")$nl$moved
   is=$(squeezed "$(at "$1")")
-  if [ "$is" != "$2" ]; then
-    back "$1" "$was" || :
-    refuse "the kernel makes '$is' of '$2' for $1" "declare a value that it takes as it is"
-  fi
+  [ "$is" = "$2" ] ||
+    turned_down "the kernel makes '$is' of '$2' for $1" "declare a value that it takes as it is"
 }
 # What is not declared any more is what it was, unless it is not what it was set to.
 give_back() {
