@@ -76,7 +76,11 @@ unwritten() {
 nl='
 '
 holds() { [ "$(cat "$1" 2>/dev/null && echo x)" = "${2}x" ]; }
-fill() { { printf '%s' "$2" >"$(fresh "$1")" && holds "$(fresh "$1")" "$2"; } 2>/dev/null || unwritten "$1"; }
+# Nobody else reads it before it has the rights of the file that it is for: a table may hold passwords of shares.
+fill() {
+  rm -f "$(fresh "$1")"
+  { (umask 077 && printf '%s' "$2" >"$(fresh "$1")") && holds "$(fresh "$1")" "$2"; } 2>/dev/null || unwritten "$1"
+}
 settle() { { chmod "$2" "$(fresh "$1")" && sync "$(fresh "$1")" && mv -fT "$(fresh "$1")" "$1"; } || unwritten "$1"; }
 # put PATH MODE TEXT: a file of ours, written only where it differs; says whether it did by its status.
 put() {
