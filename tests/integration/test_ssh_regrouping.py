@@ -13,7 +13,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJd/gxLSi2ZbVLR8Zt0HoLSF8CZ4jcTkBn0ns
 ACCOUNTS = "id a; id b; cat /home/a/work /home/b/work; stat -c '%n %i %U' /home/a /home/b; cat /home/[ab]/.ssh/a*"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def metal(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Iterator[Fleet]:
     with fleet(tmp_path_factory.mktemp("regrouping"), ["n1"]) as made:
         yield made
@@ -76,4 +76,40 @@ def test_accounts_and_mounts_stay_when_their_baseline_is_renamed_split_and_joine
     assert metal.inside("n1", "cat /etc/fstab 2>/dev/null || :") == fstab
     assert metal.inside("n1", "cat /home/b/.ssh/authorized_keys; ls /srv | grep kept || :") == "theirs\n"
     assert metal.inside("n1", "ls /var/lib/swarmctl/baseline 2>/dev/null || :") == ""
+    metal("drift", code=0)
+
+
+def test_mounts_of_several_baselines_lie_within_each_other(metal: Fleet) -> None:
+    def mounting(name: str, *paths: str) -> str:
+        mounts = "".join(f"    - {{path: {path}, device: tmpfs, type: tmpfs}}\n" for path in paths)
+        head = f"apiVersion: swarmctl/v1alpha1\nkind: HostBaseline\nmetadata: {{name: {name}}}\n"
+        return f"{head}spec:\n  nodes: {{}}\n  mounts:\n{mounts}---\n"
+
+    def mounted() -> list[str]:
+        lines = metal.inside("n1", "cat /proc/mounts").splitlines()
+        return [line.split()[1] for line in lines if " /srv/outer" in line]
+
+    path = metal.stack / "baseline.yaml"
+    inner, outer = mounting("aa", "/srv/outer/b"), mounting("bb", "/srv/outer")
+    path.write_text(inner + outer)
+    metal("apply", "--yes")
+    assert mounted() == ["/srv/outer", "/srv/outer/b"]
+    assert "Nothing to change" in metal("apply", "--yes").out
+    metal.inside("n1", "echo work >/srv/outer/b/work")
+
+    path.write_text(inner)
+    metal("apply", "--yes")
+    assert mounted() == ["/srv/outer/b"]
+    assert "Nothing to change" in metal("apply", "--yes").out
+
+    path.unlink()
+    metal("apply", "--yes")
+    assert metal.inside("n1", "ls -d /srv/outer 2>/dev/null || :") == ""
+
+    path.write_text(inner + outer)
+    metal("apply", "--yes")
+    path.unlink()
+    metal("apply", "--yes")
+    assert mounted() == []
+    assert metal.inside("n1", "ls -d /srv/outer 2>/dev/null || :") == ""
     metal("drift", code=0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from swarmctl.declarations.declaration import Declaration
 from swarmctl.graph.model import Address, Json, Machine, Ref, Resource
 from swarmctl.kinds.base import Expansion
 from swarmctl.kinds.host_baseline.aspects.upgrades import EXCLUDED
+from swarmctl.kinds.host_baseline.nesting import outer_first
 from swarmctl.kinds.host_baseline.spec import HostBaselineSpec
 from swarmctl.mesh.selectors import select
 
@@ -29,16 +30,32 @@ def expand(context: Expansion) -> None:
             if _packages(baseline.spec, machine.name, said):
                 packages.setdefault(machine.name, []).append(_address(baseline, machine, "packages"))
     last: dict[tuple[str, str], Address] = {}
+    after = _within(baselines, machines)
     for baseline in baselines:
         for machine in select(baseline.spec.nodes, machines):
             wanted = _packages(baseline.spec, machine.name, said)
             for aspect, inputs in _aspects(baseline.spec, wanted):
                 first = [] if aspect == "packages" else list(packages.get(machine.name, ()))
                 # One after the other, since what one gives up another may take over.
-                before = last.get((machine.name, aspect))
+                at = _address(baseline, machine, aspect)
+                before = after.get(at) if aspect == "mounts" else last.get((machine.name, aspect))
                 first += [before] if before is not None else []
-                last[machine.name, aspect] = _address(baseline, machine, aspect)
+                last[machine.name, aspect] = at
                 context.graph.add(_resource(baseline, machine, aspect, inputs, tuple(first)))
+
+
+def _within(baselines: Sequence[Declaration], machines: Sequence[Machine]) -> dict[Address, Address]:
+    """Which mounts come after which, on each machine: those within others after these."""
+    mounted: dict[str, dict[str, list[str]]] = {}
+    for baseline in baselines:
+        for machine in select(baseline.spec.nodes, machines) if baseline.spec.mounts else ():
+            mounted.setdefault(machine.name, {})[baseline.name] = [it.path for it in baseline.spec.mounts]
+    found: dict[Address, Address] = {}
+    for machine in machines:
+        order, _ = outer_first(mounted.get(machine.name, {}))
+        places = [Address("hostbaseline", name, f"{machine.name}/mounts") for name in order]
+        found.update(zip(places[1:], places[:-1], strict=True))
+    return found
 
 
 def _packages(spec: HostBaselineSpec, node: str, said: Collection[tuple[str, str]]) -> dict[str, Json]:

@@ -109,8 +109,14 @@ look_mounts() {
     case ",$options," in *",x-swarmctl.$1,"*) ;; *) continue ;; esac
     case $device in /*) real=$device ;; *=*) real=$(findfs "$device" 2>/dev/null) ;; *) real=$device ;; esac
     live=$(findmnt -rnfo SOURCE,FSTYPE,OPTIONS --mountpoint "$path" 2>/dev/null)
-    # One device may have several names, and what is told is the kernel's.
-    [ "$(meant "$real")" != "$(meant "${live%% *}")" ] || real=${live%% *}
+    # One device may have several names, and what is told is the kernel's: of a btrfs with a folder of it, and of a
+    # file the loop device that is made of it.
+    source=${live%% *}
+    case ${live#* } in 'btrfs '*) source=${source%%'['*} ;; esac
+    if [ "$(meant "$real")" = "$(meant "$source")" ] ||
+      { [ -f "$real" ] && losetup -j "$(meant "$real")" 2>/dev/null | grep -q "^$source:"; }; then
+      real=${live%% *}
+    fi
     printf 'mount\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(text "$path")" "$(text "$device")" "$(text "$type")" \
       "$(text "$options")" "$(text "$real")" "$(text "$live")"
   done </etc/fstab

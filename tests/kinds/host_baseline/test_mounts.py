@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from swarmctl.backends.base import CommandFailed
 from swarmctl.kinds.host_baseline.aspects.mounts import MOUNTS
+from swarmctl.kinds.host_baseline.reading import RECORDS
 from tests.kinds.host_baseline import machine as machines
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(machines.missing()), reason=machines.missing())]
@@ -37,13 +40,13 @@ def disks(machine: machines.Machine) -> Iterator[list[str]]:
         machine.sh(f"umount -A -R {one} 2>/dev/null || :; losetup -d {one}")
 
 
-def inputs(*mounts: tuple[str, str]) -> dict[str, Any]:
+def inputs(*mounts: tuple[str, str], baseline: str = "b") -> dict[str, Any]:
     kinds = {"tmpfs": "tmpfs"}
     declared = {
         path: {"device": device, "type": kinds.get(device, "ext4"), "options": ["nosuid", "nodev", "nofail"]}
         for path, device in mounts
     }
-    base = {"machine": "m", "host": {"backend": "test", "node": "n1"}, "node": "n1", "baseline": "b"}
+    base = {"machine": "m", "host": {"backend": "test", "node": "n1"}, "node": "n1", "baseline": baseline}
     return {**base, "mounts": declared}
 
 
@@ -57,9 +60,20 @@ def applied(machine: machines.Machine, wanted: dict[str, Any]) -> None:
     assert observed.inputs == wanted
 
 
-def gone(machine: machines.Machine) -> None:
+def kept(machine: machines.Machine, wanted: dict[str, Any]) -> None:
+    """It is so still."""
+    observed = MOUNTS.read(machines.OneHost(machine), wanted)  # type: ignore[arg-type]
+    assert observed is not None
+    assert observed.inputs == wanted
+
+
+def taken_away(machine: machines.Machine, baseline: str) -> None:
     hosts: Any = machines.OneHost(machine)
-    MOUNTS.delete(hosts, inputs())
+    MOUNTS.delete(hosts, inputs(baseline=baseline))
+
+
+def gone(machine: machines.Machine) -> None:
+    taken_away(machine, "b")
     assert machine.sh("cat /etc/fstab") == "# theirs\n"
 
 
@@ -108,3 +122,107 @@ def test_what_is_within_a_mount_makes_way_for_another_device_and_comes_back(
     assert machine.sh("cat /mnt/a/b/file") == "kept\n"
     gone(machine)
     assert places(machine) == []
+
+
+def test_the_outer_mount_of_one_baseline_goes_or_changes_around_the_inner_one_of_another(
+    machine: machines.Machine, disks: list[str]
+) -> None:
+    outer = {device: inputs(("/mnt/a", device), baseline="aa") for device in ("tmpfs", disks[1])}
+    inner = inputs(("/mnt/a/b", disks[0]), baseline="bb")
+    applied(machine, outer["tmpfs"])
+    applied(machine, inner)
+    machine.sh("echo work >/mnt/a/b/file")
+    applied(machine, outer[disks[1]])
+    kept(machine, inner)
+    assert places(machine) == ["/mnt/a", "/mnt/a/b"]
+
+    taken_away(machine, "aa")
+    kept(machine, inner)
+    assert places(machine) == ["/mnt/a/b"]
+    assert machine.sh("cat /mnt/a/b/file") == "work\n"
+    taken_away(machine, "bb")
+    assert places(machine) == []
+    assert machine.sh("cat /etc/fstab; ls /mnt") == "# theirs\n", "folders that were made for them are gone"
+
+
+def test_what_is_in_use_within_a_mount_keeps_all_in_place(machine: machines.Machine, disks: list[str]) -> None:
+    applied(machine, inputs(("/mnt/a", "tmpfs"), baseline="aa"))
+    applied(machine, inputs(("/mnt/a/b", disks[0]), ("/mnt/a/c", disks[1]), baseline="bb"))
+    machine.sh("cd /mnt/a/b; sleep 30 >/dev/null 2>&1 &")
+    with pytest.raises(CommandFailed, match="/mnt/a/b is in use, so it is not unmounted"):
+        taken_away(machine, "aa")
+    assert places(machine) == ["/mnt/a", "/mnt/a/b", "/mnt/a/c"]
+
+
+def test_lines_of_the_table_come_after_those_for_what_they_lie_in(machine: machines.Machine, disks: list[str]) -> None:
+    applied(machine, inputs(("/mnt/a", disks[1]), baseline="bb"))
+    applied(machine, inputs(("/mnt/a/b", disks[0]), baseline="aa"))
+    applied(machine, inputs(("/mnt/a", disks[1]), ("/mnt/k", "tmpfs"), baseline="bb"))
+    table = machine.sh("cat /etc/fstab").splitlines()
+    assert [line.split()[1] for line in table[1:]] == ["/mnt/a", "/mnt/a/b", "/mnt/k"]
+    # What starts a machine goes by the table.
+    machine.sh("umount -R /mnt/a && mount -a")
+    assert places(machine) == ["/mnt/a", "/mnt/a/b"]
+
+
+def test_a_file_is_the_loop_device_that_is_made_of_it(machine: machines.Machine, disks: list[str]) -> None:
+    machine.sh("truncate -s 8M /mnt/disk.img /mnt/other.img; mkfs.ext4 -q /mnt/disk.img; mkfs.ext4 -q /mnt/other.img")
+    machine.sh("ln -s disk.img /mnt/link.img")
+    for path in ("/mnt/disk.img", "/mnt/link.img"):
+        wanted = inputs(("/mnt/a", path))
+        applied(machine, wanted)
+        machine.sh("cd /mnt/a; sleep 1 >/dev/null 2>&1 &")
+        applied(machine, wanted)  # it is in use, so unmounting would be an error
+    machine.sh("while ! umount /mnt/a; do sleep 0.1; done; mount /mnt/other.img /mnt/a")
+    observed = MOUNTS.read(machines.OneHost(machine), inputs(("/mnt/a", "/mnt/link.img")))  # type: ignore[arg-type]
+    assert observed is not None
+    assert observed.inputs["mounts"]["/mnt/a"]["device"].startswith("/dev/loop"), "another file is told"
+    applied(machine, inputs(("/mnt/a", "/mnt/disk.img")))
+    gone(machine)
+    assert places(machine) == []
+
+
+@pytest.mark.skipif(shutil.which("mkfs.btrfs") is None, reason="needs mkfs.btrfs")
+def test_a_part_of_a_btrfs_is_told_by_its_option(machine: machines.Machine) -> None:
+    mkfs, btrfs = shutil.which("mkfs.btrfs"), shutil.which("btrfs")
+    machine.sh(f"truncate -s 128M /mnt/disk.img; {mkfs} -q /mnt/disk.img; mkdir /mnt/x; mount /mnt/disk.img /mnt/x")
+    machine.sh(f"{btrfs} -q subvolume create /mnt/x/one; {btrfs} -q subvolume create /mnt/x/two; umount /mnt/x")
+
+    def part(*options: str) -> dict[str, Any]:
+        mount = {"device": "/mnt/disk.img", "type": "btrfs", "options": [*options, "nofail"]}
+        return {**inputs(), "mounts": {"/mnt/a": mount}}
+
+    applied(machine, part("subvol=one"))
+    machine.sh("echo work >/mnt/a/file; cd /mnt/a; sleep 1 >/dev/null 2>&1 &")
+    applied(machine, part("subvol=/one"))  # it is in use, so unmounting would be an error
+    machine.sh("while ! umount /mnt/a; do sleep 0.1; done; mount -o subvol=two /mnt/disk.img /mnt/a")
+    observed = MOUNTS.read(machines.OneHost(machine), part("subvol=/one"))  # type: ignore[arg-type]
+    assert observed is not None
+    assert observed.inputs["mounts"]["/mnt/a"]["options"] == ["nofail"], "another part is told"
+    applied(machine, part("subvol=/one"))
+    assert machine.sh("cat /mnt/a/file") == "work\n"
+    applied(machine, part("subvol=two"))
+    assert machine.sh("ls /mnt/a") == ""
+    gone(machine)
+    assert places(machine) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "device", "options"),
+    [
+        ("/dev/loop7[/one] btrfs rw,subvolid=256,subvol=/one", "LABEL=x", ["subvol=one", "nofail"]),
+        ("/dev/loop7[/two] btrfs rw,subvolid=257,subvol=/two", "LABEL=x", ["nofail"]),
+        ("/dev/loop8[/one] btrfs rw,subvolid=256,subvol=/one", "/dev/loop8[/one]", ["subvol=one", "nofail"]),
+        ("/dev/loop7[/one] ext4 rw", "/dev/loop7[/one]", ["nofail"]),
+    ],
+)
+def test_the_kernel_tells_which_part_of_a_btrfs_is_mounted(
+    machine: machines.Machine, told: str, device: str, options: list[str]
+) -> None:
+    machine.sh(f"mkdir -p {RECORDS}/b/mounts; printf '#!/bin/sh\\necho /dev/loop7\\n' >/usr/sbin/findfs")
+    machine.sh(f"printf '%s\\n' '#!/bin/sh' 'echo \"{told}\"' >/usr/sbin/findmnt; chmod 755 /usr/sbin/find*")
+    machine.sh("echo LABEL=x /mnt/a btrfs subvol=one,nofail,x-swarmctl.b 0 0 >>/etc/fstab")
+    observed = MOUNTS.read(machines.OneHost(machine), inputs())  # type: ignore[arg-type]
+    assert observed is not None
+    found = observed.inputs["mounts"]["/mnt/a"]
+    assert (found["device"], found["options"]) == (device, options)

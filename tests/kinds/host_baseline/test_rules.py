@@ -273,3 +273,33 @@ def test_the_same_aspect_of_one_machine_is_set_by_one_baseline_after_the_other(t
     assert (found[one], found[two]) == ([], [one])
     assert found["hostbaseline/b[workers-0/sysctl]"] == [one, two]
     assert found["hostbaseline/c[workers-0/sysctl]"] == [one, two, "hostbaseline/b[workers-0/sysctl]"]
+
+
+METAL = "{name: metal, labels: {role: worker}}"
+
+
+def mounting(name: str, *paths: str) -> str:
+    listed = "".join(f"    - {{path: {path}, device: tmpfs, type: tmpfs}}\n" for path in paths)
+    return spec("HostBaseline", name, f"  nodes: {{role: worker}}\n  mounts:\n{listed}")
+
+
+def test_what_lies_within_a_mount_of_another_baseline_comes_after_it(tmp_path: Path) -> None:
+    for kind, text in BASE.items():
+        (tmp_path / f"{kind}.yaml").write_text(text)
+    pool = spec("NodePool", "metal", SSH.replace(", user: other", "")).replace("{name: metal}", METAL)
+    (tmp_path / "NodePool.yaml").write_text(pool)
+    for name, paths in {"aa": ["/srv/a/b/c"], "bb": ["/srv/a/b", "/srv/ab"], "cc": ["/srv/a"], "dd": ["/data"]}.items():
+        (tmp_path / f"{name}.yaml").write_text(mounting(name, *paths))
+    graph = compile_graph(load_stack(tmp_path).inventory, "s", lambda address: None)
+    found = {str(it.address): [*map(str, it.depends_on)] for it in graph.resources.values()}
+    order = [f"hostbaseline/{name}[n1/mounts]" for name in ("cc", "bb", "aa", "dd")]
+    assert [found[name] for name in order] == [[], *([name] for name in order[:-1])]
+
+
+def test_baselines_whose_mounts_lie_within_each_other_are_told(tmp_path: Path) -> None:
+    one, two = mounting("aa", "/srv/a", "/srv/b/x"), mounting("bb", "/srv/b", "/srv/a/x")
+    (found,) = [it for it in diagnose(tmp_path, one, two, mounting("cc", "/srv/a/x/y")) if it.code.id != LAB]
+    assert found.code.id == "SW3724"
+    assert found.message == "`aa`, `bb` have mounts of workers-0 within each other's"
+    apart = mounting("aa", "/srv/a", "/srv/b"), mounting("bb", "/srv/b/x", "/srv/a/x")
+    assert [it for it in diagnose(tmp_path, *apart) if it.code.id != LAB] == []

@@ -7,6 +7,7 @@ they are empty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from swarmctl.graph.model import Json
@@ -22,7 +23,7 @@ class MountsType(Aspect):
 
     name = "mounts"
     library = r"""
-mark=x-swarmctl.$baseline anew=
+mark=x-swarmctl.$baseline anew= aside= lost=
 set -f
 # Without its line in the table, nobody would know any more that it is ours.
 undone() {
@@ -41,21 +42,69 @@ real() {
   esac
 }
 source_of() { findmnt -rnfo SOURCE --mountpoint "$1" 2>/dev/null || :; }
+# Whether it is that device, by any of its names; a file is one that a loop device makes, and of a btrfs the kernel
+# tells the folder, too.
+is_of() {
+  live=$(source_of "$1")
+  [ "$(type_of "$1")" != btrfs ] || live=${live%%"["*}
+  [ -n "$live" ] || return 1
+  if [ "$(meant "$live")" = "$2" ]; then return 0; fi
+  [ -f "$2" ] && losetup -j "$2" 2>/dev/null | grep -q "^$live:"
+}
 type_of() { findmnt -rnfo FSTYPE --mountpoint "$1" 2>/dev/null || :; }
 anyones() { awk -v path="$1" '$2 == path && index("," $4, ",x-swarmctl.")' /etc/fstab 2>/dev/null; }
 ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
 possible() {
   [ -n "$(real "$2")" ] || refuse "there is no $2 to mount at $1" "see what \`lsblk -f\` prints there"
   if [ -n "$(source_of "$1")" ]; then
-    [ "$(meant "$(source_of "$1")")" = "$(real "$2")" ] || [ -n "$(anyones "$1")" ] ||
+    is_of "$1" "$(real "$2")" || [ -n "$(anyones "$1")" ] ||
       refuse "something else is mounted at $1" "unmount it, or choose another path"
   elif [ -d "$1" ] && [ -n "$(ls -A "$1")" ]; then
     refuse "$1 is not empty, and what is in it could not be seen any more" "move it away, or choose another path"
   fi
 }
+# Baselines' mounts within a place, of any of them, the innermost first.
+within() {
+  awk -v base="$1/" 'index("," $4, ",x-swarmctl.") && index($2, base) == 1 { print $2 }' /etc/fstab 2>/dev/null |
+    sort -r
+}
+in_use() {
+  aside_back
+  refuse "$1 is in use, so it is not unmounted" "see by \`fuser -vm $1\` who uses it"
+}
 release() {
-  [ -z "$(source_of "$1")" ] || umount "$1" 2>/dev/null || refuse "$1 is in use, so it is not unmounted" \
-    "see by \`fuser -vm $1\` who uses it"
+  [ -n "$(source_of "$1")" ] || return 0
+  for inner in $(within "$1"); do
+    [ -n "$(source_of "$inner")" ] || continue
+    umount "$inner" 2>/dev/null || in_use "$inner"
+    aside="$inner $aside"
+  done
+  umount "$1" 2>/dev/null || in_use "$1"
+}
+# What made way for what it lies in is mounted again, the outermost first; where its folder is gone by that, it is made.
+# That, and what is ours of the folders around it, is taken away with it then.
+with_it() {
+  [ -n "$(row "$2" "$1/made")" ] || noted "$1/made" "$2"
+  [ -e "$record/made" ] || return 0
+  while read -r outer; do
+    case $2 in "$outer"/*) [ -n "$(row "$outer" "$1/made")" ] || noted "$1/made" "$outer" ;; esac
+  done <"$record/made"
+}
+aside_back() {
+  for path in $aside; do
+    whose=$(anyones "$path" | sed 's/.*[ ,]x-swarmctl\.\([a-z0-9-]*\).*/\1/')
+    [ -n "$whose" ] && [ -z "$(source_of "$path")" ] || continue
+    if [ ! -d "$path" ]; then
+      mkdir -p "$path"
+      kept=$records/$whose/mounts
+      [ ! -d "$kept" ] || with_it "$kept" "$path"
+    fi
+    mount "$path" 2>/dev/null || lost=$path
+  done
+}
+all_back() {
+  aside_back
+  [ -z "$lost" ] || refuse "$lost cannot be mounted again" "see what \`dmesg\` says there"
 }
 # With nofail mount(8) says nothing of what fails.
 at_once() { printf '%s' "$1" | tr , '\n' | awk '$0 != "nofail"' | paste -sd, - | sed 's/^$/defaults/'; }
@@ -82,7 +131,7 @@ inherit() {
 }
 # What somebody has mounted there, as declared, is not ours to unmount: nothing says that a baseline has mounted it.
 found() {
-  [ "$(meant "$(source_of "$1")")" = "$(real "$2")" ] && [ "$(type_of "$1")" = "$3" ] || return 0
+  is_of "$1" "$(real "$2")" && [ "$(type_of "$1")" = "$3" ] || return 0
   [ -z "$(anyones "$1")$(row "$1" "$record/did")$(row "$1" "$record/there")" ] || return 0
   noted "$record/there" "$(printf '%s\t%s' "$1" "$(findmnt -rnfo OPTIONS --mountpoint "$1")")"
 }
@@ -101,13 +150,21 @@ freed() {
   drop "$1" "$record/there"
   drop "$1" "$record/did"
 }
+# Which part of a btrfs is mounted is decided when it is.
+rooted() {
+  live=,$(findmnt -rnfo OPTIONS --mountpoint "$1"),
+  for option in $(printf '%s' "$2" | tr , ' '); do
+    case $option in
+      subvol=*) one=subvol=/$(printf '%s' "${option#subvol=}" | sed 's,^/*,,') ;;
+      subvolid=*) one=$option ;;
+      *) continue ;;
+    esac
+    case $live in *",$one,"*) ;; *) return 1 ;; esac
+  done
+}
 in_place() {
-  source=$(meant "$(source_of "$1")")
-  if [ -n "$source" ] && { [ "$source" != "$(real "$2")" ] || [ "$(type_of "$1")" != "$3" ]; }; then
-    # Ours within it come after it, and are mounted again.
-    for path in $(listed); do
-      case $path in "$1"/*) release "$path" ;; esac
-    done
+  if [ -n "$(source_of "$1")" ] &&
+    { ! is_of "$1" "$(real "$2")" || [ "$(type_of "$1")" != "$3" ] || ! rooted "$1" "$4"; }; then
     release "$1"
     drop "$1" "$record/there"
   fi
@@ -129,7 +186,8 @@ in_place() {
   anew="$1 $anew"
 }
 # Lines of ours go, those that were made comments are what they were, and those for the wanted places become comments;
-# what another baseline has in the table for these is ours from then on.
+# what another baseline has in the table for these is ours from then on. All baselines' lines are at the end, each after
+# those for what it lies in: `mount -a` goes by the table.
 table() {
   one_at_a_time
   [ -e /etc/fstab ] || : >/etc/fstab
@@ -149,6 +207,9 @@ table() {
       if (there) line = ENVIRON["prefix"] line
       print line
     }' /etc/fstab && printf '%s' "$2" && echo x) || unwritten /etc/fstab
+  lines=$(printf '%s' "${text%x}" | awk '!/^[ \t]*#/ && index("," $4, ",x-swarmctl.")' | sort -k2,2)
+  text=$(printf '%s' "${text%x}" | awk '/^[ \t]*#/ || !index("," $4, ",x-swarmctl.")' && echo x) || unwritten /etc/fstab
+  text=${text%x}${lines:+$lines$nl}x
   rewritten /etc/fstab "${text%x}" || { next_one; return 0; }
   next_one
   ! systemd || systemctl daemon-reload
@@ -182,7 +243,7 @@ folders() {
             if not source:
                 continue
             in_force = flags.split(",")
-            kept = [one for one in options.split(",") if one != mark and (one not in LIVE or one in in_force)]
+            kept = [one for one in options.split(",") if one != mark and _holds(one, in_force)]
             same = source == real
             found[path] = {
                 "device": device if same else source,
@@ -205,7 +266,7 @@ folders() {
             f"in_place {quote(path)} {quote(it['device'])} {it['type']} {quote(','.join(it['options']))}"
             for path, it in mounts
         ]
-        return "\n".join([*lines, f"table {wanted} {quote(rows)}", f"folders {wanted}"])
+        return "\n".join([*lines, f"table {wanted} {quote(rows)}", "all_back", f"folders {wanted}"])
 
     def taking_away(self, inputs: Inputs) -> str:
         """Lines of others are what they were, and what they mount is mounted again."""
@@ -215,6 +276,7 @@ back=$(awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(sub
 print field[2] }' /etc/fstab 2>/dev/null) || :
 table ' ' ''
 for path in $back; do [ -n "$(source_of "$path")" ] || mount "$path" 2>/dev/null || :; done
+all_back
 folders ' '
 forget
 """
@@ -242,6 +304,14 @@ forget
         told = [f"unmounts {', '.join(gone)}"] if gone else []
         told += [f"unmounts {', '.join(anew)} and mounts what is declared"] if anew else []
         return ", ".join(told)
+
+
+def _holds(option: str, live: Sequence[str]) -> bool:
+    """Whether an option is in force, as far as the kernel tells."""
+    name, _, value = option.partition("=")
+    if name == "subvol":
+        return f"subvol=/{value.lstrip('/')}" in live
+    return (option not in LIVE and name != "subvolid") or option in live
 
 
 def _options(inputs: Inputs, mount: Inputs) -> str:

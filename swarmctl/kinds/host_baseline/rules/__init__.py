@@ -28,3 +28,4 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
     if inventory.knows(fleet.POOL, "Stack"):
         yield from owners.check(inventory)
         yield from twins.between(inventory)
+        yield from mounts.between(inventory)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swarmctl.declarations.declaration import Declaration, Unknown
-from swarmctl.diagnostics import Code, Diagnostic, Severity
+from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
+from swarmctl.declarations.words import listing
+from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
+from swarmctl.kinds.host_baseline.nesting import outer_first
+from swarmctl.kinds.host_baseline.rules.nodes import selected
 
 SYSTEM = Code(
     "SW3713",
@@ -38,6 +41,17 @@ warning: some machines are of no use without the file system.
 Wrong: `options: [noatime]`
 
 Right: `options: [noatime, nofail]`
+""",
+)
+EACH_OTHER = Code(
+    "SW3724",
+    "baselines with mounts within each other's",
+    """What lies within a mount is mounted after it and unmounted before it, and all mounts of a baseline are mounted in
+one go. Two baselines of one machine that each have a mount within one of the other's can't be brought into an order.
+
+Wrong: `/a` and `/b/x` in one baseline, `/b` and `/a/x` in another one
+
+Right: `/a` and `/b` in one baseline, `/a/x` and `/b/x` in the other one
 """,
 )
 _ROOTS = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "usr")
@@ -77,6 +91,30 @@ def check(baseline: Declaration) -> Iterator[Diagnostic]:
                 label="no `nofail`",
                 help="add `nofail`, unless the machine is of no use without it",
                 severity=Severity.WARNING,
+            )
+
+
+def between(inventory: Inventory) -> Iterator[Diagnostic]:
+    """Between baselines that select one machine; they are told of once, with the first machine."""
+    mounted: dict[str, dict[str, list[str]]] = {}
+    baselines = {it.name: it for it in inventory.of("HostBaseline")}
+    for name, baseline in baselines.items():
+        paths = [it.path for it in baseline.spec.mounts if not isinstance(it.path, Unknown)]
+        for node in selected(inventory, baseline) if paths else ():
+            mounted.setdefault(node.name, {})[name] = paths
+    told: set[tuple[str, ...]] = set()
+    for node_name, found in mounted.items():
+        _, stuck = outer_first(found)
+        if stuck and tuple(stuck) not in told:
+            told.add(tuple(stuck))
+            first, *others = [baselines[name] for name in stuck]
+            yield Diagnostic(
+                EACH_OTHER,
+                f"{listing(stuck)} have mounts of {node_name} within each other's",
+                first.key("spec", "mounts"),
+                label="nothing says what comes first",
+                help="let one of them have the outer mounts and another one what is within",
+                related=tuple(Related(it.key("spec", "mounts"), f"in `{it.name}`") for it in others),
             )
 
 
