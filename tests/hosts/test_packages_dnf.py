@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
@@ -112,6 +118,43 @@ def test_every_script_is_one_command_that_a_shell_reads_whole(work: packages.Wor
 
 def test_the_program_is_one_that_the_oldest_python_of_a_machine_reads() -> None:
     ast.parse(PROGRAM, feature_version=(3, 6))
+
+
+def test_files_are_on_the_disk_before_they_are_in_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = ("dnf", "dnf.callback", "dnf.exceptions", "dnf.module", "dnf.module.module_base", "rpm")
+    for name in modules:
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    sys.modules["dnf"].callback.TransactionProgress = object  # type: ignore[attr-defined]
+    program: dict[str, Any] = {}
+    exec(PROGRAM.replace("sys.exit(main())", ""), program)
+    done: list[str] = []
+
+    def synced(file: int) -> None:
+        done.append(f"sync {os.readlink(f'/proc/self/fd/{file}')}")
+
+    def renamed(old: str, new: str) -> None:
+        done.append(f"move {old}")
+        Path(old).replace(new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    (tmp_path / "cache.rpm").write_text("content")
+    package = SimpleNamespace(name="tool", evr="1:2-3", arch="x86_64", localPkg=lambda: str(tmp_path / "cache.rpm"))
+    folder = tmp_path / "into"
+    folder.mkdir()
+    program |= {"opened": MagicMock(), "found": lambda base, one: package, "fetched": lambda base, packages: None}
+    program["download"]([str(folder), "tool"])
+    whole = folder / "tool_1%3a2-3_x86%5f64.rpm"
+    assert whole.read_text() == "content"
+    assert done == [f"sync {whole}.part", f"move {whole}.part", f"sync {folder}"]
+
+    done.clear()
+    lines = tmp_path / "versionlock.list"
+    (tmp_path / "versionlock.conf").write_text("")
+    program["LOCKLIST"] = str(lines)
+    program["written"](["tool-1:2-3.*"])
+    assert lines.read_text() == "tool-1:2-3.*\n"
+    assert done == [f"sync {lines}.new", f"move {lines}.new", f"sync {tmp_path}"]
 
 
 def test_a_key_becomes_text_that_holds_the_same() -> None:

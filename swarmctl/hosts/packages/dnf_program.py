@@ -171,7 +171,22 @@ def download(words):
         fields = (package.name, package.evr, package.arch)
         name = "_".join(field.replace("_", "%5f").replace(":", "%3a") for field in fields) + ".rpm"
         shutil.copyfile(package.localPkg(), os.path.join(folder, name + ".part"))
-        os.rename(os.path.join(folder, name + ".part"), os.path.join(folder, name))
+        placed(os.path.join(folder, name + ".part"), os.path.join(folder, name))
+
+
+def synced(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def placed(new, path):
+    """What was written beside goes in its place when it is on the disk, so that half of it never lies there."""
+    synced(new)
+    os.rename(new, path)
+    synced(os.path.dirname(path))
 
 
 def fetched(base, packages):
@@ -248,9 +263,7 @@ def changed(base):
     lines = ["%s=%s\n" % (package.name, package.evr) for package in base.transaction.install_set]
     with open(UNFINISHED + ".new", "w") as file:
         file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(UNFINISHED + ".new", UNFINISHED)
+    placed(UNFINISHED + ".new", UNFINISHED)
     display = Display()
     try:
         base.do_transaction(display)
@@ -347,7 +360,7 @@ def written(lines):
     with open(LOCKLIST + ".new", "w") as file:
         file.writelines(line + "\n" for line in lines)
     os.chmod(LOCKLIST + ".new", 0o644)
-    os.rename(LOCKLIST + ".new", LOCKLIST)
+    placed(LOCKLIST + ".new", LOCKLIST)
 
 
 def is_of(line, name):
