@@ -26,9 +26,8 @@ RELEASES: Mapping[tuple[Vendor, Source, Family], tuple[str, ...]] = {
     ("nvidia", Source.DISTRIBUTION, "debian"): ("12",),
     ("nvidia", Source.DISTRIBUTION, "ubuntu"): ("22.04", "24.04", "26.04"),
     ("amd", Source.VENDOR, "ubuntu"): ("22.04", "24.04"),
-    ("amd", Source.VENDOR, "rhel"): ("9", "10"),
 }
-"""Releases for which each source has packages of a branch of the table."""
+"""Releases for which each source has packages of a branch of the table. Of AMD's for Enterprise Linux see `_dnf`."""
 CPUS: Mapping[Vendor, Mapping[str, str]] = {
     "nvidia": {"x86_64": "x86_64", "aarch64": "sbsa"},
     "amd": {"x86_64": "x86_64"},
@@ -60,6 +59,8 @@ def system(host: Host, vendor: Vendor, source: Source) -> System | Refusal:
     release = host.release.partition(".")[0] if family in ("rhel", "debian") else host.release
     if family and release in RELEASES.get((vendor, source, family), ()) and host.cpu in CPUS[vendor]:
         return System(family, release, host.cpu)
+    if vendor == "amd" and family == "rhel":
+        return _dnf(host)
     there = [
         f"{name} {' '.join(releases)}"
         for (owner, kind, name), releases in RELEASES.items()
@@ -71,6 +72,21 @@ def system(host: Host, vendor: Vendor, source: Source) -> System | Refusal:
         f"nothing is packaged for {host.os[:40] or 'an unnamed system'} {host.release[:20]} on {host.cpu[:20]}",
         f"packages that {what} are for {', '.join(there) or 'none'}, on {' and '.join(CPUS[vendor])}",
         GUIDE if vendor == "nvidia" else "ROCm 7.2 installation on Linux, supported operating systems",
+    )
+
+
+def _dnf(host: Host) -> Refusal:
+    """AMD has packages for dnf, and nothing here brings them. What stands in the way: one release of the driver is a
+    repository for each minor release of the system, and not for every one; and a kernel module's package does not carry
+    the driver's release as those for apt do (`amdgpu-dkms-6.16.6-2255209.el9` is of 30.20.1), while several releases
+    share a module's version, so that an upgrade between them must go by the builds of module and firmware."""
+    return Refusal(
+        "manager-unknown",
+        f"AMD's driver is brought to Ubuntu alone, by apt, and this machine takes its packages by dnf ({host.os[:40]} "
+        f"{host.release[:20]})",
+        "leave AMD's cards out of `accelerators` for this pool and install the driver as AMD's guide says, or take "
+        "machines with Ubuntu 22.04 or 24.04",
+        "docs/gpu.md, With dnf",
     )
 
 

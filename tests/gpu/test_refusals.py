@@ -261,12 +261,23 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         "amdgpu-dkms-firmware is held at 30.20.1.0.30200100, and must be 30.30.4.0.30300400",
         "release the hold on the host",
     ),
+    **{
+        f"AMD by dnf ({system})": (
+            host("74a1", vendor="1002", system=system),
+            Wanted("amd"),
+            "manager-unknown",
+            f"AMD's driver is brought to Ubuntu alone, by apt, and this machine takes its packages by dnf ({system})",
+            "leave AMD's cards out of `accelerators` for this pool and install the driver as AMD's guide says, or "
+            "take machines with Ubuntu 22.04 or 24.04",
+        )
+        for system in ("rhel 8.10", "rocky 9.6", "almalinux 10.0")
+    },
     "AMD on Arm": (
         host("74a1", vendor="1002", cpu="aarch64"),
         Wanted("amd"),
         "os-unknown",
         "nothing is packaged for ubuntu 24.04 on aarch64",
-        "packages that the vendor's repository has are for ubuntu 22.04 24.04, rhel 9 10, on x86_64",
+        "packages that the vendor's repository has are for ubuntu 22.04 24.04, on x86_64",
     ),
 }
 

@@ -75,8 +75,8 @@ Right: `{vendor: nvidia, source: distribution, driver: {version: 535.309.01}}`
 MANAGER = Code(
     "SW3256",
     "package manager that is not driven",
-    """NVIDIA's driver is installed by apt and by dnf, AMD's by apt alone; elsewhere the installation is left to others.
-Known when the stack is planned.
+    """NVIDIA's driver is installed by apt and by dnf, AMD's by apt alone, with Ubuntu. Elsewhere the installation is
+left to others. Known when the stack is planned.
 
 Wrong: `{vendor: amd}` in a pool of machines with Rocky Linux
 

@@ -59,7 +59,7 @@ def inputs(host: Host, *items: Accelerator) -> Mapping[str, Any] | Refusals:
     decision = decide(host, wanted(items))
     if not isinstance(decision, Decision):
         return decision
-    refusals = [*_manager(host, declared), *_key(host, declared)]
+    refusals = _key(host, declared)
     if refusals:
         return tuple(refusals)
     version = decision.version
@@ -128,19 +128,6 @@ def _repository(host: Host, decision: Decision, declared: Accelerator) -> Mappin
         "sources": list(amd.sources(base, host.release, decision.version, rocm, toolkit)),
         "origin": amd.ORIGIN,
     }
-
-
-def _manager(host: Host, declared: Accelerator) -> list[Refusal]:
-    if FAMILIES.get(host.os) != "rhel" or declared.vendor == "nvidia":
-        return []
-    return [
-        Refusal(
-            "manager-unknown",
-            f"this machine takes its packages by dnf ({host.os[:40]} {host.release[:20]}); AMD's driver comes by apt",
-            "leave `accelerators` out for this pool and install the driver by other means",
-            "docs/gpu.md",
-        )
-    ]
 
 
 def _key(host: Host, declared: Accelerator) -> list[Refusal]:
