@@ -25,8 +25,10 @@ from swarmctl.kinds.node_pool.accelerators.reading import (
     Card,
     Seen,
     fingerprints,
+    is_unverified,
     modules,
     plain,
+    unverified,
 )
 
 TOOLS = "PATH=$PATH:/opt/rocm/bin"
@@ -55,7 +57,7 @@ part sources; cat {AMD.sources} 2>/dev/null
 part keyring; base64 -w 0 {AMD.keyring} 2>/dev/null
 part preferences; cat {AMD.preferences} 2>/dev/null
 part modules; cat {AMD.modules} 2>/dev/null
-part unverified; for at in {AMD.old} {AMD.unverified}; do [ ! -e $at ] || echo yes; done
+{unverified(AMD)}
 {signing.SCRIPT}
 part end
 """
@@ -82,7 +84,7 @@ def parse(output: bytes, host: str) -> Seen:
         origin=ORIGIN if parts.get("preferences", "") == preferences(ORIGIN).strip("\n") else "",
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
-        unverified="yes" in parts.get("unverified", ""),
+        unverified=is_unverified(parts),
         signing=signing.parse(parts.get("enrolled", "")),
     )
 

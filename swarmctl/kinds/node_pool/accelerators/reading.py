@@ -14,10 +14,21 @@ from swarmctl.hosts import readings, startup
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
 from swarmctl.kinds.node_pool.accelerators import at_start, signing
-from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, same
+from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places, same
 from swarmctl.kinds.node_pool.accelerators.scripts import LIST
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
 from swarmctl.kinds.node_pool.accelerators.signing import UNSIGNED, Signing
+
+
+def unverified(at: Places) -> str:
+    """What tells whether a driver was changed and never verified since; `is_unverified` takes it."""
+    return f"part unverified; for at in {at.old} {at.unverified}; do [ ! -e $at ] || echo yes; done"
+
+
+def is_unverified(parts: Mapping[str, str]) -> bool:
+    """What `unverified` has printed."""
+    return "yes" in parts.get("unverified", "")
+
 
 SCRIPT = f"""
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
@@ -37,7 +48,7 @@ part counters; sed -n 's/^\\(DCGM_FI_[A-Z0-9_]*\\),.*/\\1/p' {COUNTERS} 2>/dev/n
 part sources; cat {NVIDIA.sources} {NVIDIA.yum} 2>/dev/null
 part keyring; for key in {NVIDIA.keyring} {NVIDIA.rpm_key}; do [ ! -f $key ] || base64 -w 0 $key; done
 part modules; cat {NVIDIA.modules} 2>/dev/null
-part unverified; for at in {NVIDIA.old} {NVIDIA.unverified}; do [ ! -e $at ] || echo yes; done
+{unverified(NVIDIA)}
 {signing.SCRIPT}
 part end
 """
@@ -122,7 +133,7 @@ def parse(output: bytes, host: str) -> Seen:
         source=tuple(same(match["apt"] or match["dnf"]) for match in SOURCE.finditer(parts.get("sources", "")[:9999])),
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
-        unverified="yes" in parts.get("unverified", ""),
+        unverified=is_unverified(parts),
         startup=startup.parse(parts.get("startup", "")),
         signing=signing.parse(parts.get("enrolled", "")),
     )

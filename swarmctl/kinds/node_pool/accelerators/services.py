@@ -96,20 +96,25 @@ _LINE = "{}, {}, of this machine's cards"
 _GAUGES = ("DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_ROW_REMAP_FAILURE")
 
 
+def _starts(command: str, file: str) -> str:
+    """Have a unit run another command, a word of shell: of what a unit says, an empty line takes the own one away."""
+    return f"mkdir -p {file.rpartition('/')[0]}\nprintf '[Service]\\nExecStart=\\nExecStart=%s\\n' {command} >{file}"
+
+
 def counters_script(fields: Sequence[str]) -> str:
     """Write the exporter's list: what its own has on, and `fields` where those are not. Says `changed` where it is new:
     it reads the list when it starts."""
     lines = "\n".join(_LINE.format(field, "gauge" if field in _GAUGES else "counter") for field in fields)
     return f"""
 file={COUNTERS}
-mkdir -p "${{file%/*}}" {OVERRIDE.rpartition("/")[0]}
+mkdir -p "${{file%/*}}"
 own="${{file%/*}}/default-counters.csv"
 {{ [ ! -f "$own" ] || sed -n '/^DCGM_FI_[A-Z0-9_]*,/p' "$own"
 cat <<'END OF COUNTERS'
 {lines}
 END OF COUNTERS
 }} | awk -F, '!seen[$1]++' >"$file.new"
-printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/dcgm-exporter -f %s\\n' "$file" >{OVERRIDE}.new
+{_starts('"/usr/bin/dcgm-exporter -f $file"', f"{OVERRIDE}.new")}
 said() {{ cat "$1" 2>/dev/null || :; }}
 [ "$(said "$file")" = "$(said "$file.new")" ] && [ "$(said {OVERRIDE})" = "$(said {OVERRIDE}.new)" ] || echo changed
 mv "$file.new" "$file"
@@ -135,8 +140,7 @@ def _persists() -> str:
   case $line in
     *{IDLES}*)
       if [ ! -f {PERSISTS} ]; then
-        mkdir -p {PERSISTS.rpartition("/")[0]}
-        printf '[Service]\\nExecStart=\\nExecStart=%s\\n' "${{line%%{IDLES}*}}${{line#*{IDLES}}}" >{PERSISTS}
+{_starts(f'"${{line%%{IDLES}*}}${{line#*{IDLES}}}"', PERSISTS)}
         systemctl daemon-reload
         systemctl stop {PERSISTENCE} 2>/dev/null || :
       fi ;;
