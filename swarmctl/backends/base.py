@@ -276,6 +276,10 @@ class Backend(Protocol):
         """Why, by node, of those of these machines that can't be asked anything now: the run leaves them alone."""
         ...
 
+    def unfit(self, machines: Collection[Mapping[str, Json]]) -> Mapping[str, SwarmError]:
+        """Why, by node, of those that `create_machine` would refuse now; `machines` are its inputs. Only looks."""
+        ...
+
     def disconnect(self) -> None:
         """Close the connections to machines that are kept open in this process; the next call makes new ones."""
         ...

@@ -13,6 +13,7 @@ from swarmctl.graph.rollout import in_turn
 from swarmctl.kinds.base import MACHINE
 from swarmctl.operations import overdue, silent, strays, targets, unchanged
 from swarmctl.operations import stack as stacks
+from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Emit, Options, Stack
 from swarmctl.plans.model import Action, Plan, Preconditions
@@ -20,6 +21,11 @@ from swarmctl.plans.signing import Signer
 
 if TYPE_CHECKING:
     from swarmctl.engine.session import Session
+    from swarmctl.graph.model import Machine
+
+
+JUST_NOW = 300.0
+"""Seconds since a machine's facts were read in which it counts as one that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,14 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     if found is None:
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
         look = partial(preview, session=session, stopper=stopper, options=options)
-        found, _, _, left = silent.leaving_out(stack, held, look, emit)
+        found, _, _, left = silent.leaving_out(stack, held, look, emit, partial(_answered, Cache(stack.identity)))
     return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left)
+
+
+def _answered(cache: Cache, machine: Machine) -> bool:
+    """Whether it has told its facts a moment ago: of a thousand new machines none is asked twice for one plan. An apply
+    asks them all."""
+    return cache.get(machine.name, machine.host, JUST_NOW) is not None
 
 
 def preview(stack: Stack, held: frozenset[str], session: Session, stopper: Stopper, options: Options) -> Plan:

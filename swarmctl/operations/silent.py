@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmctl import backends
 from swarmctl.backends import ways
@@ -13,6 +14,7 @@ from swarmctl.kinds.base import MACHINE
 from swarmctl.plans.events import Note
 
 if TYPE_CHECKING:
+    from swarmctl.graph.model import Machine
     from swarmctl.operations.stack import Emit, Stack
     from swarmctl.plans.model import Plan
     from swarmctl.state.store import Snapshot
@@ -25,14 +27,28 @@ Silent = Mapping[str, SwarmError]
 
 
 def leaving_out(
-    stack: Stack, held: frozenset[str], look: Callable[[Stack, frozenset[str]], Plan], emit: Emit
+    stack: Stack,
+    held: frozenset[str],
+    look: Callable[[Stack, frozenset[str]], Plan],
+    emit: Emit,
+    answered: Callable[[Machine], object] = lambda machine: False,
 ) -> tuple[Plan, Stack, frozenset[str], Silent]:
     """What `look` sees of a world in which it must not touch what is `held`; where machines are silent, without these:
-    with the stack as it is then, what is to be held, and why. Raises what `look` does.
+    with the stack as it is then, what is to be held, and why. Raises what `look` does, and WorldUnreadable where all
+    there would be is machines that can't be taken over.
 
-    Others are not told a new address of a silent machine: nobody has reached it there.
+    Others are not told a new address of a silent machine: nobody has reached it there. A new one that can't be taken
+    over is not there yet, for the others either: their tunnels don't wait for it. Those that have `answered` just now
+    are not asked for that.
     """
+    from swarmctl.graph.model import Machine
+
     now, more = stack, held
+    new = _unfit(stack, held, answered)
+    for node, why in sorted(new.items()):
+        _tell(node, why, emit)
+    if new and new.keys() == stack.nodes and not any(it.type == MACHINE for it in stack.snapshot.resources.values()):
+        judge(new)
 
     def see(silent: Silent) -> Plan:
         nonlocal now, more
@@ -40,24 +56,53 @@ def leaving_out(
         more = held | lying_on(now, silent)
         return replace(look(now, more), left_alone=tuple(sorted(silent)))
 
-    plan, silent = without(stack.identity, stack.snapshot, see, emit)
+    hosts = [machine.host for machine in stack.graph.exported(Machine) if machine.name in new]
+    plan, silent = without(stack.identity, stack.snapshot, see, emit, new, hosts)
     return plan, now, more, silent
 
 
-def without(identity: str, snapshot: Snapshot, look: Callable[[Silent], T], emit: Emit) -> tuple[T, Silent]:
-    """What `look` finds, and which machines it was told to do without: none at first. Raises what it does."""
-    ways.silence(identity, ())
+def _unfit(stack: Stack, held: frozenset[str], answered: Callable[[Machine], object]) -> Silent:
+    """The declared machines that nothing is recorded of and that would not be taken over as they are now."""
+    from swarmctl.graph.model import Machine
+
+    known = {str(it.inputs["node"]) for it in stack.snapshot.resources.values() if it.type == MACHINE}
+    asked: dict[str, list[Mapping[str, Any]]] = {}
+    for machine in stack.graph.exported(Machine):
+        backend = machine.host["backend"]
+        new = machine.name not in known and str(machine.address) not in held
+        if new and backends.by_declaration(backend) and not answered(machine):
+            asked.setdefault(backend, []).append(stack.graph.resources[machine.address].inputs)
+    return {node: why for name, of in asked.items() for node, why in backends.load(name).unfit(of).items()}
+
+
+def without(
+    identity: str,
+    snapshot: Snapshot,
+    look: Callable[[Silent], T],
+    emit: Emit,
+    new: Silent = MappingProxyType({}),
+    hosts: Collection[Mapping[str, Any]] = (),
+) -> tuple[T, Silent]:
+    """What `look` finds, and which machines it was told to do without: at first the `new` ones, whose `hosts` these
+    are. Raises what it does."""
+    ways.silence(identity, hosts)
     try:
-        return look({}), {}
+        return look(new), new
     except WorldUnreadable as error:
-        if not (silent := find(identity, snapshot, error, emit)):
+        if not (silent := find(identity, snapshot, error, emit, hosts)):
             raise
-    return look(silent), silent
+    return look({**new, **silent}), {**new, **silent}
 
 
-def find(identity: str, snapshot: Snapshot, error: WorldUnreadable, emit: Emit) -> Silent:
+def find(
+    identity: str,
+    snapshot: Snapshot,
+    error: WorldUnreadable,
+    emit: Emit,
+    besides: Collection[Mapping[str, Any]] = (),
+) -> Silent:
     """The recorded machines that could not be read; `emit` is told of each. Where the error names none, they are asked,
-    many at a time.
+    many at a time. Those `besides` count as silent already.
 
     Only those whose way stands in the declarations count: those are elsewhere. From now on nobody asks them again.
     """
@@ -68,7 +113,7 @@ def find(identity: str, snapshot: Snapshot, error: WorldUnreadable, emit: Emit) 
         if it.type == MACHINE and backends.by_declaration(str(it.inputs.get("backend"))):
             recorded.setdefault(str(it.inputs["backend"]), []).append(str(it.inputs["node"]))
     found: dict[str, SwarmError] = {}
-    hosts = []
+    hosts = [*besides]
     for backend, nodes in sorted(recorded.items()):
         silent: Silent = {node: error.nodes[node] for node in nodes if node in error.nodes}
         silent = silent or backends.load(backend).silent(identity, nodes)
@@ -76,8 +121,12 @@ def find(identity: str, snapshot: Snapshot, error: WorldUnreadable, emit: Emit) 
         hosts += [{"backend": backend, "stack": identity, "node": node} for node in silent]
     ways.silence(identity, hosts)
     for node, why in sorted(found.items()):
-        emit(Note(f"{node} is left alone: {why.message.removeprefix(f'{node}: ')}", warning=True))
+        _tell(node, why, emit)
     return found
+
+
+def _tell(node: str, why: SwarmError, emit: Emit) -> None:
+    emit(Note(f"{node} is left alone: {why.message.removeprefix(f'{node}: ')}", warning=True))
 
 
 def lying_on(stack: Stack, silent: Silent) -> frozenset[str]:

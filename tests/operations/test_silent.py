@@ -12,7 +12,7 @@ from swarmctl import backends
 from swarmctl.backends import ways
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.errors import SwarmError, WorldUnreadable
-from swarmctl.graph.model import Address, Graph, Ref, Resource
+from swarmctl.graph.model import Address, Graph, Machine, Ref, Resource, Timeouts
 from swarmctl.operations import silent
 from swarmctl.operations.stack import Stack
 from swarmctl.plans.events import Event, Note
@@ -62,7 +62,8 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         return {"n2": HostUnreachable("n2 does not answer", "see whether it is up")}
 
     monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(silent=asked))
-    made = SimpleNamespace(identity=STACK, graph=graph, snapshot=SimpleNamespace(resources=resources))
+    snapshot = SimpleNamespace(resources=resources)
+    made = SimpleNamespace(identity=STACK, graph=graph, snapshot=snapshot, nodes={"n1", "n2"})
     made.anew = lambda: made
     yield cast(Stack, made)
     ways.silence(STACK, ())
@@ -151,6 +152,62 @@ def test_what_is_unreadable_for_another_reason_is_still_told(stack: Stack, monke
 
     with pytest.raises(WorldUnreadable, match="1 resource could not be read back"):
         silent.leaving_out(stack, frozenset(), look, lambda event: None)
+
+
+def new_machines(stack: Stack, *names: str) -> None:
+    for name in names:
+        address = Address.parse(f"nodepool/metal[{name}]")
+        stack.graph.add(Resource(address, silent.MACHINE, {"node": name, "host": host(name)}, node=name))
+        stack.graph.export(Machine(name, address, "metal", "core", "eu", {}, (), host(name), Timeouts()))
+
+
+def test_new_machines_that_would_not_be_taken_over_are_left_out_from_the_beginning(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_machines(stack, "n2", "n3", "n4", "n5", "n6")
+    asked: list[str] = []
+
+    def unfit(machines: Collection[Mapping[str, Any]]) -> Mapping[str, SwarmError]:
+        asked.extend(it["node"] for it in machines)
+        return {"n3": SwarmError("n3: its clock is wrong", "set it")}
+
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(unfit=unfit, silent=stack_silent))
+    told: list[Event] = []
+    seen: list[bool] = []
+
+    def look(stack: Stack, held: frozenset[str]) -> Plan:
+        seen.append(ways.on_silent({"host": host("n3")}))
+        if len(seen) == 1:
+            raise WorldUnreadable("1 resource could not be read back")
+        return Plan(STACK, (), 1)
+
+    held = frozenset({"nodepool/metal[n5]"})
+    plan, _, _, left = silent.leaving_out(stack, held, look, told.append, lambda machine: machine.name == "n6")
+    assert asked == ["n3", "n4"], "not what is recorded, not meant, or has answered just now"
+    assert (seen, plan.left_alone, sorted(left)) == ([True, True], ("n2", "n3"), ["n2", "n3"])
+    assert [str(it) for it in told if "n3" in str(it)] == [
+        str(Note("n3 is left alone: its clock is wrong", warning=True))
+    ]
+
+
+def stack_silent(identity: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:
+    return {"n2": HostUnreachable("n2 does not answer", "see whether it is up")}
+
+
+def test_where_no_machine_can_be_taken_over_there_is_nothing_to_plan(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_machines(stack, "n3")
+    cast(Any, stack).snapshot = SimpleNamespace(resources={})
+    monkeypatch.setattr(
+        backends,
+        "load",
+        lambda name: SimpleNamespace(unfit=lambda machines: {"n3": SwarmError("n3 is down", "mend it")}),
+    )
+    cast(Any, stack).nodes = {"n3"}
+    with pytest.raises(WorldUnreadable) as raised:
+        silent.leaving_out(stack, frozenset(), lambda stack, held: Plan(STACK, (), 1), lambda event: None)
+    assert raised.value.details == ("n3 is down", "    help: mend it")
 
 
 def test_machines_that_are_declared_lost_are_not_asked(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

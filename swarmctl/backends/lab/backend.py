@@ -69,6 +69,10 @@ class LabBackend:
         """None: what is the matter with a node of this computer is told where it is read."""
         return {}
 
+    def unfit(self, machines: Collection[Mapping[str, Any]]) -> Mapping[str, SwarmError]:
+        """None: a node is made, and is what it is made to be."""
+        return {}
+
     def disconnect(self) -> None:
         """There are none."""
 

@@ -88,7 +88,8 @@ def ask(hosts: Collection[Mapping[str, Any]], deadline: float = DEADLINE) -> dic
 
 
 def require_files(hosts: Collection[Mapping[str, Any]]) -> None:
-    """Raises `HostRefused` that names every key file of these ways that can't be used from here, and whose it is."""
+    """Where none of these ways can be gone from here for lack of a key file: raises `HostRefused` that names every such
+    file, and whose it is. Where some can, the others are told one by one when they are asked."""
     wanted: dict[str, list[str]] = {}
     for host in hosts:
         for part in ways.parts(host):
@@ -96,7 +97,7 @@ def require_files(hosts: Collection[Mapping[str, Any]]) -> None:
                 if path := part.get(name):
                     wanted.setdefault(path, []).append(host["node"])
     wrong = {path: said for path in wanted if (said := file_problem(path))}
-    if wrong:
+    if wrong and {node for path in wrong for node in wanted[path]} == {host["node"] for host in hosts}:
         raise HostRefused(
             f"{len(wrong)} of the files to log in with can't be used" if len(wrong) > 1 else _told(*wrong.popitem()),
             "declare where they are on this computer, or leave `key` out to log in with the keys of the SSH agent",

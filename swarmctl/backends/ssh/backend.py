@@ -83,6 +83,12 @@ class SshBackend:
 
         return machine.silent(stack, nodes)
 
+    def unfit(self, machines: Collection[Mapping[str, Any]]) -> Mapping[str, SwarmError]:
+        """See `machine.unfit`."""
+        from swarmctl.backends.ssh import machine
+
+        return machine.unfit(machines)
+
     def disconnect(self) -> None:
         """See `transport.Transport.close`."""
         from swarmctl.backends.ssh import transport

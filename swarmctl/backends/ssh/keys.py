@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -59,18 +60,22 @@ def host_keys(address: Address) -> list[asyncssh.SSHKey]:
         ) from None
 
 
+def _read(path: str) -> tuple[bytes, int]:
+    """What is in a file of keys, and its mode. Raises OSError; never waits, as for whoever writes to a pipe."""
+    with open(os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return stream.read(1 << 16), mode
+
+
 def _private(path: str) -> asyncssh.SSHKey:
-    file = Path(path).expanduser()
     try:
-        with file.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise HostRefused(f"{path} is no private key", "declare the file that `ssh-keygen` made")
-            text = stream.read(1 << 16)
-            # What is no key is another's file: nobody should be told to change its rights.
-            if stat.S_IMODE(mode) & 0o077 and public_keys.may_be_private(text):
-                raise HostRefused(f"the private key {path} can be read by others", f"`chmod 600 {path}`")
-            return asyncssh.import_private_key(text)
+        text, mode = _read(path)
+        # What is no key is another's file: nobody should be told to change its rights.
+        if stat.S_IMODE(mode) & 0o077 and public_keys.may_be_private(text):
+            raise HostRefused(f"the private key {path} can be read by others", f"`chmod 600 {path}`")
+        return asyncssh.import_private_key(text)
     except OSError as error:
         raise HostRefused(f"the private key {path} can't be read: {error.strerror}", "declare where it is") from None
     except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError) as error:
@@ -84,14 +89,14 @@ def _private(path: str) -> asyncssh.SSHKey:
 
 def _public(path: str) -> bytes:
     try:
-        return asyncssh.read_public_key(Path(path).expanduser()).public_data
+        return asyncssh.import_public_key(_read(path)[0]).public_data
     except (OSError, asyncssh.KeyImportError):
         raise HostRefused(f"the public key {path} can't be read", "declare where it is") from None
 
 
 def _certificate(path: str) -> asyncssh.SSHCertificate:
     try:
-        return asyncssh.read_certificate(Path(path).expanduser())
+        return asyncssh.import_certificate(_read(path)[0])
     except OSError as error:
         raise HostRefused(f"the certificate {path} can't be read: {error.strerror}", "declare where it is") from None
     except (asyncssh.KeyImportError, ValueError):

@@ -17,6 +17,8 @@ from swarmctl.backends.ssh.marks import Seen
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.hosts import fence as fences
 
+ROOM = 64
+"""KiB that must be free for what a node's own files need at first: marks, keys and tables."""
 _SHOWN = 10
 """Leftovers that are told one by one."""
 
@@ -165,6 +167,23 @@ def silent(stack: str, nodes: Collection[str]) -> dict[str, SwarmError]:
     return {node: seen for node, seen in found.items() if isinstance(seen, SwarmError)}
 
 
+def unfit(machines: Collection[Mapping[str, Any]]) -> dict[str, SwarmError]:
+    """Why, by node, of those of these inputs that `create` would refuse: each is looked at once, many side by side."""
+    found = access.ask([inputs["host"] for inputs in machines])
+    refused = {}
+    for inputs in machines:
+        seen = found[inputs["node"]]
+        try:
+            if isinstance(seen, SwarmError):
+                raise seen
+            way = _way(inputs)
+            _require_ours(seen, way, None)
+            _require_fit(seen, way, inputs)
+        except SwarmError as error:
+            refused[inputs["node"]] = error
+    return refused
+
+
 def owner(stack: str, node: str) -> Owner:
     """What the machine's record says; of a silent one only what is noted here."""
     try:
@@ -250,6 +269,10 @@ def _require_fit(seen: Seen, way: Mapping[str, Any], inputs: Mapping[str, Any]) 
     if seen.missing:
         lacks = ", ".join(seen.missing)
         raise HostRefused(f"{node} lacks what a node needs: {lacks}", marks.install(seen))
+    if seen.locked:
+        raise HostRefused(f"{node}: nobody can write to {seen.locked}", "mount its file system read-write")
+    if seen.room is not None and seen.room < ROOM:
+        raise HostRefused(f"{node}: its disk is full: {seen.room} KiB are free in /var/lib", "make room there")
     if clock := clocks.wrong(node, seen.clock) if seen.clock is not None else f"{node} does not tell the time":
         raise HostRefused(clock, clocks.MEND)
     listens = inputs.get("listens") or [way.get("port", PORT)]

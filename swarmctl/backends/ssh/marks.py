@@ -44,6 +44,12 @@ for tool in bash flock ip nft wg; do command -v "$tool" >/dev/null || echo "miss
 for manager in apt-get dnf zypper apk pacman; do
   if command -v "$manager" >/dev/null; then echo "manager $manager"; break; fi
 done
+for folder in /var/lib/swarmctl /var/lib /; do
+  [ -d "$folder" ] || continue
+  [ -w "$folder" ] || echo "locked $folder"
+  echo "room $(df -Pk "$folder" 2>/dev/null | awk 'END { if ($4 ~ /^[0-9]+$/) print $4 }') $folder"
+  break
+done
 lines() { [ -f "$2" ] && head -c 2048 -- "$2" | sed "s/^/$1 /"; }
 lines owner /var/lib/swarmctl/owner
 lines machine /var/lib/swarmctl/machine
@@ -195,6 +201,10 @@ class Seen:
     node: str = ""
     """Which node it was made; empty when it has no mark."""
     known_by: str = ""
+    room: int | None = None
+    """KiB that are free where its mark lies; None when it doesn't say."""
+    locked: str = ""
+    """That folder, where not even root may write to it."""
 
 
 @dataclass(slots=True)
@@ -215,6 +225,7 @@ def parse(output: bytes) -> Seen:
     owner, machine = ([*lines.many[name], "", "", ""] for name in ("owner", "machine"))
     connection = [*lines.single.get("connection", "").split(), "", "", "", ""]
     clock = lines.single.get("clock", "")
+    room = lines.single.get("room", "").partition(" ")[0]
     return Seen(
         architecture=lines.single.get("arch", ""),
         clock=int(clock) if re.fullmatch("[0-9]{1,12}", clock) else None,
@@ -227,6 +238,8 @@ def parse(output: bytes) -> Seen:
         owner=owner[2],
         node=machine[1],
         known_by=machine[2],
+        room=int(room) if re.fullmatch("[0-9]{1,15}", room) else None,
+        locked=lines.single.get("locked", ""),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -81,6 +82,9 @@ def test_keys_that_do_not_let_in(machine: Machine, server: Server, tmp_path: Pat
     assert not error.transient
     assert "would take a password" in refused(machine("typed")).message
     assert "can't be read: No such file" in refused(machine(key=str(tmp_path / "none"))).message
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it
+    assert "can't be read: it is no regular file" in refused(machine(key=str(tmp_path / "pipe"))).message
+    assert "can't be read" in refused(machine(certificate=str(tmp_path / "pipe"))).message
     keygen(tmp_path / "locked", passphrase="secret words")
     assert "ssh-add" in refused(machine(key=str(tmp_path / "locked"))).hint
     (tmp_path / "wrong").chmod(0o644)

@@ -100,12 +100,27 @@ def test_what_could_not_be_taken_over_has_nothing_of_ours(server: Server, inputs
     plain.run(["mount", "-t", "tmpfs", "-o", "size=4k", "t", "/var/lib/swarmctl"])
     try:
         plain.put("/var/lib/swarmctl/filler", b"x")
-        with pytest.raises(Untouched, match="cannot tell whose it is"):
+        with pytest.raises(Untouched, match="m1: its disk is full: 0 KiB are free in /var/lib"):
             BACKEND.create_machine(inputs, FENCE)
-        assert index.names("trial") == []
+        plain.run(["mount", "-o", "remount,ro", "/var/lib/swarmctl"])
+        with pytest.raises(Untouched, match="m1: nobody can write to /var/lib/swarmctl"):
+            BACKEND.create_machine(inputs, FENCE)
     finally:
         plain.run(["umount", "/var/lib/swarmctl"])
+    plain.run(["mkdir", "/var/lib/swarmctl/owner"])
+    with pytest.raises(Untouched, match="cannot tell whose it is"):
+        BACKEND.create_machine(inputs, FENCE)
+    assert index.names("trial") == []
+    plain.run(["rm", "-rf", "/var/lib/swarmctl/owner"])
     assert BACKEND.create_machine(inputs, FENCE) == {}
+
+
+def test_those_that_could_not_be_taken_over_are_told_before(server: Server, inputs: dict[str, Any]) -> None:
+    assert BACKEND.unfit([inputs]) == {}
+    assert access.look({**server.host("worker"), **HOST}).stack == "", "it was only looked at"
+    assert "refuses connections" in BACKEND.unfit([declared(server, port=free_port())])["m1"].message
+    SshHost(server.host()).put("/var/lib/swarmctl/owner", b"other-1\n5\nbob@desk\n")
+    assert "m1 belongs to the stack other-1" in BACKEND.unfit([declared(server)])["m1"].message
 
 
 def test_where_another_machine_stands_the_old_one_counts_as_gone(server: Server, inputs: dict[str, Any]) -> None:
