@@ -10,7 +10,7 @@ import pytest
 
 from swarmctl.hosts.packages import Packages, PackagesFailed, Work
 from swarmctl.kinds.node_pool.accelerators import turn, verify
-from swarmctl.kinds.node_pool.accelerators.errors import DriverBroken, DriverRolledBack
+from swarmctl.kinds.node_pool.accelerators.errors import DriverBroken, DriverRolledBack, DriverUnverified
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from tests.gpu.below import Below, Driven
@@ -124,6 +124,30 @@ def test_the_old_driver_is_back_once_it_is_verified_and_nothing_points_back_any_
     assert f"{NVIDIA.old}/nvidia-driver_{OLD}-1_amd64.deb" in installing
     assert "nvidia-driver" in holding
     assert "nvidia-fs" not in holding, "what nobody has held is not held now"
+
+
+@pytest.mark.parametrize(
+    ("version", "before"),
+    [
+        ("", ""),
+        ("\x1b]0;pwned\x07", f"nvidia-driver={OLD}-1\n"),
+        (OLD, f"nvidia-driver={OLD}-1\nnvidia driver={OLD}-1 held\n"),
+        (OLD, f"nvidia-driver={OLD}-1; reboot\n"),
+        (OLD, f"nvidia-driver-={OLD}-1 held\n"),
+    ],
+)
+def test_what_is_no_record_of_before_leads_nowhere_back(world: World, version: str, before: str) -> None:
+    with pytest.raises(DriverUnverified) as raised:
+        back(world, version, before)
+    assert raised.value.message == f"n1: nvidia driver {NEW} is installed and not verified: it does not compute"
+    assert world.worked == []
+
+
+def test_a_record_of_before_names_whatever_came_along(world: World) -> None:
+    there = {"g++": "4:12.2.0-3", "libnvidia-compute-595:i386": "", "kmod-nvidia-open-dkms": "3:595.91.07-1.el9_5^a~b"}
+    lines = "".join(f"{name}={version}\n" for name, version in there.items())
+    found = turn._before(f"{OLD}\n{lines}dkms=3.0.10-8 held\n".encode())
+    assert found == (OLD, {**there, "dkms": "3.0.10-8"}, ["dkms"])
 
 
 def fails_library(world: World) -> None:

@@ -7,6 +7,7 @@ the next one, which knows from that file what to go back to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverWaits,
 )
 from swarmctl.kinds.node_pool.accelerators.machine import RESTART, Machine, is_file_of
-from swarmctl.kinds.node_pool.accelerators.reading import plain
+from swarmctl.kinds.node_pool.accelerators.reading import VERSION, plain
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, EXPORTER, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
@@ -34,6 +35,9 @@ from swarmctl.kinds.node_pool.draining.turn import Turn
 
 HELD = " held"
 """Behind a line of the manifest."""
+NAMED = r"[A-Za-z0-9](?:[A-Za-z0-9+._:-]{0,160}(?:[A-Za-z0-9]|\+\+))?"
+LINE = re.compile(rf"({NAMED})=([A-Za-z0-9.+~^:_-]{{0,220}})({HELD})?")
+"""Of the manifest: a package, its version, and whether it was held."""
 
 
 def bring(hosts: Hosts, inputs: Mapping[str, Any], service: Turn) -> None:
@@ -288,19 +292,16 @@ def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) ->
 def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem, ran: Sequence[str]) -> None:
     """Bring the old driver back, and say what happened; `ran` are units that ran before. Always raises."""
     new = f"{inputs['vendor']} driver {inputs['version']}"
-    raw = machine.host.get(machine.places.manifest)
-    if raw is None:
+    before = _before(machine.host.get(machine.places.manifest) or b"")
+    if before is None:
         goes_on = _goes_on(machine, ran)
         raise DriverUnverified(
             f"{machine.name}: {new} is installed and not verified: {problem.text}{goes_on}",
             problem.hint or "mend that on the machine, then apply again",
         )
-    version, *lines = raw.decode("utf-8", "replace").splitlines()
-    found = [line.removesuffix(HELD).partition("=") for line in lines]
-    before = {name: was for name, _, was in found if name}
-    held = [line.partition("=")[0] for line in lines if line.endswith(HELD)]
+    version, there, held = before
     try:
-        _restore(machine, inputs, version, before, held)
+        _restore(machine, inputs, version, there, held)
     except SwarmError as error:
         again = error.message.removeprefix(f"{machine.name}: ")
         raise DriverBroken(
@@ -333,6 +334,17 @@ def _goes_on(machine: Machine, ran: Sequence[str]) -> str:
     except SwarmError:
         return ""  # what failed before is what is told
     return f"; {seen.loaded} is loaded and answers, so that what ran beside it runs again"
+
+
+def _before(manifest: bytes) -> tuple[str, dict[str, str], list[str]] | None:
+    """The driver's version, all packages with theirs, and those that were held, as a manifest has them; None for what
+    is none: root of the machine may have written anything there."""
+    version, *lines = manifest.decode("utf-8", "replace").splitlines() or [""]
+    found = [LINE.fullmatch(line) for line in lines]
+    rows = [match for match in found if match is not None]
+    if not VERSION.fullmatch(version) or len(rows) < len(found):
+        return None
+    return version, {row[1]: row[2] for row in rows}, [row[1] for row in rows if row[3]]
 
 
 def _restore(
