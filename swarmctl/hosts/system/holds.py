@@ -21,7 +21,7 @@ NVIDIA = (
 )
 AMD = ("amdgpu-dkms*", "rocm-core", "rocm-hip-runtime", "rocminfo")
 LINES = 64
-"""That are taken; there are some twenty such packages."""
+"""Of held packages that are taken; there are some forty that may be."""
 
 SCRIPT = (
     r"""
@@ -39,7 +39,9 @@ ours FOLDER-amd || set -- "$@" AMD
 set +f
 if [ $# -gt 0 ] && there_of "$@"; then
   echo "@ apt $(dpkg --print-architecture)"
-  timeout 10 dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n' "$@" | head -n LINES
+  # Patterns fit what is only known by name, too.
+  timeout 10 dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n' "$@" |
+    grep '^h' | head -n LINES
   echo '@ end'
 elif [ $# -gt 0 ] && [ -s LOCKLIST ]; then
   echo "@ dnf $(uname -m)"

@@ -39,10 +39,10 @@ def test_what_is_held_is_told(said: str, held: dict[str, str]) -> None:
     assert read(held=said).held == held
 
 
-def printed(root: Path, *, locks: str = "") -> str:
+def printed(root: Path, query: str = "printf 'hi query'; printf ' %s' \"$@\"; echo") -> str:
     """What the script prints where its files are those below `root`."""
     script = holds.SCRIPT.replace("/var/lib", f"{root}/var/lib").replace("/etc/dnf", f"{root}/etc/dnf")
-    for name, says in (("dpkg-query", 'echo "query $*"'), ("dpkg", "echo amd64"), ("rpm", 'echo "rpm $*"')):
+    for name, says in (("dpkg-query", query), ("dpkg", "echo amd64"), ("rpm", 'echo "rpm $*"')):
         tool = root / "bin" / name
         tool.parent.mkdir(exist_ok=True)
         tool.write_text(f"#!/bin/sh\n{says}\n")
@@ -72,6 +72,15 @@ def test_only_what_may_be_held_is_asked_for(tmp_path: Path) -> None:
     said = printed(tmp_path)
     assert "rocm-core" in said
     assert "nvidia" not in said
+
+
+def test_packages_that_are_only_known_by_name_are_not_in_the_way_of_those_that_are_held(tmp_path: Path) -> None:
+    info = tmp_path / "var/lib/dpkg/info"
+    info.mkdir(parents=True)
+    (info / "nvidia-utils-580.list").touch()
+    known = "for n in $(seq 400 600); do printf 'un \\tlibnvidia-compute-%s\\t\\t\\n' $n; done\n"
+    held = "printf 'hi \\tnvidia-utils-580\\tamd64\\t580.173.02-1\\n'\n"
+    assert read(held=printed(tmp_path, known + held)).held == {"nvidia-utils-580": "580.173.02-1"}
 
 
 def test_dnf_is_asked_where_versions_are_locked(tmp_path: Path) -> None:
