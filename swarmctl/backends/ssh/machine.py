@@ -53,7 +53,7 @@ def _unmark(way: Mapping[str, Any]) -> None:
     """Take back the record of one that was nobody's before and could not be marked, as far as that can be done."""
     index.drop(way["stack"], way["node"])
     with contextlib.suppress(SwarmError):
-        SshHost(way).remove(fences.FOLDER)
+        SshHost(way).run(marks.unmark(way["stack"]))
 
 
 def update(new: Mapping[str, Any], fence: Fence | None = None) -> dict[str, Any]:

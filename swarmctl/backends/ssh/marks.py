@@ -155,6 +155,17 @@ for record in /var/lib/swarmctl/baseline/*/*/; do
 done
 rm -rf -- /var/lib/swarmctl
 """
+# Of a machine that could not be marked: no more than that leaves there. What a baseline has noted there once, and
+# nobody has given back, stays, and so does what another stack has written meanwhile.
+_UNMARK = r"""
+cd /var/lib/swarmctl 2>/dev/null || exit 0
+for mark in owner machine; do
+  if [ -f "$mark" ] && [ -s "$mark" ] && [ "$(head -n 1 "$mark")" != "$1" ]; then exit 0; fi
+done
+rm -f -- owner owner.lock .owner.new machine .machine.swarmctl
+cd /
+rmdir /var/lib/swarmctl 2>/dev/null || :
+"""
 LOOK: Sequence[str] = ("sh", "-c", _LOOK, "swarmctl-look")
 WIPE: Sequence[str] = ("sh", "-c", _WIPE, "swarmctl-wipe")
 LEFT: Sequence[str] = ("sh", "-c", _LEFT, "swarmctl-left")
@@ -166,6 +177,11 @@ shift
 [ -f /var/lib/swarmctl/machine ] || { printf '%s %s unmarked\n' @swarmctl-ssh "$nonce" >&2; exit 79; }
 exec "$@"
 """
+
+
+def unmark(stack: str) -> list[str]:
+    """The command that takes away what a takeover for this stack has left that did not come to its end."""
+    return ["sh", "-c", _UNMARK, "swarmctl-unmark", one_line(stack)]
 
 
 def where_marked(argv: Sequence[str], nonce: str) -> list[str]:

@@ -123,6 +123,23 @@ def test_those_that_could_not_be_taken_over_are_told_before(server: Server, inpu
     assert "m1 belongs to the stack other-1" in BACKEND.unfit([declared(server)])["m1"].message
 
 
+def test_what_somebody_has_left_there_survives_a_takeover_that_fails(server: Server, inputs: dict[str, Any]) -> None:
+    """A baseline's record is all that tells how to give back what it has set."""
+    plain, record = SshHost(server.host()), "/var/lib/swarmctl/baseline/b/sysctl"
+    plain.run(["mkdir", "-p", record, "/var/lib/swarmctl/machine"])  # a folder, so that no mark can be written
+    try:
+        for _ in range(2):
+            with pytest.raises(Untouched, match="is a folder"):
+                BACKEND.create_machine(inputs, FENCE)
+            assert plain.run(["ls", "-A", "/var/lib/swarmctl"]).text == "baseline\nmachine\n"
+            assert plain.run(["ls", "-d", record]).text
+        plain.put("/var/lib/swarmctl/owner", b"other\n3\nbob@desk\n")
+        machine._unmark({**server.host("worker"), **HOST})
+        assert plain.get("/var/lib/swarmctl/owner") == b"other\n3\nbob@desk\n", "another stack was quicker"
+    finally:
+        plain.run(["rm", "-rf", "/var/lib/swarmctl"])
+
+
 def test_where_another_machine_stands_the_old_one_counts_as_gone(server: Server, inputs: dict[str, Any]) -> None:
     """Installed anew: other host keys at the same address. Elsewhere: the old one is asked, if it answers."""
     BACKEND.create_machine(inputs, FENCE)
