@@ -14,7 +14,11 @@ _ITSELF = r"""
 export LC_ALL=C TZ=UTC0
 part() { printf '\n@@ %s\n' "$1"; }
 there() { command -v "$1" >/dev/null 2>&1; }
-few() { left=64; while [ "$left" -gt 0 ] && read -r got; do printf '%.4096s\n' "$got"; left=$((left - 1)); done; }
+few() {
+  left=64
+  # The last line of a file may have no end.
+  while [ "$left" -gt 0 ] && { read -r got || [ "$got" ]; }; do printf '%.4096s\n' "$got"; left=$((left - 1)); done
+}
 much() { head -c 1048576; }
 line() { got=; read -r got <"$1"; printf '%.200s\t' "$got"; }
 # The first line of every file, what several have only once.

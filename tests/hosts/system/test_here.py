@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import time
+from pathlib import Path
 
 from swarmctl.hosts.system import READING
 
@@ -20,6 +21,15 @@ def test_the_script_reads_this_machine() -> None:
     assert abs(found.now - time.time()) < 60
     assert found.cpu.threads == os.sysconf("SC_NPROCESSORS_ONLN")
     assert found.memory.total == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_file_whose_last_line_has_no_end_is_read_to_its_last_line(tmp_path: Path) -> None:
+    file = tmp_path / "os-release"
+    file.write_text("NAME=Ubuntu\nID=ubuntu\nVERSION_ID=24.04")
+    script = READING.argv[-1].replace("/etc/os-release", str(file))
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
+    found = READING.parse(done.stdout, "here").os
+    assert (found.id, found.version_id) == ("ubuntu", "24.04")
 
 
 def test_a_machine_with_nothing_but_a_shell_and_coreutils_is_read(tmp_path: object) -> None:
