@@ -460,8 +460,9 @@ class TestKernel:
         gone(KERNEL, hosts, inputs())
         assert "iommu=pt" not in machine.sh("cat /boot/grub/grub.cfg")
 
-    def test_a_parameter_that_does_not_arrive_is_told(self, hosts: machines.OneHost) -> None:
-        hosts.host.sh("mkdir -p /etc/default/grub.d; echo GRUB_CMDLINE_LINUX=mine >/etc/default/grub.d/zzz.cfg")
+    @pytest.mark.parametrize("theirs", ["mine", "iommu=pt2", "x,iommu=pt"])
+    def test_a_parameter_that_does_not_arrive_is_told(self, hosts: machines.OneHost, theirs: str) -> None:
+        hosts.host.sh(f"mkdir -p /etc/default/grub.d; echo 'GRUB_CMDLINE_LINUX={theirs}' >/etc/default/grub.d/zzz.cfg")
         assert "does not take the parameter iommu=pt" in refused(KERNEL, hosts, inputs(parameters=["iommu=pt"])).message
         assert seen(KERNEL, hosts, inputs()) is None
 

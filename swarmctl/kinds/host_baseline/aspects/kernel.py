@@ -27,7 +27,7 @@ bootable() {
     refuse "there is no update-grub, so kernel parameters cannot be set" \
       "declare them for machines that GRUB starts, with Debian's or Ubuntu's tools"
 }
-has() { grep -qF -- "$1" /boot/grub/grub.cfg; }
+has() { tr -s ' \t' '\n\n' </boot/grub/grub.cfg | grep -qxF -e "$1"; }
 # A file that can't be written leaves all as it was, the note too.
 undone() { [ "$was" = pending ] || rm -f "$record/pending"; }
 # Whatever breaks off before GRUB's configuration is made from the file leaves a note, and all counts as not set.
@@ -49,7 +49,7 @@ made() {
         """When the boot loader's configuration can't be made, all is as it was."""
         parameters = inputs["parameters"]
         text = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {" ".join(parameters)}"'
-        checks = "\n".join(f"has {quote(' ' + one)} || lost={quote(one)}" for one in parameters)
+        checks = "\n".join(f"has {quote(one)} || lost={quote(one)}" for one in parameters)
         return f"""
 bootable
 begin
