@@ -11,6 +11,7 @@ import pytest
 from swarmctl.gpu.model import IN_TREE
 from swarmctl.kinds.node_pool.accelerators import scripts, services, turn
 from swarmctl.kinds.node_pool.accelerators.errors import DriverImpossible
+from swarmctl.kinds.node_pool.accelerators.machine import is_file_of
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
 from tests.gpu.below import Below, Driven
 
@@ -216,3 +217,33 @@ def test_a_machine_settles_with_all_that_is_declared(tmp_path: Path) -> None:
     assert host.get(services.OVERRIDE) is not None
     assert "systemctl restart nvidia-cdi-refresh.service" in host.calls, "it names other libraries than those declared"
     assert ["nvidia-driver" in work.script for work in machine.worked] == [True]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "file", "is_it"),
+    [
+        ("libcuda1=580.95-1", "libcuda1_580.95-1_amd64.deb", True),
+        ("libcuda1=580.95-1", "libcuda1_580.95-1_i386.deb", False),
+        ("libcuda1=580.95-1", "libcuda1_580.95-11_amd64.deb", False),
+        ("libcuda1=580.95-1", "libcuda1-dev_580.95-1_amd64.deb", False),
+        ("libcuda1:i386=580.95-1", "libcuda1_580.95-1_i386.deb", True),
+        ("libcuda1:i386=580.95-1", "libcuda1_580.95-1_amd64.deb", False),
+        ("nvidia-fs=1:2.0-1", "nvidia-fs_1%3a2.0-1_all.deb", True),
+        ("nvidia-libs=3:580.95-1.el9", "nvidia-libs_3%3a580.95-1.el9_x86%5f64.rpm", True),
+        ("nvidia-libs=3:580.95-1.el9", "nvidia-libs_3%3a580.95-1.el9_i686.rpm", False),
+        ("nvidia-libs.i686=3:580.95-1.el9", "nvidia-libs_3%3a580.95-1.el9_i686.rpm", True),
+        ("nvidia_libs=1.0_1-1", "nvidia%5flibs_1.0%5f1-1_noarch.rpm", True),
+    ],
+)
+def test_whose_file_it_is_its_name_version_and_architecture_say(wanted: str, file: str, is_it: bool) -> None:
+    assert is_file_of(wanted, f"/var/lib/swarmctl/driver/new/{file}") is is_it
+
+
+def test_what_is_kept_takes_the_place_of_the_version_before_for_each_architecture(tmp_path: Path) -> None:
+    host = Below(tmp_path / "n1")
+    for version, place in ((OLD, NVIDIA.current), (NEW, NVIDIA.new)):
+        for file in ("amd64.deb", "i386.deb", "x86%5f64.rpm"):
+            host.put(f"{place}/libcuda1_{version}-1_{file}", version.encode())
+    host.sh(scripts.keep(NVIDIA))
+    kept = sorted(file.name for file in (tmp_path / "n1" / NVIDIA.current[1:]).iterdir())
+    assert kept == [f"libcuda1_{NEW}-1_{file}" for file in ("amd64.deb", "i386.deb", "x86%5f64.rpm")]

@@ -20,6 +20,9 @@ from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
 RESTART = 900.0
 """Seconds within which a restarted machine answers again; servers with much memory test it for minutes."""
 
+FOREIGN = frozenset({"i386", "i686", "armhf"})
+"""Architectures that are never the own one of a machine with a driver, and whose libraries may be there beside."""
+
 
 class Machine:
     """The way to it. Everything that is read is read anew after every change."""
@@ -219,6 +222,12 @@ class Machine:
 
 
 def is_file_of(wanted: str, path: str) -> bool:
-    """Whether a file is that of `NAME=VERSION`, as apt names it, and `hosts.packages.dnf` after it."""
-    name, _, version = wanted.replace("_", "%5f").partition("=")
-    return path.rpartition("/")[2].startswith(f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_")
+    """Whether a file is that of `NAME=VERSION`, as apt names it, and `hosts.packages.dnf` after it.
+
+    What is not of the machine's own architecture has that in its name, as in `Packages.installed`.
+    """
+    file, _, kind = path.rpartition("/")[2].rpartition(".")
+    name, _, version = wanted.replace("_", "%5f").replace(":", "%3a").partition("=")
+    called, of, architecture = (*file.split("_"), "", "")[:3]
+    foreign = f"{called}{'.' if kind == 'rpm' else '%3a'}{architecture}"
+    return of == version and (name == foreign or (name == called and architecture not in FOREIGN))

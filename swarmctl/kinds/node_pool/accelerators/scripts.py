@@ -164,7 +164,7 @@ if [ -d {at.new} ]; then
   for file in {at.new}/*.deb {at.new}/*.rpm; do
     [ -e "$file" ] || continue
     name=${{file##*/}}
-    rm -f {at.current}/"${{name%%_*}}"_*."${{file##*.}}"
+    rm -f {at.current}/"${{name%%_*}}"_*_"${{name##*_}}"
     mv "$file" {at.current}/
   done
 fi
