@@ -20,11 +20,12 @@ class Rpm:
     """Path → text. What stands in a folder of programs can be executed."""
     scripts: Mapping[str, str] = field(default_factory=dict)
     """`pre`, `post`, `preun`, `postun` → shell program."""
+    architecture: str = "noarch"
 
     @property
     def file(self) -> str:
         """As rpmbuild names it: an epoch is no part of that."""
-        return f"{self.name}-{self.version.rpartition(':')[2]}.noarch.rpm"
+        return f"{self.name}-{self.version.rpartition(':')[2]}.{self.architecture}.rpm"
 
 
 HEAD = """
@@ -35,7 +36,7 @@ Version: 1
 Release: 1
 Summary: packages of a test
 License: none
-BuildArch: noarch
+{arch}
 AutoReqProv: no
 %description
 Packages of a test.
@@ -43,16 +44,18 @@ Packages of a test.
 
 
 def specification(packages: Iterable[Rpm]) -> str:
-    """For `rpmbuild -bb`; no name and no path is there twice."""
+    """For `rpmbuild -bb`; no name and no path is there twice, and all are of one architecture."""
     parts, install = [], ["%install"]
+    head = HEAD
     for package in packages:
+        head = HEAD.replace("{arch}", "BuildArch: noarch" if package.architecture == "noarch" else "")
         parts.append(_package(package))
         for path, text in package.files.items():
             mode = "755" if "bin/" in path else "644"
             install.append(f"mkdir -p $RPM_BUILD_ROOT/$(dirname '{path}')")
             install.append(f"cat >$RPM_BUILD_ROOT'{path}' <<'END OF FILE'\n{text.rstrip()}\nEND OF FILE")
             install.append(f"chmod {mode} $RPM_BUILD_ROOT'{path}'")
-    return "\n".join([HEAD, *install, *parts]) + "\n"
+    return "\n".join([head, *install, *parts]) + "\n"
 
 
 def rounds(packages: Iterable[Rpm]) -> list[list[Rpm]]:
@@ -61,7 +64,7 @@ def rounds(packages: Iterable[Rpm]) -> list[list[Rpm]]:
     for package in packages:
         for some in made:
             taken = {other.name for other in some} | {path for other in some for path in other.files}
-            if not taken & {package.name, *package.files}:
+            if some[0].architecture == package.architecture and not taken & {package.name, *package.files}:
                 some.append(package)
                 break
         else:

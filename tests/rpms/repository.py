@@ -13,7 +13,8 @@ PLACE = "/srv/repository"
 MAKE = r"""
 cd /srv/making
 for spec in *.spec; do
-  rpmbuild --quiet -bb --define "_topdir /srv/making" --define "_rpmdir $0" \
+  target=${spec#*.}
+  rpmbuild --quiet -bb --target "${target%.spec}" --define "_topdir /srv/making" --define "_rpmdir $0" \
     --define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" "$spec" >rpmbuild.log 2>&1 || {
     cat rpmbuild.log >&2; exit 1; }
 done
@@ -40,7 +41,7 @@ class Repository:
         """Build and sign them, and write the index; `modules` is what it says of modules."""
         self._sh(f"rm -rf /srv/making; mkdir -p /srv/making {self.place}")
         for number, some in enumerate(rounds(packages)):
-            self.host.put(f"/srv/making/{number}.spec", specification(some).encode())
+            self.host.put(f"/srv/making/{number}.{some[0].architecture}.spec", specification(some).encode())
         self.host.run(["sh", "-euc", MAKE, self.place], timeout=120)
         self._signed([f"{self.place}/{package.file}" for package in packages], key or self.key)
         self.index(modules)

@@ -44,6 +44,7 @@ def rpms() -> list[Rpm]:
         SHELL,
         Rpm("swarm-open", "1.0-1", provides=("swarm-module",), conflicts=("swarm-closed",)),
         Rpm("swarm_closed", "1.0_1-1", provides=("swarm-closed",)),
+        *(Rpm("swarm-libs", v, architecture=of) for v in ("1.0-1", "2.0-1") for of in ("x86_64", "i686")),
         Rpm("swarm-large", "1.0-1", files={"/dev/shm/large": "x" * 200_000}),
         Rpm("swarm-cut", "1.0-1", scripts={"post": f"{DIE}\ntouch /run/ran"}),
         Rpm("swarm-failing", "1.0-1", scripts={"pre": "exit 3"}),
@@ -145,6 +146,26 @@ def test_another_takes_the_place_of_one_only_where_that_is_said(host: Host) -> N
     assert planned == (Move("swarm-open", "", "1.0-1"), Move("swarm_closed", "1.0_1-1", ""))
     packages.carry_out(host, dnf.install(["swarm-open=1.0-*"], ["swarm_closed"]))
     assert "swarm_closed" not in read(host).installed
+
+
+def test_libraries_for_32_bit_programs_move_with_the_own_ones(host: Host) -> None:
+    packages.carry_out(host, dnf.install(["swarm-libs=1.0-1", "swarm-libs.i686=1.0-1"]))
+    assert {name: it for name, it in read(host).installed.items() if name.startswith("swarm-libs")} == {
+        "swarm-libs": "1.0-1",
+        "swarm-libs.i686": "1.0-1",
+    }
+    wanted = ["swarm-libs=2.0-1", "swarm-libs.i686=2.0-1"]
+    planned = packages.moves(packages.carry_out(host, dnf.simulate(wanted)))
+    assert planned == (Move("swarm-libs", "1.0-1", "2.0-1"), Move("swarm-libs.i686", "1.0-1", "2.0-1"))
+    packages.carry_out(host, dnf.download(wanted, "/var/cache/swarmctl/libs"))
+    files = sorted(host.run(["sh", "-c", "echo /var/cache/swarmctl/libs/*.rpm"]).text.split())
+    assert [file.rpartition("_")[2] for file in files] == ["i686.rpm", "x86%5f64.rpm"]
+    packages.carry_out(host, dnf.install(files))
+    assert read(host).installed["swarm-libs.i686"] == "2.0-1"
+    packages.carry_out(host, dnf.remove(["swarm-libs.i686"]))
+    assert "swarm-libs" in read(host).installed
+    assert "swarm-libs.i686" not in read(host).installed
+    packages.carry_out(host, dnf.remove(["swarm-libs"]))
 
 
 @pytest.mark.parametrize("holding", [RPMS, DNFS], ids=["rpm", "dnf"])

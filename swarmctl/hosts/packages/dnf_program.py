@@ -87,17 +87,25 @@ def label(base, package):
     return package.name if package.arch in native else "%s.%s" % (package.name, package.arch)
 
 
+def named(base, name):
+    """Name and architectures of what `label` calls so."""
+    native = ["noarch", base.conf.substitutions["arch"]]
+    plain, _, arch = name.rpartition(".")
+    foreign = plain and arch in base.sack.list_arches() and arch not in native
+    return (plain, [arch]) if foreign else (name, native)
+
+
 def found(base, wanted):
     """The package for NAME, NAME=VERSION or a file; None when it is there already."""
     if wanted.startswith("/"):
         return next(p for p in base.local if p.path == wanted).package
-    name, _, version = wanted.partition("=")
-    there = base.sack.query().installed().filter(name=name).run()
+    called, _, version = wanted.partition("=")
+    name, arches = named(base, called)
+    there = base.sack.query().installed().filter(name=name, arch=arches).run()
     if not version:
         if there:
             return None
         version = "*"
-    arches = ["noarch", base.conf.substitutions["arch"]]
     known = base.sack.query().available().filter(name=name, arch=arches).run()
 
     def fits(package):
@@ -108,7 +116,7 @@ def found(base, wanted):
         return None
     best = sorted(package for package in known if fits(package))
     if not best:
-        raise Told("unknown", name, "" if not known or version == "*" else version)
+        raise Told("unknown", called, "" if not known or version == "*" else version)
     return best[-1]
 
 
