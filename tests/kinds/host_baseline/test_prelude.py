@@ -1,4 +1,4 @@
-"""How the scripts of all aspects write files."""
+"""How the scripts of all aspects write files and begin records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ from swarmctl.kinds.host_baseline.aspects.base import PRELUDE
 
 TOLD = 'chmod() { stat -c %a "$2"; command chmod "$@"; }\n'
 """Says with what rights the new file lay there until it got those of the old one."""
+RACED = """
+left=2
+mkdir() {
+  [ "$left" -eq 0 ] || { left=$((left - 1)); echo 'No such file or directory' >&2; return 1; }
+  command mkdir "$@"
+}
+"""
+"""Somebody else removes the folder around the new one between the two steps of mkdir."""
+
+
+def test_a_record_is_begun_also_while_another_baseline_forgets_its_last(tmp_path: Path) -> None:
+    place = f"records={tmp_path}/baseline record={tmp_path}/baseline/b/sysctl\n"
+    done = subprocess.run(["sh", "-euc", f"{place}{PRELUDE}{RACED}begin"], text=True, capture_output=True, check=True)
+    assert done.stderr == ""
+    for folder in ("baseline", "baseline/b", "baseline/b/sysctl"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+    (tmp_path / "taken").touch()
+    place = f"records={tmp_path}/taken record={tmp_path}/taken/b/sysctl\n"
+    done = subprocess.run(["sh", "-euc", f"{place}{PRELUDE}begin"], text=True, capture_output=True, check=False)
+    assert "Not a directory" in done.stderr, "what is no race is told"
+    assert done.returncode != 0
 
 
 def test_what_is_written_anew_is_nobody_else_s_to_read_on_the_way(tmp_path: Path) -> None:
