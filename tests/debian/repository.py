@@ -81,7 +81,7 @@ class Repository:
                 "Origin: swarmctl test",
                 "Label: swarmctl test",
                 f"Date: {formatdate(usegmt=True)}",
-                "Architectures: amd64 arm64",
+                "Architectures: amd64 arm64 i386",
                 "SHA256:",
                 f" {hashlib.sha256(index).hexdigest()} {len(index)} Packages",
             )

@@ -291,6 +291,28 @@ def test_the_flavour_of_the_kernel_module_is_swapped_and_back(world: World, repo
         assert gone not in found.installed
 
 
+def test_libraries_for_32_bit_programs_go_up_and_back_with_the_own_ones(world: World, repository: Repository) -> None:
+    world.bring(inputs(repository, OLD))
+    name = f"{standins.UNNAMED}:{standins.FOREIGN}"
+    world.sh(f"dpkg --add-architecture {standins.FOREIGN}; apt-get update -q; apt-get install -q -y {name}={OLD}-1")
+
+    def there() -> set[str]:
+        return set(world.sh(f"dpkg-query -W -f '${{Version}} ${{Architecture}}\\n' {standins.UNNAMED}").splitlines())
+
+    try:
+        world.bring(inputs(repository, NEW))
+        assert there() == {f"{NEW}-1 {standins.NATIVE}", f"{NEW}-1 {standins.FOREIGN}"}
+        world.sh(f"mkdir /srv/away; mv {PLACE}/{standins.UNNAMED}_{NEW}-1_* /srv/away/")  # what is kept has to do
+        with pytest.raises(DriverRolledBack):
+            world.bring(inputs(repository, BROKEN["mismatch"]))
+        assert there() == {f"{NEW}-1 {standins.NATIVE}", f"{NEW}-1 {standins.FOREIGN}"}
+        assert world.drift(inputs(repository, NEW)) == set()
+    finally:
+        world.sh(
+            f"mv /srv/away/* {PLACE}/ || :; apt-get purge -q -y {name}; dpkg --remove-architecture {standins.FOREIGN}"
+        )
+
+
 def test_what_was_begun_and_never_verified_is_ours_all_the_same(world: World, repository: Repository) -> None:
     world.bring(inputs(repository, OLD))
     world.sh(f"mkdir -p {NVIDIA.new} && rm -r {NVIDIA.current}")

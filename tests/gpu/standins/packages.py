@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from typing import Literal
 
@@ -18,6 +19,9 @@ OTHER = "999.1.1"
 KMODS = frozenset({"kmod-nvidia-open-dkms", "kmod-nvidia-latest-dkms"})
 UNNAMED = "libnvidia-ptxjitcompiler1"
 """What another package needs in its own version, and no decision names: real packages need many of that kind."""
+NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
+FOREIGN = "i386"
+"""Libraries for 32-bit programs are of the own ones' version, or apt installs neither."""
 MODULE = """---
 document: modulemd
 version: 2
@@ -40,7 +44,8 @@ data:
 def debs(decision: Decision, variant: Variant = "") -> list[Deb]:
     """Every package that is decided, and the one that pins the branch."""
     made = [_deb(package, decision, variant) for package in decision.packages]
-    made.append(Deb(UNNAMED, f"{decision.version}-1"))
+    both = {"Multi-Arch": "same"}
+    made += [Deb(UNNAMED, f"{decision.version}-1", architecture=of, more=both) for of in (NATIVE, FOREIGN)]
     if decision.pin:
         prefers = f"Package: *nvidia* cuda-drivers*\nPin: version {decision.branch}.*\nPin-Priority: 1000\n"
         made.append(Deb(decision.pin.what, "1-1", files={f"/etc/apt/preferences.d/{decision.pin.what}": prefers}))

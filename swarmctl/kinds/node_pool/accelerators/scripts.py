@@ -63,8 +63,11 @@ done
 
 def preferences(version: str) -> str:
     """For apt: this version of whatever is NVIDIA's. Its packages need others of exactly their version that nobody
-    names; apt by itself would take the newest of those, and then install nothing at all."""
-    return f"Package: *nvidia* *cuda* libnv*\nPin: version {version}-*\nPin-Priority: 1001\n"
+    names; apt by itself would take the newest of those, and then install nothing at all. A name alone means the
+    machine's own architecture, and libraries for 32-bit programs have to be of the same version."""
+    names = ("*nvidia*", "*cuda*", "libnv*")
+    every = " ".join([*names, *(f"{name}:any" for name in names)])
+    return f"Package: {every}\nPin: version {version}-*\nPin-Priority: 1001\n"
 
 
 def busy() -> str:
