@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 OFF = 3600.0
 """Seconds that a machine's clock may be off. Grants end and keys age by it, and signatures of packages are judged."""
@@ -25,9 +25,33 @@ def wrong(node: str, clock: float | None) -> str:
 
 def some(said: Sequence[str]) -> list[str]:
     """Of these sentences, one a machine, the first and how many more there are, each with what to do."""
-    more = len(said) - NAMED
-    last = [f"the clocks of {more:,} more machines are far off: see whether this computer's own is right"]
-    return [*(f"{one}; {MEND}" for one in said[:NAMED]), *(last if more > 0 else [])]
+    return [*(f"{one}; {MEND}" for one in said[:NAMED]), *_more(len(said))]
+
+
+def _more(many: int) -> list[str]:
+    last = f"the clocks of {many - NAMED:,} more machines are far off: see whether this computer's own is right"
+    return [last] if many > NAMED else []
+
+
+class Few:
+    """Passes sentences on; of those about clocks, which come one machine at a time, the first, and at the `end` how
+    many more there were."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._many = 0
+
+    def __call__(self, text: str) -> None:
+        """Pass it on, or count it."""
+        about = text.endswith(f"; {MEND}")
+        self._many += about
+        if not about or self._many <= NAMED:
+            self._tell(text)
+
+    def end(self) -> None:
+        """No more come."""
+        for text in _more(self._many):
+            self._tell(text)
 
 
 def see(node: str, clock: float | None) -> None:

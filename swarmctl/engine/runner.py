@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarmctl.backends import ways
+from swarmctl.backends import clocks, ways
 from swarmctl.engine.events import Gathered, Gatherer, Step
 from swarmctl.engine.host import Program, serving
 from swarmctl.engine.outcome import EngineFailed
@@ -108,10 +108,8 @@ class Runner:
             order.watchdog.on_step(step)
             order.on_step(step)
 
-        def on_note(text: str) -> None:
-            self._emit(Note(text, warning=True))
-
-        gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes, on_note=on_note, moved=order.moved)
+        told = clocks.Few(lambda text: self._emit(Note(text, warning=True)))
+        gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes, on_note=told, moved=order.moved)
         started = time.monotonic()
         self._emit(PhaseStarted(order.title, order.total))
         with serving(order.program, gatherer.receive) as served:
@@ -122,6 +120,7 @@ class Runner:
                 return order.watchdog.overdue(served.silence(), finished=gathered.finished)
 
             ended = self._wait(space, order, served.address, gathered, overdue)
+        told.end()
         self._emit(PhaseEnded(order.title, time.monotonic() - started))
         return Ended(*ended[:2], gathered, served.failure, ended[2])
 

@@ -26,3 +26,21 @@ def test_of_many_machines_the_first_are_named_and_the_computers_own_clock_is_in_
     said = clocks.take()
     assert [text[:3] for text in said[:-1]] == [f"n{number}:" for number in range(5)]
     assert said[-1] == "the clocks of 4 more machines are far off: see whether this computer's own is right"
+
+
+def test_what_comes_one_machine_at_a_time_is_counted_beyond_the_first() -> None:
+    told: list[str] = []
+    few = clocks.Few(told.append)
+    for number in range(1000):
+        few(f"nodepool/metal[n{number}]: n{number}: its clock is 2.0 hours ahead; {clocks.MEND}")
+        few("something else")
+    few.end()
+    assert [text for text in told if "its clock" in text] == [
+        f"nodepool/metal[n{number}]: n{number}: its clock is 2.0 hours ahead; {clocks.MEND}" for number in range(5)
+    ]
+    assert told.count("something else") == 1000
+    assert told[-1] == "the clocks of 995 more machines are far off: see whether this computer's own is right"
+    few = clocks.Few(told.append)
+    told.clear()
+    few.end()
+    assert told == []

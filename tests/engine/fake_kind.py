@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from swarmctl.backends import clocks
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
 
@@ -42,6 +43,8 @@ class File:
             return None
         if stored.get("unreadable"):
             raise WorldUnreadable(f"{inputs['name']} cannot be read", "Look at it.")
+        if "clock" in inputs:
+            clocks.see(inputs["node"], time.time() + inputs["clock"])
         return Observed(stored["inputs"], self._outputs(inputs))
 
     def update(self, hosts: Hosts, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json]:

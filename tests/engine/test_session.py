@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -181,6 +182,21 @@ def test_what_cannot_be_read_stops_everything_and_is_named(world: World) -> None
             act()
         assert caught.value.details == ("test/b on w-0: b cannot be read", "    help: Look at it.")
     assert world.files() == {"a", "b"}
+
+
+def test_of_many_clocks_that_are_wrong_the_first_are_told_and_the_others_counted(world: World) -> None:
+    wanted = graph(*(file(f"f{number}", node=f"w-{number}", clock=7200) for number in range(8)))
+    world.update(wanted)
+    world.events.clear()
+
+    world.session().preview(wanted)
+
+    said = [event.text for event in world.events if isinstance(event, Note)]
+    assert len([text for text in said if "its clock is 2.0 hours ahead" in text]) == 5
+    # Nobody waits for a note to arrive, so the very last may not.
+    assert re.fullmatch(
+        "the clocks of [1-3] more machines are far off: see whether this computer's own is right", said[-1]
+    )
 
 
 def test_destroy_takes_everything_and_works_when_it_is_gone_already(world: World) -> None:
