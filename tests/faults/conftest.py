@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,5 +18,4 @@ def stack(tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     try:
         yield made
     finally:
-        for pid in made.processes():
-            os.kill(pid, signal.SIGKILL)
+        made.end()

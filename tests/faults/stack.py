@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +46,9 @@ class Stack:
     """The script that is run."""
     prefix: list[str] = field(default_factory=list)
     """Command that every run is started through, such as one that enters a mount namespace."""
+
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -85,7 +90,7 @@ class Stack:
 
     def start(self, *args: str, stdin: int = subprocess.DEVNULL, env: Mapping[str, str] | None = None) -> Any:
         """Start the command line in a session of its own, outputs captured."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self.prefix, sys.executable, str(self.cli), "-C", str(self.folder), *args],
             env=self.env | dict(env or {}),
             stdin=stdin,
@@ -95,6 +100,21 @@ class Stack:
             start_new_session=True,
             cwd=self.root,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End all that works on this world, and wait until it has ended: neither processes nor warnings about them are
+        left to the tests that follow."""
+        while left := self.processes():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        for process in self.started:
+            process.wait(10)
+        for watched in self.watched:
+            watched.end_of_output(10)
 
     def __call__(
         self, *args: str, code: int | None = 0, timeout: float = 120, env: Mapping[str, str] | None = None
@@ -109,9 +129,10 @@ class Stack:
         before = self.env
         self.env = before | dict(env or {})
         try:
-            return Watched(self, *args)
+            self.watched.append(Watched(self, *args))
         finally:
             self.env = before
+        return self.watched[-1]
 
     def changes(self) -> int:
         """How many changes the world has seen."""

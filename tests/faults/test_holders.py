@@ -15,7 +15,7 @@ from swarmctl.state.lease_rules import TTL
 from tests.faults import elsewhere
 from tests.faults.stack import HEAL, Stack
 from tests.faults.test_kills import changed
-from tests.integration.watching import alive
+from tests.integration.watching import Watched, alive
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -54,12 +54,12 @@ def test_a_machine_that_slept_for_longer_than_its_lease_does_nothing_more(
     # Not in the middle of a change: one that sleeps with the lock of the thing itself keeps everybody from it.
     with stack.world._locked():
         for pid in pids:
-            fall_asleep(pid)
+            fall_asleep(run, pid)
     made = stack.changes()
 
     stack.declare(web={"count": 200, "version": 2})
     stack("apply", "--yes", "--lock-timeout", "60s")
-    assert alive(pids[0]), "nobody here can end it"
+    assert alive(pids[0]), f"nobody here can end it: {run.out}\n{run.err}"
     assert made < 200
     effects, state = stack.world.effects(), (stack.store / "state.json").read_bytes()
     for pid in pids:
@@ -76,13 +76,34 @@ def test_a_machine_that_slept_for_longer_than_its_lease_does_nothing_more(
     stack.assert_converged()
 
 
-def fall_asleep(pid: int) -> None:
-    """Stop it, and see that all of it is stopped."""
+def fall_asleep(run: Watched, pid: int) -> None:
+    """Stop it, and see that all of it is stopped; that it has ended instead is a failure."""
+    deadline = time.monotonic() + 30
     os.kill(pid, signal.SIGSTOP)
-    while any(
-        task.read_text().rpartition(")")[2].split()[0] != "T" for task in Path(f"/proc/{pid}/task").glob("*/stat")
-    ):
+    while not stopped(pid):
+        assert alive(pid), f"it has ended by itself: {run.out}\n{run.err}"
+        assert time.monotonic() < deadline, "it does not stop"
         time.sleep(0.001)
+
+
+def stopped(pid: int) -> bool:
+    """Whether all threads of the process are."""
+    try:
+        states = [task.read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # one that has just ended
+    return {*states} == {"T"}
+
+
+def test_what_a_test_leaves_running_or_stopped_is_ended_and_waited_for(stack: Stack) -> None:
+    stack.declare(web={"count": 200, "slow": 1500})
+    run = stack.watch("apply", "--yes")
+    run.until(changed(1))
+    for victim in ("cli", "provider"):
+        fall_asleep(run, run.find(victim))
+    stack.end()
+    assert stack.processes() == {}
+    assert run.process.returncode == -signal.SIGKILL
 
 
 def test_a_holder_that_is_killed_keeps_nobody_waiting(stack: Stack) -> None:

@@ -80,10 +80,14 @@ class Watched:
     def end(self, seconds: float = 120.0) -> int:
         """Wait for the run's end and return its status."""
         self.process.wait(seconds)
-        for reader in self._readers:
-            reader.join(seconds)
+        self.end_of_output(seconds)
         assert "Traceback (most recent call last)" not in self.out + self.err, self.out + self.err
         return self.process.returncode
+
+    def end_of_output(self, seconds: float) -> None:
+        """Wait until nobody has its outputs any more."""
+        for reader in self._readers:
+            reader.join(seconds)
 
     def died(self) -> None:
         """The run ended because of `kill`, and neither said nor signalled success."""

@@ -53,8 +53,7 @@ def stack(base: Stack, tmp_path: Path) -> Iterator[Stack]:
     """A copy of all of it, in another place."""
     made = copied(base, tmp_path / "copy")
     yield made
-    for pid in made.processes():
-        os.kill(pid, signal.SIGKILL)
+    made.end()
 
 
 def copied(stack: Stack, root: Path) -> Stack:
@@ -388,8 +387,7 @@ def interrupted(half: Stack, tmp_path: Path) -> Iterator[Stack]:
     """A copy of it."""
     made = copied(half, tmp_path / "copy")
     yield made
-    for pid in made.processes():
-        os.kill(pid, signal.SIGKILL)
+    made.end()
 
 
 def test_one_that_was_interrupted_goes_on_by_the_same_file(interrupted: Stack) -> None:
