@@ -137,7 +137,7 @@ def _amd(case: _Case) -> Decision | Refusals:
     wanted, found, choice, known = case.wanted, case.found, case.choice, case.known
     rocm = known.drivers.branches[choice.branch].rocm
     manual, unsure = _secure_boot(case.host)
-    packages = amd.packages(choice.version, choice.branch, known)
+    packages = amd.packages(choice.version, choice.branch, known, apt=case.on.apt)
     refusals = held_back(
         choice.version, packages, case.host.held, lambda version: drives(version, wanted.vendor, found.kinds, known)
     )

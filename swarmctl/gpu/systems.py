@@ -26,8 +26,9 @@ RELEASES: Mapping[tuple[Vendor, Source, Family], tuple[str, ...]] = {
     ("nvidia", Source.DISTRIBUTION, "debian"): ("12",),
     ("nvidia", Source.DISTRIBUTION, "ubuntu"): ("22.04", "24.04", "26.04"),
     ("amd", Source.VENDOR, "ubuntu"): ("22.04", "24.04"),
+    ("amd", Source.VENDOR, "rhel"): ("9",),
 }
-"""Releases for which each source has packages of a branch of the table. Of AMD's for Enterprise Linux see `_dnf`."""
+"""Releases for which each source has packages of a branch of the table."""
 CPUS: Mapping[Vendor, Mapping[str, str]] = {
     "nvidia": {"x86_64": "x86_64", "aarch64": "sbsa"},
     "amd": {"x86_64": "x86_64"},
@@ -56,11 +57,13 @@ class System:
 def system(host: Host, vendor: Vendor, source: Source) -> System | Refusal:
     """What packages the host takes; refused where that source has none for it."""
     family = FAMILIES.get(host.os)
-    release = host.release.partition(".")[0] if family in ("rhel", "debian") else host.release
+    release, _, minor = host.release.partition(".")
+    if family not in ("rhel", "debian"):
+        release = host.release
+    elif vendor == "amd" and family == "rhel" and (release != "9" or not minor.isdecimal()):
+        return _dnf(host)
     if family and release in RELEASES.get((vendor, source, family), ()) and host.cpu in CPUS[vendor]:
         return System(family, release, host.cpu)
-    if vendor == "amd" and family == "rhel":
-        return _dnf(host)
     there = [
         f"{name} {' '.join(releases)}"
         for (owner, kind, name), releases in RELEASES.items()
@@ -76,16 +79,14 @@ def system(host: Host, vendor: Vendor, source: Source) -> System | Refusal:
 
 
 def _dnf(host: Host) -> Refusal:
-    """AMD has packages for dnf, and nothing here brings them. What stands in the way: one release of the driver is a
-    repository for each minor release of the system, and not for every one; and a kernel module's package does not carry
-    the driver's release as those for apt do (`amdgpu-dkms-6.16.6-2255209.el9` is of 30.20.1), while several releases
-    share a module's version, so that an upgrade between them must go by the builds of module and firmware."""
+    """AMD's container toolkit is documented for Enterprise Linux 9 alone, and the driver's repositories are of minor
+    releases."""
     return Refusal(
         "manager-unknown",
-        f"AMD's driver is brought to Ubuntu alone, by apt, and this machine takes its packages by dnf ({host.os[:40]} "
-        f"{host.release[:20]})",
+        f"AMD's driver is brought by dnf with minor releases of Enterprise Linux 9, such as 9.6, and this machine has "
+        f"{host.os[:40]} {host.release[:20]}",
         "leave AMD's cards out of `accelerators` for this pool and install the driver as AMD's guide says, or take "
-        "machines with Ubuntu 22.04 or 24.04",
+        "machines with Ubuntu 22.04 or 24.04, or with Enterprise Linux 9",
         "docs/gpu.md, With dnf",
     )
 

@@ -190,7 +190,7 @@ def test_who_can_t_be_read_keeps_what_was_decided_or_is_left_out(tmp_path: Path)
         (GOOD, composed.host(*["H100"] * 7), "SW3254", "8", "p0-0: 8 H100 are declared"),
         ("{vendor: nvidia, model: A100}", HGX, "SW3254", "A100", "this host has 8 x H100 SXM5 80GB"),
         ("{vendor: nvidia}", composed.host(), "SW3254", "nvidia", "no PCI device"),
-        ("{vendor: amd}", composed.host("74a1", vendor="1002", system="rocky 9"), "SW3256", "amd", "by dnf"),
+        ("{vendor: amd}", composed.host("74a1", vendor="1002", system="rocky 10.0"), "SW3256", "amd", "by dnf"),
         (GOOD, composed.host(*composed.HGX_H100, system="rhel 10.1"), "SW3257", "H100", "whose key signs"),
         (GOOD, composed.host(*composed.HGX_H100, system="debian 13"), "SW3257", "H100", "whose key signs"),
         (GOOD, composed.host(*composed.HGX_H100, system="debian 11"), "SW3255", "H100", "nothing is packaged"),

@@ -266,6 +266,32 @@ def test_amd_s_packages_tell_their_release_and_their_repository_is_called_after_
     assert amd.packaged("1:6.12.12.60404-2202139.24.04") == ("", ""), "from before driver and ROCm were told apart"
 
 
+def test_amd_s_packages_for_dnf_tell_their_release_by_the_build_of_the_firmware() -> None:
+    decision = decided(host("74a1", vendor="1002", system="rocky 9.6"), Wanted("amd", version="30.20.1"))
+    assert [package.dnf for package in decision.packages][:2] == [
+        "amdgpu-dkms-6.16.6",
+        "amdgpu-dkms-firmware-30.20.1.0.30200100",
+    ]
+    module, firmware = "1:6.16.6-2255209.el9", "30.20.1.0.30200100-2255209.el9"
+    assert amd.built(module, firmware) == ("6.16.6", "30.20.1")
+    later = "30.20.2.0.30200200-2270000.el9"
+    assert amd.built(module, later) == amd.built(module, "") == amd.built("", firmware) == ("", "")
+    assert amd.built("6.16.6-1.el9", "6.16.6-1.el9") == ("", ""), "no release is in that"
+    assert amd.same_build({amd.DKMS: module, amd.FIRMWARE: firmware}) == ""
+    assert amd.same_build({amd.DKMS: module, amd.FIRMWARE: later}) == "amdgpu-dkms=6.16.6-2270000.el9"
+    assert amd.same_build({amd.DKMS: "1:6.16.6.30200100-2255209.24.04", amd.FIRMWARE: later}) == "", "apt tells it"
+    assert amd.same_build({}) == ""
+
+
+def test_amd_s_repositories_for_dnf_are_those_of_the_minor_release() -> None:
+    assert amd.repositories("https://repo.radeon.com/", "9.7", "30.30.4", "7.2.4") == (
+        "https://repo.radeon.com/amdgpu/30.30.4/el/9.7/main/x86_64",
+        "https://repo.radeon.com/rocm/el9/7.2.4/main",
+        "https://repo.radeon.com/graphics/7.2.4/el/9.7/main/x86_64",
+        "https://repo.radeon.com/amd-container-toolkit/el9/main",
+    )
+
+
 def test_several_models_in_one_machine_share_a_driver_and_have_a_layout_each() -> None:
     there = host(*["A100 40GB"] * 2, "H100", "L40S")
     wanted = Wanted("nvidia", "A100", 2, mig="all-1g.5gb", beside=(Cards("H100", 1, {"1g.10gb": 7}),))

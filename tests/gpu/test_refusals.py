@@ -266,18 +266,19 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
             host("74a1", vendor="1002", system=system),
             Wanted("amd"),
             "manager-unknown",
-            f"AMD's driver is brought to Ubuntu alone, by apt, and this machine takes its packages by dnf ({system})",
+            "AMD's driver is brought by dnf with minor releases of Enterprise Linux 9, such as 9.6, and this machine "
+            f"has {system}",
             "leave AMD's cards out of `accelerators` for this pool and install the driver as AMD's guide says, or "
-            "take machines with Ubuntu 22.04 or 24.04",
+            "take machines with Ubuntu 22.04 or 24.04, or with Enterprise Linux 9",
         )
-        for system in ("rhel 8.10", "rocky 9.6", "almalinux 10.0")
+        for system in ("rhel 8.10", "ol 9", "almalinux 10.0")
     },
     "AMD on Arm": (
         host("74a1", vendor="1002", cpu="aarch64"),
         Wanted("amd"),
         "os-unknown",
         "nothing is packaged for ubuntu 24.04 on aarch64",
-        "packages that the vendor's repository has are for ubuntu 22.04 24.04, on x86_64",
+        "packages that the vendor's repository has are for ubuntu 22.04 24.04, rhel 9, on x86_64",
     ),
 }
 

@@ -42,7 +42,8 @@ exit "$status"
 
 
 def refresh(source: str = "", *, wait: int = LOCK) -> Work:
-    """Read the indexes of the repositories anew; of one `source` alone, a file NAME.repo with a repository NAME."""
+    """Read the indexes of the repositories anew; of one `source` alone, a file NAME.repo with a repository NAME, or
+    more that are called NAME--2 and so on."""
     only: tuple[str, ...] = ()
     if source:
         match = REPOSITORY.fullmatch(source)
@@ -61,8 +62,8 @@ def download(wanted: Sequence[str], into: str, *, wait: int = LOCK) -> Work:
     """Fetch the files of these alone, without what they need, into a folder of the machine; what is there is kept.
 
     Each is signed by whom its repository says, and if that is one of ours (`swarmctl-…`) by the key in
-    /etc/pki/rpm-gpg/RPM-GPG-KEY-swarmctl-… alone. They are called name, version and architecture by underscores, a
-    colon as `%3a` and an underscore as `%5f`.
+    /etc/pki/rpm-gpg/RPM-GPG-KEY-swarmctl-… alone (that of NAME for NAME--2). They are called name, version and
+    architecture by underscores, a colon as `%3a` and an underscore as `%5f`.
     """
     words = (folder(into), *map(_known, wanted))
     return _work(f"fetching {some(wanted)}", "download", words, wait, SLOW, before=f"mkdir -p {join([into])}\n")

@@ -161,7 +161,7 @@ def simulate(words):
 def refresh(words):
     """Read the index of one repository anew, or of all."""
     base = bare()
-    chosen = [repo for repo in base.repos.iter_enabled() if not words or repo.id == words[0]]
+    chosen = [repo for repo in base.repos.iter_enabled() if not words or whose(repo.id) == words[0]]
     if words and not chosen:
         raise Told("other", "the repository %s is not set up" % words[0])
     for repo in chosen:
@@ -212,7 +212,7 @@ def fetched(base, packages):
         if not package.verifyLocalPkg():
             raise Told("signature", package.name, "changed")
         if package.reponame.startswith(OURS):
-            if pinned(package.localPkg(), KEYS + package.reponame):
+            if pinned(package.localPkg(), KEYS + whose(package.reponame)):
                 continue
             raise Told("signature", package.name, "other")
         result, why = base.package_signature_check(package)
@@ -221,6 +221,11 @@ def fetched(base, packages):
             result, why = base.package_signature_check(package)
         if result:
             raise Told("signature", package.name, "dnf", why)
+
+
+def whose(name):
+    """Of several repositories that one file and one key are for, `NAME`, `NAME--2` and so on, the first one's name."""
+    return name.partition("--")[0]
 
 
 def local_keys(repo):

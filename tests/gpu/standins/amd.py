@@ -8,6 +8,7 @@ from typing import Literal
 from swarmctl.gpu.amd import code, packaged
 from swarmctl.gpu.model import Decision, Package
 from tests.debian.build import Deb
+from tests.rpms.build import Rpm
 
 from .programs import BUILT, RUN
 
@@ -57,6 +58,18 @@ def debs(decision: Decision, variant: Variant = "") -> list[Deb]:
     return [_deb(package, decision, variant) for package in decision.packages]
 
 
+def rpms(decision: Decision, build: str, variant: Variant = "") -> list[Rpm]:
+    """The same for dnf: the module and its firmware are of one build."""
+    unknown = {"amd-smi-lib": "26.2.2.70204-93.el9", "amd-container-toolkit": "1.2.0-1"}
+    made = []
+    for package in decision.packages:
+        release = f"{build}.el9" if "dkms" in package.name else "93.el9"
+        version = f"{package.version}-{release}" if package.version else unknown[package.name]
+        needed = {"amdgpu-dkms": "amdgpu-dkms-firmware", "rocm-hip-runtime": "rocm-core"}.get(package.name)
+        made.append(Rpm(package.name, version, (needed,) if needed else (), files=_files(package, decision, variant)))
+    return made
+
+
 def place(deb: Deb, decision: Decision, rocm: str) -> str:
     """The repository that a package of that decision stands in, below the vendor's address."""
     if deb.name.startswith("amdgpu-dkms"):
@@ -79,7 +92,8 @@ def _deb(package: Package, decision: Decision, variant: Variant) -> Deb:
 def _files(package: Package, decision: Decision, variant: Variant) -> Mapping[str, str]:
     match package.name:
         case "amdgpu-dkms":
-            module = "999.1.1" if variant == "mismatch" else packaged(package.version or "")[0]
+            own = packaged(package.version or "")[0] or package.version
+            module = "999.1.1" if variant == "mismatch" else own
             return {BUILT: f"{module}\nOF-{code(decision.version)}\n"}
         case "amdgpu-dkms-firmware":
             return {BLIND: ""} if variant == "agents" else {}

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.gpu.amd import CORE, DKMS, ORIGIN, packaged
+from swarmctl.gpu.amd import CORE, DKMS, FIRMWARE, ORIGIN, packaged
+from swarmctl.gpu.amd import built as built_by
 from swarmctl.hosts import readings
 from swarmctl.hosts.readings import Reading
 from swarmctl.kinds.node_pool.accelerators import signing
-from swarmctl.kinds.node_pool.accelerators.places import AMD
+from swarmctl.kinds.node_pool.accelerators.places import AMD, same
 from swarmctl.kinds.node_pool.accelerators.reading import (
     SHOWN,
     VERSION,
@@ -35,26 +36,33 @@ TOOLS = "PATH=$PATH:/opt/rocm/bin"
 """Where ROCm puts its programs."""
 OWN = "the kernel's own"
 """What the module counts as that comes with the kernel, and is of no release."""
-SOURCE = re.compile(r"(?m)^deb \[arch=amd64 signed-by=\S+\] (\S{1,400} [a-z]{1,20} main)$")
+SOURCE = re.compile(
+    r"(?m)^(?:deb \[arch=amd64 signed-by=\S+\] (?P<apt>\S{1,400} [a-z]{1,20} main)|baseurl=(?P<dnf>\S{1,400}))$"
+)
 MOST = 256
 """Cards of one machine that are taken."""
 
 SCRIPT = f"""
 {TOOLS}
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
+has() {{
+  if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{Version}}\\n' "$1" 2>/dev/null
+  else rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' "$1" 2>/dev/null | grep -v ' '; fi
+}}
 part loaded; cat /sys/module/amdgpu/version 2>/dev/null
 part state; cat /sys/module/amdgpu/initstate 2>/dev/null
 part source; cat /sys/module/amdgpu/srcversion 2>/dev/null
 part built; modinfo -F srcversion amdgpu 2>/dev/null
-part package; dpkg-query -W -f '${{Version}}\\n' {DKMS} 2>/dev/null
-part rocm; dpkg-query -W -f '${{Version}}\\n' {CORE} 2>/dev/null
+part package; has {DKMS}
+part firmware; has {FIRMWARE}
+part rocm; has {CORE}
 if command -v amd-smi >/dev/null; then
   part version; timeout 30 amd-smi version --json 2>&1; printf '@ %s\\n' "$?"
   part list; timeout 30 amd-smi list --json 2>&1; printf '@ %s\\n' "$?"
 fi
 part cdi; grep -o '"amd\\.com/gpu"' {AMD.cdi} 2>/dev/null | head -n 1
-part sources; cat {AMD.sources} 2>/dev/null
-part keyring; base64 -w 0 {AMD.keyring} 2>/dev/null
+part sources; cat {AMD.sources} {AMD.yum} 2>/dev/null
+part keyring; for key in {AMD.keyring} {AMD.rpm_key}; do [ ! -f $key ] || base64 -w 0 $key; done
 part preferences; cat {AMD.preferences} 2>/dev/null
 part modules; cat {AMD.modules} 2>/dev/null
 {unverified(AMD)}
@@ -69,7 +77,10 @@ def parse(output: bytes, host: str) -> Seen:
     parts = {name: text.strip("\n") for name, text in found.items()}
     if "end" not in parts:
         raise WorldUnreadable(f"{host}: what driver runs there can't be read", "see whether `amd-smi` hangs there")
-    module, release = packaged(parts.get("package", "")[:SHOWN])
+    package, firmware = parts.get("package", "")[:SHOWN], parts.get("firmware", "")[:SHOWN]
+    module, release = packaged(package)
+    if not module:
+        module, release = built_by(package, firmware)
     version = _whole(parts.get("loaded", ""))
     built = parts.get("built", "")
     is_built = version == module and bool(built) and parts.get("source", "") == built
@@ -80,7 +91,7 @@ def parse(output: bytes, host: str) -> Seen:
         cards=cards,
         failure=failure,
         cdi="amd.com/gpu" if parts.get("cdi") == '"amd.com/gpu"' else "",
-        source=tuple(SOURCE.findall(parts.get("sources", ""))[:9]),
+        source=tuple(it["apt"] or same(it["dnf"]) for it in SOURCE.finditer(parts.get("sources", "")[:9999])),
         origin=ORIGIN if parts.get("preferences", "") == preferences(ORIGIN).strip("\n") else "",
         fingerprints=fingerprints(parts.get("keyring", "")),
         modules=modules(parts.get("modules", "")),
@@ -182,4 +193,4 @@ seen=$(printf '%s\\n' "$said" | grep -c '^ *Device Type: *GPU *$') || :
 
 def forget() -> str:
     """Remove every file of ours."""
-    return f"rm -rf {AMD.folder} {AMD.sources} {AMD.keyring} {AMD.preferences} {AMD.modules}\n"
+    return f"rm -rf {AMD.folder} {AMD.sources} {AMD.keyring} {AMD.yum} {AMD.rpm_key} {AMD.preferences} {AMD.modules}\n"

@@ -75,12 +75,12 @@ Right: `{vendor: nvidia, source: distribution, driver: {version: 535.309.01}}`
 MANAGER = Code(
     "SW3256",
     "package manager that is not driven",
-    """NVIDIA's driver is installed by apt and by dnf, AMD's by apt alone, with Ubuntu. Elsewhere the installation is
-left to others. Known when the stack is planned.
+    """Drivers are installed by apt and by dnf, AMD's by dnf with Enterprise Linux 9 alone. Elsewhere the installation
+is left to others. Known when the stack is planned.
 
-Wrong: `{vendor: amd}` in a pool of machines with Rocky Linux
+Wrong: `{vendor: amd}` in a pool of machines with Rocky Linux 10
 
-Right: the same in a pool of machines with Ubuntu
+Right: the same in a pool of machines with Rocky Linux 9 or Ubuntu
 """,
 )
 KEY = Code(

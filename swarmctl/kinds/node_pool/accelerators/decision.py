@@ -10,6 +10,7 @@ from swarmctl.gpu.catalogue import drivers
 from swarmctl.gpu.decide import decide
 from swarmctl.gpu.model import IN_TREE, Decision, FabricManager, Host, Refusal, Refusals, Source
 from swarmctl.gpu.systems import FAMILIES
+from swarmctl.kinds.node_pool.accelerators.places import same
 from swarmctl.kinds.node_pool.accelerators.rules import wanted
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 
@@ -24,7 +25,8 @@ FINGERPRINTS = {
     "amd": "CA8BB4727A47B4D09B4EE8969386B48A1A693C5C",
 }
 """Of these keys, as public installers pin them: both in Canonical's Checkbox (virtualization.py); AMD's also in
-ROCm/ROCm issue 854 and Azure's AKSFlexNode (AMD GPU setup)."""
+ROCm/ROCm issue 854 and Azure's AKSFlexNode (AMD GPU setup). That it signs AMD's rpm packages, too, public listings of
+ROCm 7.1.1 show, by the key's end."""
 RPM_KEY_FILE = "D42D0685.pub"
 RPM_FINGERPRINT = "610C7B14E068A878070DA4E99CD0A493D42D0685"
 """Of the key in NVIDIA's repositories of rpm packages: as it is pinned by two public builders that fetch it from those
@@ -121,10 +123,11 @@ def _repository(host: Host, decision: Decision, declared: Accelerator) -> Mappin
         return {"url": url, "key": key or f"{url}/{file}", "fingerprint": fingerprint}
     known = drivers("amd")
     rocm, toolkit = known.branches[decision.branch].rocm, known.tools[amd.TOOLKIT]
+    about = {"url": base, "key": key or f"{base}/{KEY_FILES['amd']}", "fingerprint": fingerprint}
+    if FAMILIES.get(host.os) == "rhel":
+        return {**about, "sources": list(amd.repositories(same(base), host.release, decision.version, rocm))}
     return {
-        "url": base,
-        "key": key or f"{base}/{KEY_FILES['amd']}",
-        "fingerprint": fingerprint,
+        **about,
         "sources": list(amd.sources(base, host.release, decision.version, rocm, toolkit)),
         "origin": amd.ORIGIN,
     }

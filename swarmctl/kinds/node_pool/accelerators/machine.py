@@ -119,7 +119,18 @@ class Machine:
             self.put(at.preferences, preferences(repository["origin"]).encode())
         if seen.source != scripts.entries(repository):
             self.put(taken.sources, taken.text.encode())
-        self.work(self.tools.refresh(taken.sources))
+        try:
+            self.work(self.tools.refresh(taken.sources))
+        except packages.RepositoryUnreachable as error:
+            if self.installed().manager != "dnf" or "sources" not in repository:
+                raise
+            # Of minor releases not every one has a repository, and dnf does nothing at all while it can't read one.
+            self.host.remove(taken.sources)
+            raise DriverImpossible(
+                error.message,
+                f"see whether there is {scripts.entries(repository)[0]}: a release of the driver has repositories for "
+                "some minor releases of the system alone, and another one may have it; nothing was installed",
+            ) from None
 
     def prefer(self, version: str) -> None:
         """Have apt take that version of the driver's packages, named or not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
@@ -35,22 +35,20 @@ def of(manager: Manager, at: Places, repository: Mapping[str, Any]) -> Repositor
     """That of a machine with this package manager."""
     key = repository["key"]
     if manager == "dnf":
-        return Repository(at.yum, at.rpm_key, _repo(at, repository["url"]), _curl(at, key), armored=True)
+        return Repository(at.yum, at.rpm_key, _repo(at, scripts.entries(repository)), _curl(at, key), armored=True)
     text = scripts.source_lines(at, repository)
     return Repository(at.sources, at.keyring, text, scripts.fetch_key(at, key), armored=False)
 
 
-def _repo(at: Places, url: str) -> str:
-    # dnf's own check comes beside ours: it is for whoever uses the repository by hand.
-    lines = (
-        f"[{at.name}]",
-        f"name={at.name}",
-        f"baseurl={_whole(url)}",
-        "enabled=1",
-        "gpgcheck=1",
-        f"gpgkey=file://{at.rpm_key}",
-        "skip_if_unavailable=0",
-    )
+def _repo(at: Places, urls: Sequence[str]) -> str:
+    # dnf's own check comes beside ours: it is for whoever uses the repository by hand. Of AMD's, which are several,
+    # others have packages of the same names: those of the least priority count (AMD's installation guides).
+    priority = ["priority=50"] if len(urls) > 1 else []
+    lines: list[str] = []
+    for number, url in enumerate(urls, 1):
+        name = at.name if number == 1 else f"{at.name}--{number}"
+        lines += [f"[{name}]", f"name={name}", f"baseurl={_whole(url)}", "enabled=1", *priority, "gpgcheck=1"]
+        lines += [f"gpgkey=file://{at.rpm_key}", "skip_if_unavailable=0"]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -67,7 +67,7 @@ def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
         machine.trust(inputs["repository"])
     _not_held(machine, inputs)
     _pin(machine, inputs["pin"], inputs["version"])
-    moves = machine.planned(_wanted(machine, inputs), _in_the_way(machine, inputs))
+    moves = _planned(machine, inputs)
     unloaded = _is_stale(machine, inputs)
     stale = bool(moves) or unloaded
     if unloaded or any("dkms" in move.name and move.after for move in moves):
@@ -171,6 +171,16 @@ def _pin(machine: Machine, wanted: str, version: str) -> None:
         machine.work(packages.purge(others))
     if wanted and wanted not in there:
         machine.work(packages.install([wanted]))
+
+
+def _planned(machine: Machine, inputs: Mapping[str, Any]) -> list[packages.Move]:
+    wanted, removed = _wanted(machine, inputs), _in_the_way(machine, inputs)
+    moves = machine.planned(wanted, removed)
+    after = {**machine.installed().installed, **{move.name: move.after for move in moves}}
+    if other := machine.vendor.same_build(after):
+        name = other.partition("=")[0]
+        moves = machine.planned([other, *(one for one in wanted if one.partition("=")[0] != name)], removed)
+    return moves
 
 
 def _wanted(machine: Machine, inputs: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from swarmctl.gpu.amd import same_build
 from swarmctl.hosts.readings import Reading
 from swarmctl.kinds.node_pool.accelerators import amd, at_start, places, reading, scripts, services
 from swarmctl.kinds.node_pool.accelerators.places import Places
@@ -33,6 +34,8 @@ class Vendor:
     """Packages beside the headers, where the distribution splits them off; `{}` stands for the kernel's release."""
     prefers: Callable[[str], str] | None = None
     """Version → what apt is to prefer for it; None where its repository alone decides."""
+    same_build: Callable[[Mapping[str, str]], str] = lambda after: ""
+    """Versions as they would be after a change → what else to ask for, as `NAME=VERSION`; empty for nothing."""
     pins: re.Pattern[str] | None = None
     """Packages that keep apt on a branch."""
 
@@ -68,6 +71,7 @@ VENDORS: Mapping[str, Vendor] = {
         reload=amd.reload,
         cdi=amd.cdi,
         forget=amd.forget,
+        same_build=same_build,
         beside_kernel=("linux-modules-extra-{}",),  # what amdgpu needs of DRM (ROCm 7.2, Installation prerequisites)
     ),
 }
