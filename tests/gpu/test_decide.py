@@ -292,6 +292,17 @@ def test_amd_s_repositories_for_dnf_are_those_of_the_minor_release() -> None:
     )
 
 
+@pytest.mark.parametrize("system", ["rhel 8.10", "ol 9", "almalinux 10.0"])
+def test_amd_s_driver_is_refused_where_its_repositories_for_dnf_are_not_known(system: str) -> None:
+    (refusal,) = refused(host("74a1", vendor="1002", system=system), Wanted("amd"))
+    assert refusal.code == "manager-unknown"
+    assert refusal.reason == (
+        "AMD's driver is brought by dnf with minor releases of Enterprise Linux 9, such as 9.6, and this machine has "
+        + system
+    )
+    assert refusal.mend.endswith("or take machines with Ubuntu 22.04 or 24.04, or with Enterprise Linux 9")
+
+
 def test_several_models_in_one_machine_share_a_driver_and_have_a_layout_each() -> None:
     there = host(*["A100 40GB"] * 2, "H100", "L40S")
     wanted = Wanted("nvidia", "A100", 2, mig="all-1g.5gb", beside=(Cards("H100", 1, {"1g.10gb": 7}),))

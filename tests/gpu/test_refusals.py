@@ -261,18 +261,6 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         "amdgpu-dkms-firmware is held at 30.20.1.0.30200100, and must be 30.30.4.0.30300400",
         "release the hold on the host",
     ),
-    **{
-        f"AMD by dnf ({system})": (
-            host("74a1", vendor="1002", system=system),
-            Wanted("amd"),
-            "manager-unknown",
-            "AMD's driver is brought by dnf with minor releases of Enterprise Linux 9, such as 9.6, and this machine "
-            f"has {system}",
-            "leave AMD's cards out of `accelerators` for this pool and install the driver as AMD's guide says, or "
-            "take machines with Ubuntu 22.04 or 24.04, or with Enterprise Linux 9",
-        )
-        for system in ("rhel 8.10", "ol 9", "almalinux 10.0")
-    },
     "AMD on Arm": (
         host("74a1", vendor="1002", cpu="aarch64"),
         Wanted("amd"),
