@@ -205,7 +205,7 @@ def test_a_pool_that_has_left_the_declarations_is_given_back_by_what_was_recorde
     assert "2 of 2 nodes ready" in metal("status").out
     metal.inside("n3", "mkdir -p /var/lib/swarmctl; printf 'other-1\\n5\\nbob@desk\\n' >/var/lib/swarmctl/owner")
     metal.declare(*(metal.host(name) for name in NAMES))
-    run = metal("apply", "--yes", code=7)
+    run = metal("apply", "--yes", code=8)
     assert "n3 belongs to the stack other-1 (bob@desk)" in run.out + run.err
     metal.inside("n3", "rm -r /var/lib/swarmctl")
     metal("apply", "--yes")
