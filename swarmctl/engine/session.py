@@ -113,7 +113,7 @@ class Session:
         checkpoint = self._current()
         work = self._work(graph, checkpoint, held)
         gathered = Gathered()
-        task = self._task(work, gathered, refresh=refresh)
+        task = self._task(work, gathered, None, refresh=refresh)
         task.protects = False
         arguments = ["preview", *(["--refresh"] if refresh else [])]
         self._look(checkpoint, work, gathered, arguments, "comparing", len(graph.resources), task)
@@ -163,13 +163,12 @@ class Session:
             gate = Gate.of(graph, only)
         except ValueError as error:
             raise EngineFailed(f"the rollout cannot be put in order: {error}") from error
-        return self._change("up", graph, lease, held, plan_id, gate, refresh=refresh)
+        return self._change("update", graph, lease, held, plan_id, gate, refresh=refresh)
 
     def destroy(self, lease: Lease, keeping: Collection[str] = ()) -> Outcome:
         """Remove everything that is recorded but what is at the addresses of `keeping`: that stays. See `update`."""
         # The engine's own destroy makes no exceptions: here a program runs that wants nothing else.
-        wanted = Graph(self._store.identity) if keeping else None
-        return self._change("up" if keeping else "destroy", wanted, lease, keeping, "", None)
+        return self._change("destroy", Graph(self._store.identity) if keeping else None, lease, keeping, "", None)
 
     def interrupt(self) -> None:
         """First call: finish the steps in flight, save, end. Second: end at once."""
@@ -191,7 +190,7 @@ class Session:
         context = changes.Context(self._resolve, graph, changes.places(graph, inputs), protects)
         return _Work(graph, recorded, moved, frozenset(held), context)
 
-    def _task(self, work: _Work, gathered: Gathered, *, refresh: bool) -> program.Task:
+    def _task(self, work: _Work, gathered: Gathered, gate: program.Gate | None, *, refresh: bool) -> program.Task:
         if work.graph is None:
             raise ValueError("a program needs a graph")
         return program.Task(
@@ -199,6 +198,7 @@ class Session:
             work.recorded,
             work.moved,
             frozenset(map(Address.parse, work.held)),
+            gate,
             present=_present(gathered) if refresh else program.always,
             components=self._components,
         )
@@ -246,7 +246,7 @@ class Session:
 
     def _change(
         self,
-        command: str,
+        operation: str,
         graph: Graph | None,
         lease: Lease,
         held: Collection[str],
@@ -261,25 +261,21 @@ class Session:
         work = self._work(graph, before.checkpoint if before else None, held)
         protection.refuse_leaving(graph, work.recorded, {*work.held, *work.moved.values()})
         gathered = Gathered()
-        task = None if graph is None else self._task(work, gathered, refresh=refresh)
-        if task is not None:
-            task.gate = gate
+        task = None if graph is None else self._task(work, gathered, gate, refresh=refresh)
         run = self._store.begin(
             lease,
-            operation="destroy" if gate is None else "update",
-            graph="" if graph is None or gate is None else digest(graph),
+            operation=operation,
+            graph="" if graph is None or operation == "destroy" else digest(graph),
             plan=plan_id,
             resources={} if graph is None else header.resources(graph, work.moved),
         )
         with told(self._store.folder):
             space = workspace.of_run(self._store, run, before.checkpoint if before else None, self._home)
         base = publication.base(before, run, space)
-        title, total = (
-            ("changing", len(graph.resources))
-            if graph and gate
-            else ("removing", len(work.recorded.keys() - work.held))
-        )
-        arguments = [command, "--skip-preview", "--yes", "--continue-on-error", *(["--refresh"] if refresh else [])]
+        title = "changing" if operation == "update" else "removing"
+        total = len(graph.resources if graph and graph.resources else work.recorded.keys() - work.held)
+        flags = ["--skip-preview", "--yes", "--continue-on-error", *(["--refresh"] if refresh else [])]
+        arguments = ["destroy" if graph is None else "up", *flags]
         order = self._order(work, arguments, title, total, task, changing=True)
         with self._watching_disk(), self._bound_to(lease):
             ended = self._runner.run(space, order, gathered)

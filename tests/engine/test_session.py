@@ -16,7 +16,7 @@ from swarmctl.engine import session as sessions
 from swarmctl.engine.session import EngineFailed
 from swarmctl.errors import LockHeld, WorldUnreadable
 from swarmctl.graph.model import Graph
-from swarmctl.plans.events import Note, StepEnded, StepStarted
+from swarmctl.plans.events import Note, PhaseStarted, StepEnded, StepStarted
 from swarmctl.plans.model import Action, HostEffect, PropertyDiff
 from tests.engine.world import World, file, graph, token
 
@@ -211,10 +211,18 @@ def test_destroy_takes_everything_and_works_when_it_is_gone_already(world: World
     assert world.destroy().changes == ()
 
 
+def phases(world: World) -> list[str]:
+    return [event.title for event in world.events if isinstance(event, PhaseStarted)]
+
+
 def test_destroy_leaves_what_it_is_told_to_keep_and_takes_even_what_that_stands_on(world: World) -> None:
     world.update(graph(file("a"), file("b", k=token("a")), file("c", k=token("b")), file("d")))
-    kept = world.store.load()
-    assert kept is not None
+    before = world.store.load()
+    assert before is not None
+    assert before.applied is not None
+    assert before.applied.complete
+    assert "changing" in phases(world)
+    world.events.clear()
 
     outcome = world.destroy(keeping=("test/b",))
 
@@ -224,6 +232,7 @@ def test_destroy_leaves_what_it_is_told_to_keep_and_takes_even_what_that_stands_
     found = world.store.load()
     assert found is not None
     assert set(world.store.snapshot().resources) == {"test/b"}
+    assert "removing" in phases(world)
     assert found.applied is None, "what is left is no graph that anyone has asked for"
     assert world.destroy(keeping=("test/b",)).changes == ()
     world.destroy()
