@@ -62,8 +62,14 @@ def not_begun(name: str, address: Address, program: str, nonce: str, outcome: An
         return CommandFailed(
             f"{name}: {program} was not begun: no room for its input in /run", "free memory or space there"
         )
-    if said == shell.SHORT or outcome.returncode is None:
+    if outcome.returncode is None:
         return HostUnreachable(f"{name}: the connection was cut before {program} began; nothing was done", "try again")
+    if said in (shell.SHORT, shell.EATEN):
+        return HostRefused(
+            f"{name}: the profile of {address.user} reads standard input, which is the command's; nothing was done",
+            f"see in {address.user}'s ~/.bashrc, ~/.profile and what they call which command reads it, and give that "
+            "one `</dev/null`, or leave it to interactive shells",
+        )
     if error := _sudo(name, address, outcome.stderr):
         return error
     last = last_line(outcome.stderr) or last_line(outcome.stdout)
@@ -89,6 +95,11 @@ def _sudo(name: str, address: Address, stderr: bytes) -> SwarmError | None:
         return HostRefused(
             f"{name}: sudo asks {address.user} for a password, which is never typed in",
             f"let it do without: `{address.user} ALL=(root) NOPASSWD: ALL` in a file in /etc/sudoers.d",
+        )
+    if any("must have a tty" in line for line in said):
+        return HostRefused(
+            f"{name}: sudo wants {address.user} to have a terminal (requiretty), and commands have none",
+            f"let it do without: `Defaults:{address.user} !requiretty` in a file in /etc/sudoers.d",
         )
     if said:
         return HostRefused(

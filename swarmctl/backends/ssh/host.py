@@ -15,6 +15,8 @@ from swarmctl.hosts import fence as fences
 _MARGIN = 15.0
 """Seconds beyond a command's own time that its machine may take to begin it and to say that it is over."""
 _FILE_TIMEOUT = 60.0
+_LAST_WORD = 2.0
+"""Seconds in which a command that was given up before it began is told from one that takes too long."""
 _SLOWEST = 1 << 18
 """Bytes a second that a connection must carry at least, for what is large."""
 
@@ -61,17 +63,18 @@ class SshHost:
             inner = marks.where_marked(inner, nonce) if self._taken_over else inner
             patience += fences.WAIT
         script = shell.script(inner, nonce, None if counted else len(stdin), sudo=self._address.user != "root")
+        begins = answers.BEGINS + len(stdin) / _SLOWEST
         begun = time.monotonic()
         try:
             outcome = self._transport.run(
                 self.name,
                 self._address,
-                shell.by_stdin(script),
+                shell.by_stdin(script, nonce),
                 script + stdin,
-                timeout=patience,
+                timeout=max(patience, begins + _LAST_WORD),
                 limit=OUTPUT_LIMIT + answers.NOISE,
                 mark=shell.begin(nonce),
-                begins=min(patience, answers.BEGINS + len(stdin) / _SLOWEST),
+                begins=begins,
             )
         except TimeoutError:
             raise self._overdue(argv, patience) from None

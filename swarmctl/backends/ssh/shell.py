@@ -5,7 +5,9 @@ profile says. So that shell only ever gets one fixed line without anything it co
 `/bin/sh` take a script of exactly so many bytes from standard input; the script goes on, as root and in an environment
 of its own, to the command, whose arguments never pass a shell unquoted. The rest of standard input is the command's.
 
-The script is one `{ … }`: cut short with the connection, it is a syntax error, and nothing is run.
+The script is one `{ … }`, and both its ends are looked at before any of it is run. A connection that is cut leaves the
+last one out. A profile that reads standard input has taken the first one away; what is left of the script, or of the
+command's own input, would be another script.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """Of every command, whatever the profile sets; only `SSH_CONNECTION` is as sshd has set it."""
 MARK = "@swarmctl-ssh"
-NO_SUDO, NO_ROOM, SHORT = "no-sudo", "no-room", "short"
-"""What a machine says instead of beginning: no sudo there; no room for the input; the input ended too early."""
+NO_SUDO, NO_ROOM, SHORT, EATEN = "no-sudo", "no-room", "short", "eaten"
+"""What a machine says instead of beginning: no sudo there; no room for the input; the input ended too early; somebody
+else had read of it before."""
 _REFUSED = 74
 _LONGEST_ARGUMENT = 96 << 10
 """Bytes: Linux takes 128 KiB for one argument (execve(2), MAX_ARG_STRLEN), of which base64 uses a third."""
@@ -67,7 +70,7 @@ def script(
     environment = [f"{name}={value}" for name, value in {**ENVIRONMENT, **(extra or {})}.items()]
     first = ["env", "-i", *environment]
     then = ["sh", "-c", _BEGIN, "swarmctl", nonce, "-" if size is None else str(size), *argv]
-    lines = [f"{{ PATH={PATH} LC_ALL=C", "export PATH LC_ALL"]
+    lines = [f"{{ : {nonce}", f"PATH={PATH} LC_ALL=C", "export PATH LC_ALL"]
     if sudo:
         said = f"{MARK} {nonce} {NO_SUDO}"
         lines.append(f"command -v sudo >/dev/null || {{ echo {shlex.quote(said)} >&2; exit {_REFUSED}; }}")
@@ -77,12 +80,14 @@ def script(
     return "\n".join([*lines, run, "}"]).encode("utf-8", "surrogateescape")
 
 
-def by_stdin(script: bytes) -> str:
+def by_stdin(script: bytes, nonce: str) -> str:
     """The line for the login shell that takes the script from standard input and leaves the rest there.
 
     dd, since others read ahead. Single quotes and `$( )` in them mean the same to the Bourne shells, csh and fish.
     """
-    return f"exec /bin/sh -c 'eval \"$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)\"'"
+    take = f"s=$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)"
+    look = f'case $s in "{{ : {nonce}"*"}}") eval "$s";; *) echo {MARK} {nonce} {EATEN} >&2; exit {_REFUSED};; esac'
+    return f"exec /bin/sh -c '{take}; {look}'"
 
 
 def by_argument(script: bytes) -> str:
@@ -105,7 +110,7 @@ def after_begin(stream: bytes, nonce: str) -> bytes | None:
 
 def refusal(stderr: bytes, nonce: str) -> str:
     """What the machine said instead of beginning: one of the words above, or nothing."""
-    found = re.search(rf"{MARK} {nonce} ({NO_SUDO}|{NO_ROOM}|{SHORT})\n".encode(), stderr)
+    found = re.search(rf"{MARK} {nonce} ({NO_SUDO}|{NO_ROOM}|{SHORT}|{EATEN})\n".encode(), stderr)
     return found[1].decode() if found else ""
 
 

@@ -1,4 +1,8 @@
-"""A command on a machine with this process's own streams, and with a terminal there when this process has one."""
+"""A command on a machine with this process's own streams, and with a terminal there when this process has one.
+
+They are the command's only from where it begins: before that, a profile that reads would get what was meant for it,
+and whoever waits can end this process with Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,17 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from swarmctl.backends.ssh import answers, shell
+from swarmctl.backends.ssh import answers, session, shell
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.backends.ssh.session import NUMBERS, Outcome
 from swarmctl.backends.ssh.transport import Transport
 
 _BLOCK = 1 << 15
+_Channel = asyncssh.SSHClientChannel[bytes]
 
 
 def attached(transport: Transport, name: str, address: Address, argv: Sequence[str], nonce: str) -> int:
@@ -27,8 +31,12 @@ def attached(transport: Transport, name: str, address: Address, argv: Sequence[s
     term = os.environ.get("TERM", "dumb")
     script = shell.script(argv, nonce, None, sudo=address.user != "root", extra={"TERM": term, "LC_ALL": "C.UTF-8"})
     line = shell.by_argument(script)
-    with _raw(with_terminal):
-        outcome = transport.submit(_attached(transport, name, address, line, nonce, term if with_terminal else ""))
+    raw = _Raw(with_terminal)
+    try:
+        work = _attached(transport, name, address, line, nonce, term if with_terminal else "", raw.begin)
+        outcome = transport.submit(work)
+    finally:
+        raw.end()
     if outcome is None:
         raise answers.cut_off(name, argv[0])
     if isinstance(outcome, Outcome):
@@ -36,29 +44,45 @@ def attached(transport: Transport, name: str, address: Address, argv: Sequence[s
     return outcome
 
 
-@contextmanager
-def _raw(wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    before = termios.tcgetattr(0)
-    try:
-        tty.setraw(0)
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSAFLUSH, before)
+class _Raw:
+    """Our terminal while the command has it: every key is passed on, Ctrl-C too."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._over = not wanted
+        self._before: list[Any] | None = None
+        self._guard = threading.Lock()
+
+    def begin(self) -> None:
+        """From now on; not any more when it is over."""
+        with self._guard:
+            if not self._over:
+                self._before = termios.tcgetattr(0)
+                tty.setraw(0, termios.TCSADRAIN)  # what was typed already is for the command
+
+    def end(self) -> None:
+        """As it was before."""
+        with self._guard:
+            self._over = True
+            if self._before is not None:
+                termios.tcsetattr(0, termios.TCSAFLUSH, self._before)
 
 
 class _Relay(asyncssh.SSHClientSession[bytes]):
     """Passes on what the command writes, from where it has begun; keeps a little of what comes before."""
 
-    def __init__(self, mark: bytes, terminal: bool) -> None:
+    def __init__(self, mark: bytes, terminal: bool, begins: Callable[[_Channel], None]) -> None:
+        """`begins` is called when the command has begun, before anything of it is passed on."""
         self._mark = mark
+        self._begins = begins
         self._before: dict[int, bytes | None] = {1: b"", 2: b""}
         self._terminal = terminal
         self.status: int | None = None
+        self.stopped = ""
         self.failed: OSError | None = None
         self.ended = asyncio.Event()
+
+    def connection_made(self, chan: _Channel) -> None:
+        self._channel = chan
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         sink = 2 if datatype == asyncssh.EXTENDED_DATA_STDERR else 1
@@ -73,6 +97,8 @@ class _Relay(asyncssh.SSHClientSession[bytes]):
                 self._before[1] = b""
                 self.data_received(data, None)
                 return
+            if sink == 1:
+                self._begins(self._channel)
         try:
             while data:
                 data = data[os.write(sink, data) :]
@@ -84,7 +110,14 @@ class _Relay(asyncssh.SSHClientSession[bytes]):
         return self._before[1] is None
 
     def outcome(self) -> Outcome:
-        return Outcome(self.status, self._before[1] or b"", self._before[2] or self._before[1] or b"")
+        streams = self._before[1] or b"", self._before[2] or self._before[1] or b""
+        return Outcome(self.status, *streams, stopped=self.stopped)
+
+    def must_have_begun(self) -> None:
+        """Wait no longer for a command that is not begun by now."""
+        if not self.begun():
+            self.stopped = session.LATE
+            self.ended.set()
 
     def exit_status_received(self, status: int) -> None:
         self.status = status
@@ -97,17 +130,26 @@ class _Relay(asyncssh.SSHClientSession[bytes]):
 
 
 async def _attached(
-    transport: Transport, name: str, address: Address, line: str, nonce: str, term: str
+    transport: Transport, name: str, address: Address, line: str, nonce: str, term: str, begins: Callable[[], None]
 ) -> int | Outcome | None:
     connection = await transport.connected(name, address)
     newline = "\r\n" if term else "\n"
-    relay = _Relay(f"{shell.MARK} {nonce} begin{newline}".encode(), bool(term))
+    loop = asyncio.get_running_loop()
+
+    def begun(channel: _Channel) -> None:
+        begins()
+        threading.Thread(target=_feed, args=(loop, channel), name="swarmctl-ssh-input", daemon=True).start()
+
+    relay = _Relay(f"{shell.MARK} {nonce} begin{newline}".encode(), bool(term), begun)
     more: dict[str, Any] = (
         {"request_pty": "force", "term_type": term, "term_size": os.get_terminal_size(0)} if term else {}
     )
-    channel, _ = await connection.create_session(lambda: relay, line, encoding=None, **more)
-    loop = asyncio.get_running_loop()
-    threading.Thread(target=_feed, args=(loop, channel), name="swarmctl-ssh-input", daemon=True).start()
+    try:
+        async with asyncio.timeout(answers.BEGINS):
+            channel, _ = await connection.create_session(lambda: relay, line, encoding=None, **more)
+    except TimeoutError:
+        return Outcome(None, b"", b"", stopped=session.LATE)
+    clock = loop.call_later(answers.BEGINS, relay.must_have_begun)
     try:
         size = more.get("term_size")
         while not relay.ended.is_set():
@@ -118,13 +160,14 @@ async def _attached(
                     size = now
                     channel.change_terminal_size(*now)
     finally:
+        clock.cancel()
         channel.close()
     if relay.failed is not None:
         raise relay.failed
     return relay.status if relay.begun() else relay.outcome()
 
 
-def _feed(loop: asyncio.AbstractEventLoop, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+def _feed(loop: asyncio.AbstractEventLoop, channel: _Channel) -> None:
     """Pass our input on until it ends; nothing waits for it when the command has ended before."""
 
     def send(block: bytes) -> None:

@@ -35,6 +35,12 @@ def refused(host: SshHost) -> SwarmError:
     return raised.value
 
 
+def refused_to(host: SshHost, argv: list[str]) -> SwarmError:
+    with pytest.raises(HostRefused) as raised:
+        host.run(argv, stdin=b"touch /tmp/left\n" * 60)
+    return raised.value
+
+
 def test_nothing_listens(machine: Machine) -> None:
     error = refused(machine(port=free_port()))
     assert "refuses connections to port" in error.message
@@ -100,6 +106,18 @@ def test_sudo(machine: Machine) -> None:
         machine().run(["mv", "/usr/bin/sudo.away", "/usr/bin/sudo"])
 
 
+def test_sudo_that_wants_a_terminal(machine: Machine) -> None:
+    machine().put("/etc/sudoers.d/terminal", b"Defaults:worker requiretty\n", mode=0o440)
+    try:
+        error = refused(machine("worker"))
+        assert "sudo wants worker to have a terminal (requiretty)" in error.message
+        (line,) = [part for part in error.hint.split("`") if part.startswith("Defaults")]
+        machine().put("/etc/sudoers.d/until", f"{line}\n".encode(), mode=0o440)
+        assert machine("worker").run(["id", "-u"]).text == "0\n"
+    finally:
+        machine().run(["rm", "-f", "/etc/sudoers.d/terminal", "/etc/sudoers.d/until"])
+
+
 def test_a_login_shell_that_runs_nothing(machine: Machine) -> None:
     machine().run(["sed", "-i", "s,^plain:.*,plain:x:5003:5003::/:/usr/sbin/nologin,", "/etc/passwd"])
     try:
@@ -136,7 +154,7 @@ def test_what_is_cut_off_is_never_taken_for_whole(machine: Machine, server: Serv
 
     def say(script: bytes, sent: bytes) -> Outcome:
         about = server.host()
-        line = shell.by_stdin(script)
+        line = shell.by_stdin(script, "nonce")
         return transport.run("m1", Address.load(about), line, sent, timeout=10, limit=1 << 20)
 
     writing = shell.script(files.put("/srv/whole", 0o644, 8), "nonce", None, sudo=False)
@@ -186,6 +204,9 @@ def shell_of_plain(machine: Machine) -> Iterator[Callable[[str], SshHost]]:
         ("printf '\\033]0;own\\007\\033[2Jred\\302\\233\\342\\200\\256' >&2; exit 5", "ran no command (status 5)"),
         ("head -c 30000000 /dev/zero | tr '\\0' A >&2; exit 9", "printed more than 20 MiB"),
         ("kill -9 $$", "the login shell of plain ran no command (status 137)"),
+        ("read x; exec /bin/sh \"$@\"", "the profile of plain reads standard input, which is the command's"),
+        ("head -c 90 >/dev/null; exec /bin/sh \"$@\"", "the profile of plain reads standard input"),
+        ("cat >/dev/null; exec /bin/sh \"$@\"", "the profile of plain reads standard input"),
     ],
 )  # fmt: skip
 def test_whatever_a_login_shell_does_instead_is_told_in_one_line_and_in_time(
@@ -203,6 +224,20 @@ def test_whatever_a_login_shell_does_instead_is_told_in_one_line_and_in_time(
     assert len(said.message) < 700
     assert time.monotonic() - begun < 15
     assert not said.transient, "it will do so again"
+    assert "profile" in f"{said.message} {said.hint}"
+
+
+def test_nothing_is_run_of_what_a_profile_that_reads_has_left(
+    shell_of_plain: Callable[[str], SshHost], machine: Machine
+) -> None:
+    """However much it reads: what is left of a script, whose arguments may be shell's words, is no script."""
+    root = machine()
+    for length in range(1, 700, 23):
+        host = shell_of_plain(f'head -c {length} >/dev/null; exec /bin/sh "$@"')
+        assert (
+            "reads standard input" in refused_to(host, ["true", "; touch /tmp/left; '", "\ntouch /tmp/left\n"]).message
+        )
+    assert root.get("/tmp/left") is None
 
 
 def test_a_command_that_prints_without_end_is_given_up(machine: Machine) -> None:

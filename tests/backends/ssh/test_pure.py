@@ -18,7 +18,7 @@ ADDRESS = Address("192.0.2.1", "ann", ())
 
 def test_the_line_for_the_login_shell_has_nothing_that_shells_disagree_on() -> None:
     script = shell.script(["a'b", "!\\`"], "n", 3, sudo=True)
-    for line in (shell.by_stdin(script), shell.by_argument(script)):
+    for line in (shell.by_stdin(script, "n"), shell.by_argument(script)):
         inside = line.removeprefix("exec /bin/sh -c '").removesuffix("'")
         assert not set(inside) & set("'!\\`\n")
     with pytest.raises(ValueError, match="NUL"):

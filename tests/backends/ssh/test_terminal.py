@@ -8,22 +8,28 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from swarmctl.backends.ssh.host import SshHost
+
 from .servers import Server
 
 pytestmark = pytest.mark.integration
+Machine = Callable[..., SshHost]
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import json, sys
 from swarmctl.backends.ssh.host import SshHost
+from swarmctl.backends.ssh import answers
 from swarmctl.errors import SwarmError
+answers.BEGINS = 3.0
 try:
     sys.exit(SshHost(json.loads(sys.argv[1])).exec(sys.argv[2:]))
 except SwarmError as error:
-    print(error.message)
+    print(error.message, "|", error.hint)
     sys.exit(99)
 """
 
@@ -47,6 +53,79 @@ def test_a_command_that_can_not_begin_says_why(server: Server) -> None:
     )
     assert done.returncode == 99
     assert b"sudo asks asking for a password" in done.stdout
+
+
+def profile(machine: Machine, text: str) -> None:
+    """What `worker`'s profile does before anything else."""
+    script = f"f=/home/worker/.bashrc; [ -e $f.was ] || cp $f $f.was; printf '%s\n' '{text}' >$f; cat $f.was >>$f"
+    machine().run(["sh", "-c", script])
+
+
+@pytest.fixture
+def own_profile(machine: Machine) -> Iterator[None]:
+    yield
+    machine().run(["mv", "/home/worker/.bashrc.was", "/home/worker/.bashrc"])
+
+
+@pytest.mark.usefixtures("own_profile")
+@pytest.mark.parametrize("hangs", ["exec sleep 1000", "read x"])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_profile_that_does_not_end_is_given_up_and_named(
+    machine: Machine, server: Server, hangs: str, terminal: bool
+) -> None:
+    profile(machine, hangs)
+    outer, inner = pty.openpty()
+    stdin = inner if terminal else subprocess.PIPE
+    out = inner if terminal else subprocess.PIPE
+    process = subprocess.Popen(
+        command(server, "worker", "id"), stdin=stdin, stdout=out, stderr=out, cwd=ROOT, start_new_session=True
+    )
+    os.close(inner)
+    begun = time.monotonic()
+    if process.stdin:
+        process.stdin.write(b"word\n")  # which is not for the profile
+        process.stdin.flush()
+    try:
+        assert process.wait(30) == 99
+    finally:
+        process.kill()
+    assert time.monotonic() - begun > 2.5
+    said = os.read(outer, 4096) if terminal else process.communicate()[0]
+    os.close(outer)
+    assert b"the login shell of worker did not begin id within 3 s | its profile" in said.replace(b"\r\n", b"")
+
+
+@pytest.mark.usefixtures("own_profile")
+def test_ctrl_c_ends_what_waits_for_a_profile(machine: Machine, server: Server) -> None:
+    profile(machine, "touch /tmp/waits; exec sleep 1000")
+    outer, inner = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *command(server, "worker", "id")],
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        cwd=ROOT,
+    )
+    os.close(inner)
+    deadline = time.monotonic() + 20
+    while machine().get("/tmp/waits") is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    begun = time.monotonic()
+    os.write(outer, b"\x03")
+    seen = b""
+    while time.monotonic() < deadline:
+        try:
+            block = os.read(outer, 4096)
+        except OSError:
+            break
+        seen += block
+        if not block:
+            break
+    process.wait(10)
+    os.close(outer)
+    assert time.monotonic() - begun < 2
+    assert b"KeyboardInterrupt" in seen
 
 
 def test_a_terminal(server: Server) -> None:
