@@ -96,8 +96,8 @@ class Expansion:
     """The inputs of a resource in the state, so that allocated addresses stay where they are; None when it is new."""
     on_node: Callable[[str, str], Mapping[str, Json] | None] = lambda type_, node: None
     """The same by type and node, whatever the address: what kept its node while its pool or mesh got another name."""
-    nodes: Collection[str] = ()
-    """Names of the machines in the state, where it matters that none is taken from one name to another."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """Names of the machines in the state and their addresses there, where it matters that none gets another name."""
     existing: Callable[[str], Collection[str]] = lambda backend: ()
     """Names of the machines that a backend has for this stack, by the marks on them; only asked where the state does
     not tell what became of something that moved."""

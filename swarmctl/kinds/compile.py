@@ -28,7 +28,7 @@ def compile_graph(
     rotate: Collection[str] = (),
     system: Systems | None = None,
     existing: Callable[[str], Collection[str]] = lambda backend: (),
-    nodes: Collection[str] = (),
+    nodes: Mapping[str, str] | None = None,
 ) -> Graph:
     """The desired state of a valid stack. Pure but for `system` and `existing`: with the same facts, the same machines
     and the same `previous` the same declarations give the same graph.
@@ -36,8 +36,8 @@ def compile_graph(
     `stack` is the stack's identity; `previous` gives the inputs of a resource in the state, None when it is new, and
     `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret; `rotate` names
     the nodes whose keys are to be rotated now; `system` gives facts of machines, by default none, and no host is read;
-    `existing` names the machines that a backend has, by default none, so that nothing is asked; `nodes` names
-    those in the state, by default none: then any of them may be declared under another name.
+    `existing` names the machines that a backend has, by default none, so that nothing is asked; `nodes` gives
+    those in the state and their addresses there, by default none: then any of them may be declared under another name.
     Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
     what is wrong with the declarations given what was applied.
     """
@@ -51,7 +51,7 @@ def compile_graph(
         rotate=frozenset(rotate),
         system=system or Nothing(),
         existing=existing,
-        nodes=nodes,
+        nodes=nodes or {},
     )
     with collector.paused():
         for kind in expansion_order():

@@ -239,7 +239,7 @@ def compile_stack(
         on_node(snapshot),
         rotate=rotate,
         existing=existing(loaded.identity),
-        nodes=nodes_in(snapshot) if reveal else (),
+        nodes=machines_in(snapshot) if reveal else {},
         **read,
     )
     graph = compiled()
@@ -392,6 +392,14 @@ def fence_of(identity: str, lease: Lease) -> Fence:
     from swarmctl.backends.base import Fence
 
     return Fence(identity, lease.token, lease.holder.owner)
+
+
+def machines_in(snapshot: Snapshot) -> dict[str, str]:
+    """The address of each machine that the state knows, by its name."""
+    from swarmctl.kinds.base import MACHINE
+
+    found = snapshot.resources.items()
+    return {str(it.inputs["node"]): address for address, it in found if it.type == MACHINE and it.inputs.get("node")}
 
 
 def nodes_in(snapshot: Snapshot) -> set[str]:

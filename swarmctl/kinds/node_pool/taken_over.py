@@ -6,7 +6,7 @@ and lose what it has under that: nothing would be left of it until the next appl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from swarmctl.backends.base import Placement
@@ -31,10 +31,10 @@ name included: `moved: [{from: "nodepool/metal[n2]", to: "nodepool/metal[n9]"}]`
 
 
 def problems(
-    context: Expansion, pools: Mapping[str, Declaration], placed: Sequence[Placement], recorded: Collection[str]
+    context: Expansion, pools: Mapping[str, Declaration], placed: Sequence[Placement], recorded: Mapping[str, str]
 ) -> Iterator[Diagnostic]:
-    """Of all that is `placed`, what the state has under another name that the machine does not keep; `recorded` are
-    the names in the state."""
+    """Of all that is `placed`, what the state has under another name that the machine does not keep; `recorded` has
+    the names in the state, and the address of each."""
     applied = {name: _keys(context.on_node(MACHINE, name)) for name in sorted(recorded)}
     declared = {one.name: _keys(one.inputs) for one in placed}
     leaving = {name: keys for name, keys in applied.items() if keys and not keys & declared.get(name, frozenset[str]())}
@@ -45,21 +45,15 @@ def problems(
         before = next((name for name, had in leaving.items() if name != one.name and had & keys), None)
         if before is not None:
             kept = one.name not in applied and before not in declared
-            yield _other_name(pools[one.pool], one, before, _address(context, pools, before) if kept else None)
+            yield _other_name(pools[one.pool], one, before, recorded[before] if kept else "")
 
 
 def _keys(inputs: Mapping[str, Any] | None) -> frozenset[str]:
     return frozenset((inputs or {}).get("hostKeys") or ())
 
 
-def _address(context: Expansion, pools: Mapping[str, Declaration], node: str) -> Address | None:
-    """Where the state has it, when that is in a pool that is still declared."""
-    found = (Address("nodepool", pool, node) for pool in pools)
-    return next((it for it in found if (context.previous(it) or {}).get("node") == node), None)
-
-
-def _other_name(pool: Declaration, one: Placement, before: str, source: Address | None) -> Diagnostic:
-    """`source` is the address to move from, where the machine can keep everything."""
+def _other_name(pool: Declaration, one: Placement, before: str, source: str) -> Diagnostic:
+    """`source` is the address to move from, where the machine can keep everything, else empty."""
     index = next(at for at, host in enumerate(pool.variant_spec.hosts) if host.name == one.key)
     steps = f"leave it out and apply, which gives {before} back, then declare it as `{one.name}`"
     target = Address("nodepool", one.pool, one.key)

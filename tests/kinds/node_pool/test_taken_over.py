@@ -12,6 +12,7 @@ from swarmctl.backends import ways
 from swarmctl.diagnostics import Diagnostic
 from swarmctl.errors import InvalidDeclaration
 from swarmctl.graph.model import Graph, Machine
+from swarmctl.graph.moves import moves
 from swarmctl.kinds.base import MACHINE
 from swarmctl.kinds.compile import compile_graph
 from swarmctl.operations.load import load_stack
@@ -57,7 +58,7 @@ def fleet(
         "trial",
         lambda address: before.get(str(address)),
         lambda kind, node: on_node.get(node) if kind == MACHINE else None,
-        nodes=list(on_node),
+        nodes={str(inputs["node"]): address for address, inputs in before.items()},
     )
 
 
@@ -114,10 +115,36 @@ def test_so_is_a_machine_that_takes_the_name_of_another(
     assert all(("moved:" in (one.help or "")) is not bool(stays) for one in found), "a name that stays moves nowhere"
 
 
-def test_a_pool_that_is_gone_has_no_move_to_offer_and_a_host_in_another_pool_is_no_other_name(tmp_path: Path) -> None:
+def test_a_pool_that_got_another_name_in_the_same_edit_has_its_move_offered_too(tmp_path: Path) -> None:
+    before = applied(tmp_path, {"n1": A, "n2": B})
+    (one,) = refused(tmp_path, {"n1": A, "n9": B}, before, pool="iron")
+    move = 'moved: [{from: "nodepool/metal[n2]", to: "nodepool/iron[n9]"}]'
+    assert one.help is not None
+    assert one.help.startswith("to keep all that is on it")
+    assert move in one.help
+    assert STEPS in one.help
+    kept = fleet(tmp_path, {"n1": A, "n9": B}, before, pool="iron", moved=f", {move}")
+    assert [machine.name for machine in kept.exported(Machine)] == ["n1", "n2"]
+    assert {str(new): old for new, old in moves(kept, recorded(before)).items()} == {
+        "nodepool/iron[n1]": "nodepool/metal[n1]",
+        "nodepool/iron[n9]": "nodepool/metal[n2]",
+    }
+
+
+def recorded(before: Recorded) -> dict[str, tuple[str, str]]:
+    return {address: (MACHINE, str(inputs["node"])) for address, inputs in before.items()}
+
+
+def test_what_has_moved_already_is_moved_on_from_where_the_state_has_it(tmp_path: Path) -> None:
+    first = applied(tmp_path, {"n2": B})
+    there = fleet(tmp_path, {"n9": B}, first, moved=f", {MOVE}")
+    before = {str(address): it.inputs for address, it in there.resources.items() if it.type == MACHINE}
+    (one,) = refused(tmp_path, {"n11": B}, before)
+    assert 'moved: [{from: "nodepool/metal[n9]", to: "nodepool/metal[n11]"}]' in (one.help or "")
+
+
+def test_a_host_in_another_pool_is_no_other_name(tmp_path: Path) -> None:
     before = applied(tmp_path, {"n2": B})
-    (one,) = refused(tmp_path, {"n9": B}, before, pool="iron")
-    assert (one.help or "").startswith("leave it out")
     fleet(tmp_path, {"n2": B}, before, pool="iron")
 
 
