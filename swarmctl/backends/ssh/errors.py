@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.certificates import Refusal
 from swarmctl.backends.ssh.library import asyncssh
 from swarmctl.errors import SwarmError
 from swarmctl.hosts.fence import one_line
@@ -39,6 +40,8 @@ class Seen:
     keys_tried: int = 0
     asks: set[str] = field(default_factory=set)
     """What the server would take instead of a key."""
+    refusal: Refusal | None = None
+    """What is wrong with the certificate that the server refused."""
 
 
 def connecting(name: str, address: Address, error: BaseException, seen: Seen, patience: float) -> SwarmError:
@@ -127,6 +130,12 @@ def _denied(at: str, address: Address, seen: Seen) -> SwarmError:
             "set PubkeyAuthentication yes in its sshd_config, and add the public key to the user's authorized_keys",
         )
     used = address.key or "any of the agent's keys"
+    if seen.refusal is not None:
+        why = seen.refusal.why and f": {seen.refusal.why}"
+        return HostRefused(
+            f"{at} does not let {address.user} in with the certificate {address.certificate}{asks}{why}",
+            seen.refusal.hint,
+        )
     return HostRefused(
         f"{at} does not let {address.user} in with {used}{asks}",
         "add the public key to that user's ~/.ssh/authorized_keys there (both must belong to the user, and others must "

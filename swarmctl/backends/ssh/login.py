@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
 
-from swarmctl.backends.ssh import keys
+from swarmctl.backends.ssh import certificates, keys
 from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import Seen, connecting
 from swarmctl.backends.ssh.library import asyncssh
@@ -70,6 +70,8 @@ async def connect(
                 unused.pop_all()  # from here on it belongs to the connection
                 return await _login(address, seen, trusted, pairs, spoken or tunnel, patience)
     except Exception as error:  # noqa: BLE001  every way in which it fails gets its words in one place
+        if address.certificate and isinstance(error, asyncssh.PermissionDenied):
+            seen.refusal = await asyncio.to_thread(certificates.refusal, address)
         raise connecting(name, address, error, seen, patience) from None
 
 

@@ -295,8 +295,47 @@ def test_a_certificate(machine: Machine, server: Server, tmp_path: Path) -> None
     signed = str(tmp_path / "own-cert.pub")
     assert "does not let root in" in refused(machine(key=str(key))).message
     assert machine(key=str(key), certificate=signed).run(["id", "-u"]).text == "0\n"
-    assert "does not let worker in" in refused(machine("worker", key=str(key), certificate=signed)).message
+    other = refused(machine("worker", key=str(key), certificate=signed))
+    assert f"does not let worker in with the certificate {signed}: it is for root, and not for worker" in other.message
+    assert "ssh-keygen -s AUTHORITY -I NAME -n worker" in other.hint
+    assert "`user: root`" in other.hint
     assert "is for another key" in refused(machine(certificate=signed)).message
+
+
+@pytest.mark.parametrize(
+    ("options", "why", "mend"),
+    [
+        (["-n", "root", "-V", "20200101:20200102"], ": it expired on 2020-01-", "-n root -V"),
+        (["-n", "root", "-V", "+1d:+2d"], ": it is not valid before 20", "wait until then, or have a new one signed"),
+        (["-n", "ops,dev"], ": it is for ops, dev, and not for root", "-n root -V"),
+        ([], ": it names nobody that it is for", "-n root -V"),
+        (["-h", "-n", "root"], ": it is for servers to show, and not for users", "have a new one signed"),
+        (["-n", "root", "-O", "source-address=192.0.2.7/32"], ": it is for connections from 192.0.2.7/32", "signed"),
+    ],
+    ids=["expired", "not yet", "for others", "for nobody", "a server's", "from elsewhere"],
+)
+def test_a_certificate_that_is_refused_tells_why_itself(
+    machine: Machine, server: Server, tmp_path: Path, options: list[str], why: str, mend: str
+) -> None:
+    keygen(tmp_path / "own")
+    certify = ["ssh-keygen", "-q", "-s", str(server.folder / "authority"), "-I", "test", *options]
+    subprocess.run([*certify, str(tmp_path / "own.pub")], check=True)
+    signed = str(tmp_path / "own-cert.pub")
+    error = refused(machine(key=str(tmp_path / "own"), certificate=signed))
+    assert f"does not let root in with the certificate {signed}{why}" in error.message
+    assert mend in error.hint
+    assert "authorized_keys" not in error.hint
+
+
+def test_a_certificate_of_an_authority_that_is_not_trusted(machine: Machine, tmp_path: Path) -> None:
+    keygen(tmp_path / "own")
+    keygen(tmp_path / "stranger")
+    certify = ["ssh-keygen", "-q", "-s", str(tmp_path / "stranger"), "-I", "test", "-n", "root"]
+    subprocess.run([*certify, str(tmp_path / "own.pub")], check=True)
+    error = refused(machine(key=str(tmp_path / "own"), certificate=str(tmp_path / "own-cert.pub")))
+    listed = subprocess.run(["ssh-keygen", "-lf", str(tmp_path / "stranger.pub")], capture_output=True, check=True)
+    assert listed.stdout.split()[1].decode() in error.hint
+    assert "TrustedUserCAKeys" in error.hint
 
 
 def test_a_jump_host(machine: Machine, server: Server, tmp_path: Path) -> None:
