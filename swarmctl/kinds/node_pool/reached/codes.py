@@ -87,12 +87,26 @@ SAME_HOST_KEY = Code(
     "SW3247",
     "two machines with one host key",
     """A machine is known by its host key, whatever its address is. Two with the same one are the same machine declared
-twice, or copies of one image: any of them can pose as the other. A warning: make new keys on the copies with
-`ssh-keygen -A`, after removing the old ones.
+twice, such as by two addresses that it has, or copies of one image: any of them can pose as the other. One machine is
+declared once. A copy gets keys of its own: remove the old ones there, and nowhere else, and make new ones with
+`ssh-keygen -A`. A warning, for only whoever looks at the machines can tell which it is.
 
 Wrong: two machines with the same `hostKeys`
 
-Right: each machine with host keys of its own
+Right: each machine once, and with host keys of its own
+""",
+)
+NOT_AN_ADDRESS = Code(
+    "SW3238",
+    "address that leads nowhere",
+    """`address` is an IPv4 or IPv6 address or a DNS name, and nothing else. A port stands in `port`. An address that is
+good on one link only (`fe80::…`) leads nowhere without the name of that link, which is another one on each computer; so
+it can't be declared. What ends in a number is an address, and never a name: with a part missing it would be read as
+another address.
+
+Wrong: `address: 203.0.113.10:2222`, `address: fe80::1`, `address: 203.0.113`
+
+Right: `address: 203.0.113.10` with `port: 2222`; an address that other networks know, too
 """,
 )
 NOT_A_NETWORK = Code(

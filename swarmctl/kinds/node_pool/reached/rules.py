@@ -11,6 +11,7 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.diagnostics import Diagnostic, Range, Related, Severity
 from swarmctl.hosts import public_keys
 from swarmctl.hosts.states import ISOLATED, LOST
+from swarmctl.kinds.node_pool.reached import addresses
 from swarmctl.kinds.node_pool.reached.codes import (
     BAD_HOST_KEY,
     CERTIFICATE_ALONE,
@@ -20,6 +21,7 @@ from swarmctl.kinds.node_pool.reached.codes import (
     NO_HOST_KEY,
     NO_LIMITS,
     NOT_A_NETWORK,
+    NOT_AN_ADDRESS,
     RELATIVE_KEY,
     SAME_HOST_KEY,
     SAME_PLACE,
@@ -117,6 +119,7 @@ def _host(host: _Host) -> Iterator[Diagnostic]:
     entry, spec = host.entry, host.pool.variant_spec
     key = entry.key if entry.key is not None else spec.key
     name = f"the machine `{entry.name}`"
+    yield from _place(host.pool, host.path, entry, name)
     yield from _host_keys(host.pool, host.path, entry, name, host.port)
     yield from _logins(host.pool, entry, host.path, key)
     if entry.jump is not None and host.jump is not None:
@@ -137,6 +140,7 @@ def _jump(pool: Declaration, jump: Any, path: Path, key: Any) -> Iterator[Diagno
     behind: dict[tuple[str, Any], Path] = {}
     for one, where in _jumps(jump, path):
         key = one.key if one.key is not None else key
+        yield from _place(pool, where, one, "the jump host")
         yield from _host_keys(pool, where, one, f"the jump host at `{one.address}`", one.port)
         yield from _logins(pool, one, where, key)
         if isinstance(one.address, Unknown) or isinstance(one.port, Unknown):
@@ -157,6 +161,19 @@ def _jumps(jump: Any, path: Path) -> Iterator[tuple[Any, Path]]:
     while jump is not None and not isinstance(jump, Unknown):
         yield jump, path
         jump, path = getattr(jump, "jump", None), (*path, "jump")
+
+
+def _place(pool: Declaration, path: Path, entry: Any, name: str) -> Iterator[Diagnostic]:
+    if not isinstance(entry.address, str):
+        return
+    if (wrong := addresses.wrong(entry.address)) is not None:
+        yield Diagnostic(
+            NOT_AN_ADDRESS,
+            f"{name} can't be reached at `{entry.address}`: {wrong.why}",
+            pool.value(*path, "address"),
+            label=wrong.label,
+            help=wrong.mend,
+        )
 
 
 def _host_keys(pool: Declaration, path: Path, entry: Any, name: str, port: Any) -> Iterator[Diagnostic]:
@@ -232,8 +249,7 @@ def _same_places(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
     for host in hosts:
         if isinstance(host.entry.address, Unknown) or isinstance(host.port, Unknown):
             continue
-        through = tuple((_normal(jump.address), jump.port) for jump, _ in host.jumps)
-        earlier = first.setdefault((_normal(host.entry.address), host.port, through), host)
+        earlier = first.setdefault(_spot(host), host)
         if earlier is not host:
             yield Diagnostic(
                 SAME_PLACE,
@@ -244,6 +260,12 @@ def _same_places(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
                 help="write this machine's own address or port",
                 related=(Related(_address(earlier), f"here stands `{earlier.entry.name}`"),),
             )
+
+
+def _spot(host: _Host) -> tuple[Any, ...]:
+    """Where it is declared to stand."""
+    through = tuple((_normal(jump.address), jump.port) for jump, _ in host.jumps)
+    return _normal(host.entry.address), host.port, through
 
 
 def _shut_ways(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
@@ -273,6 +295,7 @@ def _shut_ways(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
 
 
 def _same_host_keys(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
+    """Without two that have a name or a place in common: that is an error of its own, and tells what to do."""
     first: dict[str, _Host] = {}
     for host in hosts:
         if isinstance(host.entry.host_keys, Unknown):
@@ -281,13 +304,15 @@ def _same_host_keys(hosts: Sequence[_Host]) -> Iterator[Diagnostic]:
             if isinstance(text, Unknown) or public_keys.problem(text):
                 continue
             earlier = first.setdefault(text, host)
-            if earlier is not host:
+            if earlier is not host and earlier.entry.name != host.entry.name and _spot(earlier) != _spot(host):
                 yield Diagnostic(
                     SAME_HOST_KEY,
                     f"the machines `{earlier.entry.name}` and `{host.entry.name}` have the same host key",
                     host.pool.value(*host.path, "hostKeys", index),
                     label=f"the one of `{earlier.entry.name}`, too",
-                    help="make new host keys on the copy: remove `/etc/ssh/ssh_host_*`, then `ssh-keygen -A`",
+                    help="if both are one machine, with two addresses: take one of the entries away; if this one is a "
+                    f"copy of `{earlier.entry.name}`: remove `/etc/ssh/ssh_host_*` on the copy, and nowhere else, then "
+                    "`ssh-keygen -A` there, and declare the new key",
                     severity=Severity.WARNING,
                     related=(Related(_address(earlier), f"here stands `{earlier.entry.name}`"),),
                 )

@@ -1,0 +1,42 @@
+"""What can't be the address of a machine, though it is written like one. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
+
+
+class Wrong(NamedTuple):
+    """Why an address leads nowhere."""
+
+    why: str
+    label: str
+    mend: str
+
+
+def wrong(text: str) -> Wrong | None:
+    """What is wrong with an address or DNS name; None where nothing is, as far as can be told without asking."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return _name(text)
+    if isinstance(found, IPv6Address) and found.is_link_local:
+        return Wrong(
+            "it is good on one link only, and which one that is differs from computer to computer",
+            "a link-local address",
+            "write an address of the machine that other networks know, too, or its DNS name",
+        )
+    return None
+
+
+def _name(text: str) -> Wrong | None:
+    host, colon, port = text.rpartition(":")
+    if ":" in host:
+        return Wrong("it is no IPv6 address", "not an address", "write it like `2001:db8::10`, without brackets")
+    if colon and port.isdigit() and 1 <= int(port) <= 65535 and wrong(host) is None:
+        return Wrong("a port has a place of its own", "address and port", f"`address: {host}`, `port: {port}`")
+    if colon:
+        return Wrong("no name has a colon", "not a name", "write an address or a DNS name; a port goes into `port`")
+    if text.rpartition(".")[2].isdigit():
+        return Wrong("no name ends in a number, and it is no address", "not an address", "write all four numbers")
+    return None
