@@ -49,7 +49,13 @@ def is_lost(host: Mapping[str, Json]) -> bool:
 def record(stack: str, machines: Iterable[Mapping[str, Json]]) -> None:
     """The same for the inputs of machines in a state; those that a way needs no more than the name for are left out."""
     known = (it for it in machines if "hostKeys" in it)
-    _replace(_recorded, stack, (recorded(it) for it in known))
+    _replace(_recorded, stack, ({**recorded(it), **_listens(it)} for it in known))
+
+
+def _listens(inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """The ports that were left open to manage the machine, where they were declared: no part of the way to it, but why
+    another one may be shut."""
+    return {"listens": inputs["listens"]} if "listens" in inputs else {}
 
 
 def recorded(inputs: Mapping[str, Json]) -> dict[str, Json]:

@@ -79,6 +79,53 @@ def test_each_is_one_clear_error_and_the_others_go_on(metal: Fleet) -> None:
 
 
 @contextmanager
+def profile(metal: Fleet, name: str, line: str) -> Iterator[None]:
+    """For the block, this is the first line of what the user's shell reads on this machine."""
+    metal.inside(name, f"cd /home/worker; cp -p .bashrc /root/was; {{ echo '{line}'; cat /root/was; }} >.bashrc")
+    try:
+        yield
+    finally:
+        metal.inside(name, "cat /root/was >/home/worker/.bashrc")
+
+
+def test_what_keeps_a_command_from_beginning_is_named_by_whoever_asks(metal: Fleet) -> None:
+    metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
+    told(metal, "apply", "--yes", code=0)
+    reads = "the profile of worker reads standard input, which is the command's"
+    with profile(metal, "n2", "read x"):
+        for command in (("plan",), ("apply", "--yes"), ("drift",)):
+            said = told(metal, *command, code=8)
+            assert f"n2 is left alone: {reads}" in said or f"n2: {reads}" in said
+            assert "help: see in worker's ~/.bashrc" in said
+        assert reads in metal("status", code=8).out.replace("\n", " ")
+    hangs = "the login shell of worker did not begin {} within 45 s; its profile may hang"
+    with profile(metal, "n2", "exec sleep 1000"):
+        for command, program in ((("exec", "n2", "--", "id"), "id"), (("plan",), "sh")):
+            said = told(metal, *command, code=8)
+            assert hangs.format(program) in said
+            assert "help: its profile, the shell itself or a forced command is in the way" in said
+    assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+
+
+def test_a_port_that_the_firewall_of_ours_keeps_shut_is_named_with_the_way_to_move(metal: Fleet) -> None:
+    metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
+    told(metal, "apply", "--yes", code=0)
+    metal.declare(metal.host("n1", port=2222), metal.host("n2"), metal.host("n3"))
+    for command in (("plan",), ("exec", "n1", "--", "id")):
+        said = told(metal, *command, code=8)
+        assert f"(worker@{NETWORK}.11:2222) did not answer within 20 s" in said
+        assert "`port: 22` with `listens: [22, 2222]`" in said
+    metal.declare(metal.host("n1", port=22, listens=[22, 2222]), metal.host("n2"), metal.host("n3"))
+    told(metal, "apply", "--yes", code=0)
+    metal.inside("n1", "cp /etc/ssh/test/config /root/config; sed 's/^Port .*/Port 2222/' /root/config >/root/moved")
+    metal.inside("n1", "$(command -v /usr/sbin/sshd) -e -f /root/moved -E /root/log")
+    metal.declare(metal.host("n1", port=2222), metal.host("n2"), metal.host("n3"))
+    told(metal, "apply", "--yes", code=0)
+    assert "uid=0" in told(metal, "exec", "n1", "--", "id", code=0)
+    metal.declare(metal.host("n1", listens=[22, 2222]), metal.host("n2"), metal.host("n3"))
+
+
+@contextmanager
 def silenced(metal: Fleet, name: str) -> Iterator[None]:
     """For the block, nobody can log in to this machine."""
     metal.inside(name, "nft add table inet trial; nft 'add chain inet trial i { type filter hook input priority -5; }'")

@@ -49,7 +49,7 @@ def not_begun(name: str, address: Address, program: str, nonce: str, outcome: An
         how = (
             f"printed more than {(OUTPUT_LIMIT + session.FLOOD) >> 20} MiB and began no command"
             if outcome.stopped == session.FLOODED
-            else f"did not begin {program} within {BEGINS:g} s"
+            else f"did not begin {program} within {BEGINS:g} s; its profile may hang"
         )
         return HostRefused(f"{name}: the login shell of {address.user} {how}", _in_the_way(address))
     said = shell.refusal(outcome.stderr, nonce)

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from swarmctl.backends import ways
 from swarmctl.backends.base import OUTPUT_LIMIT, Completed, Fence, HostGone, HostUnreachable, ServiceStatus
 from swarmctl.backends.ssh import answers, files, marks, services, shell, terminal, transport
-from swarmctl.backends.ssh.address import Address
+from swarmctl.backends.ssh.address import PORT, Address
+from swarmctl.backends.ssh.errors import HostSilent
 from swarmctl.hosts import fence as fences
 
 _MARGIN = 15.0
@@ -37,6 +39,7 @@ class SshHost:
         `taken_over`: with a fence, a machine without a mark counts as none (`HostGone`); nothing is written there.
         """
         self.name: str = host["node"]
+        self._way = host
         self._address = Address.load(host)
         self._fence = fence
         self._taken_over = taken_over and fence is not None
@@ -76,6 +79,8 @@ class SshHost:
                 mark=shell.begin(nonce),
                 begins=begins,
             )
+        except HostSilent as silent:
+            raise self._shut(silent) from None
         except TimeoutError:
             raise self._overdue(argv, patience) from None
         done = answers.read(self.name, self._address, argv, nonce, outcome)
@@ -86,6 +91,25 @@ class SshHost:
         if done.returncode == 128 + 9 and time.monotonic() - begun >= timeout:
             raise self._overdue(argv, timeout)
         return done
+
+    def _shut(self, error: HostSilent) -> HostSilent:
+        """The error of a machine that was applied with another port, which is the one that its firewall lets in."""
+        recorded = ways.recorded_for(self._way)
+        if recorded is None or not error.message.startswith(
+            f"{self.name} ("
+        ):  # a jump host has no word of its own here
+            return error
+        port, was = self._address.port, recorded.get("port", PORT)
+        opened = recorded.get("listens") or [was]
+        if port in opened or was not in opened:
+            return error
+        both = ", ".join(map(str, sorted({*opened, port})))
+        return HostSilent(
+            error.message,
+            f"see whether it is up; where a security policy holds there, its firewall still keeps port {was} open, not "
+            f"{port}: declare `port: {was}` with `listens: [{both}]`, apply, and move the server then; one that has "
+            f"moved already has to listen on port {was} again until that is applied",
+        )
 
     def _overdue(self, argv: Sequence[str], seconds: float) -> HostUnreachable:
         message = f"{self.name}: {argv[0]} did not end within {seconds:g} s"
@@ -136,4 +160,7 @@ class SshHost:
     def exec(self, argv: Sequence[str]) -> int:
         """See `Host.exec`. With a terminal, the command gets one of its own on the machine."""
         nonce = secrets.token_hex(8)
-        return terminal.attached(self._transport, self.name, self._address, argv, nonce)
+        try:
+            return terminal.attached(self._transport, self.name, self._address, argv, nonce)
+        except HostSilent as silent:
+            raise self._shut(silent) from None
