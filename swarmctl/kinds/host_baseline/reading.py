@@ -73,6 +73,8 @@ END
 }
 runs() {
   if [ "$init" = systemd ]; then
+    # What is started by others is enabled by none of these words.
+    case $(systemctl is-enabled "$1" 2>/dev/null) in disabled | masked) echo no; return 0 ;; esac
     systemctl is-active -q "$1" 2>/dev/null && echo yes || echo no
   else
     cat /proc/[0-9]*/comm 2>/dev/null | grep -qx "$2" && echo yes || echo no

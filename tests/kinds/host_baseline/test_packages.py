@@ -124,7 +124,7 @@ def test_real_packages_come_are_held_drift_and_are_given_back(hosts: Any) -> Non
     assert said.endswith("1:1.0-1")
 
     host.run(["apt-get", "install", "-y", "--allow-change-held-packages", "swarm-time", "swarm-old"])
-    assert differing(hosts, wanted) == {"swarm-time": "2.0-1", "swarm-old": "1.0"}
+    assert differing(hosts, wanted) == {"swarm-time": "2.0-1 (not held)", "swarm-old": "1.0 (not held)"}
     applied(hosts, wanted)
     host.run(["apt-mark", "unhold", "swarm-time"])
     assert differing(hosts, wanted) == {"swarm-time": "1.0-1 (not held)"}
@@ -187,6 +187,29 @@ def test_what_another_baseline_has_by_then_stays_and_goes_with_the_last(hosts: A
         for line in listed.splitlines()
         if line.split()[:1] in (["swarm-time"], ["swarm-tool"]) and line.split()[1].startswith(("ii", "hi"))
     ]
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.xdist_group("debian packages")
+def test_a_version_that_is_there_and_is_declared_afterwards_is_held_and_held_no_more_without_one(hosts: Any) -> None:
+    host: Host = hosts.host
+    host.run(["dpkg", "--purge", "--force-hold", "swarm-user", "swarm-tool", "swarm-time"])
+    old, new, any_one = inputs(time="1.0-1"), inputs(time="2.0-1"), inputs(time="present")
+    applied(hosts, old)
+    host.run(["apt-mark", "unhold", "swarm-time"])
+    host.run(["apt-get", "install", "-y", "swarm-time"])
+    hosts.changed({})
+    found = PACKAGES.read(hosts, old)
+    assert found is not None
+    assert PACKAGES.diff(found.inputs, new), "nothing holds it yet"
+    PACKAGES.update(hosts, found.inputs, new)
+    assert host.run(["apt-mark", "showhold"]).text == "swarm-time\n"
+    PACKAGES.update(hosts, new, any_one)
+    assert host.run(["apt-mark", "showhold"]).text == ""
+    hosts.changed({})
+    assert differing(hosts, any_one) == {}
+    PACKAGES.delete(hosts, inputs())
 
 
 @pytest.mark.integration

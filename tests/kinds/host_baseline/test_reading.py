@@ -69,7 +69,9 @@ def test_sysctl_tells_what_is_in_force_and_else_what_the_next_start_makes_of_it(
     seen = read(*(f"sysctl\tb\t{key}\t{coded(filed)}\t{coded(live)}" for key, filed, live in rows))
     declared = {"a.b": "1", "a.c": "4 5", "a.d": "2", "a.e": "3", "a.f": "1"}
     found = SYSCTL.observe(seen, {**BASE, "values": declared})
-    assert found == {"values": {"a.b": "1", "a.c": "4 5", "a.d": "9", "a.e": "7"}}
+    told = {"a.b": "1", "a.c": "4 5", "a.d": "9 (2 after a restart)", "a.e": "3 (7 after a restart)"}
+    assert found == {"values": told}
+    assert SYSCTL.observe(seen, {**BASE, "values": {}}) == found, "whatever is declared next differs from it"
 
 
 def test_users_are_read_with_their_rule_and_their_keys() -> None:
@@ -119,7 +121,13 @@ def test_upgrades_are_what_apt_makes_of_all_files() -> None:
     inputs = {**BASE, "automatic": True, "excluded": ["nvidia-", "cuda-"]}
     found = UPGRADES.observe(read(f"upgrades\tb\tyes\tyes\t{coded(dump)}"), inputs)
     assert found == {"automatic": True, "reboot": "04:30", "excluded": ["nvidia-"]}
-    assert UPGRADES.observe(read(f"upgrades\tb\tyes\tno\t{coded(dump)}"), inputs)["automatic"] is False
+    assert UPGRADES.observe(read(f"upgrades\tb\tyes\tno\t{coded(dump)}"), inputs)["automatic"] == "in part"
+    for declared in (True, False):
+        found = UPGRADES.observe(read(f"upgrades\tb\tno\tyes\t{coded(dump)}"), {**inputs, "automatic": declared})
+        assert found["automatic"] == "in part", "by hand, and nothing does it: neither is so, whichever comes next"
+    assert UPGRADES.items({**BASE, **found})["security upgrades"] == "in part"
+    off = dump.replace('Unattended-Upgrade "1"', 'Unattended-Upgrade "0"')
+    assert UPGRADES.observe(read(f"upgrades\tb\tyes\tyes\t{coded(off)}"), inputs)["automatic"] is False
     assert UPGRADES.observe(read(), inputs) == {"automatic": False, "reboot": "never", "excluded": []}
 
 

@@ -71,10 +71,34 @@ fresh() { printf '%s/.%s.swarmctl-new' "${1%/*}" "${1##*/}"; }
 # nothing. The file itself stays as it was; what else there is to be undone for that is the aspect's.
 undone() { :; }
 unwritten() {
-  rm -f "$(fresh "$1")"
+  rm -f "$(fresh "$1")" 2>/dev/null || :
   undone
   refuse "$1 cannot be written, so it is as it was" "see by \`df ${1%/*}\` whether there is room, and apply again"
 }
+# Whatever else breaks off is undone, too; where that is for want of room, the place is told, since of that no program
+# tells both what and where.
+broken_off() { undone; }
+writable() {
+  { head -c 4096 /dev/zero >"$1/.swarmctl-room" && sync "$1/.swarmctl-room"; } 2>/dev/null || {
+    rm -f "$1/.swarmctl-room" 2>/dev/null || :
+    return 1
+  }
+  rm -f "$1/.swarmctl-room"
+}
+ended() {
+  status=$?
+  trap - EXIT
+  case $status in 0 | 3) exit "$status" ;; esac
+  set +e
+  broken_off
+  for place in "$record" /etc; do
+    while [ ! -d "$place" ]; do place=${place%/*}; done
+    writable "${place:-/}" || refuse "nothing can be written in ${place:-/}, so not all could be set" \
+      "see by \`df -h ${place:-/}\` and \`df -i ${place:-/}\` whether there is room, and apply again"
+  done
+  exit "$status"
+}
+trap ended EXIT
 nl='
 '
 holds() { [ "$(cat "$1" 2>/dev/null && echo x)" = "${2}x" ]; }
@@ -83,11 +107,13 @@ fill() {
   rm -f "$(fresh "$1")"
   { (umask 077 && printf '%s' "$2" >"$(fresh "$1")") && holds "$(fresh "$1")" "$2"; } 2>/dev/null || unwritten "$1"
 }
-settle() { { chmod "$2" "$(fresh "$1")" && sync "$(fresh "$1")" && mv -fT "$(fresh "$1")" "$1"; } || unwritten "$1"; }
+settle() {
+  { chmod "$2" "$(fresh "$1")" && sync "$(fresh "$1")" && mv -fT "$(fresh "$1")" "$1"; } 2>/dev/null || unwritten "$1"
+}
 # put PATH MODE TEXT: a file of ours, written only where it differs; says whether it did by its status.
 put() {
   if [ -f "$1" ] && [ ! -L "$1" ] && holds "$1" "$3$nl"; then return 1; fi
-  mkdir -p "${1%/*}" || unwritten "$1"
+  mkdir -p "${1%/*}" 2>/dev/null || unwritten "$1"
   fill "$1" "$3$nl"
   settle "$1" "$2"
 }

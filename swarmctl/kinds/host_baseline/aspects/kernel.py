@@ -30,6 +30,8 @@ bootable() {
 has() { tr -s ' \t' '\n\n' </boot/grub/grub.cfg | grep -qxF -e "$1"; }
 # A file that can't be written leaves all as it was, the note too.
 undone() { [ "$was" = pending ] || rm -f "$record/pending"; }
+# What has broken off elsewhere may have changed the file already, so there the note stays.
+broken_off() { :; }
 # Whatever breaks off before GRUB's configuration is made from the file leaves a note, and all counts as not set.
 made() {
   update-grub >"$record/log" 2>&1 || return 1
@@ -58,7 +60,7 @@ if [ -e "$record/pending" ]; then
   was=pending
 else
   rm -f "$record/.file"
-  [ ! -e "$file" ] || cp -p "$file" "$record/.file"
+  [ ! -e "$file" ] || cp -p "$file" "$record/.file" 2>/dev/null || unwritten "$record/.file"
   : >"$record/pending"
 fi
 put "$file" 0644 {quote(text)} || :
@@ -69,7 +71,14 @@ else
   lost=all
 fi
 if [ -n "$lost" ]; then
-  if [ -e "$record/.file" ]; then mv -f "$record/.file" "$file"; else rm -f -- "$file"; fi
+  if [ -e "$record/.file" ]; then
+    begun=$was was=pending
+    put "$file" 0644 "$(cat "$record/.file")" || :
+    was=$begun
+    rm -f "$record/.file"
+  else
+    rm -f -- "$file"
+  fi
   # What failed at once has left the configuration as it was; after anything else it has to be made from the file.
   made || [ "$was$lost" != all ] || rm -f "$record/pending"
   if [ ! -e "$file" ] && [ ! -e "$record/pending" ]; then forget; fi

@@ -176,8 +176,8 @@ in_place() {
     return 0
   fi
   if [ ! -d "$1" ]; then
-    mkdir -p "$1"
     noted "$record/made" "$1"
+    mkdir -p "$1" 2>/dev/null || unwritten "$1"
   fi
   drop "$1" "$record/there"
   [ -n "$(row "$1" "$record/did")" ] || noted "$record/did" "$1"
@@ -226,11 +226,12 @@ others() {
 }
 folders() {
   [ -e "$record/made" ] || return 0
-  : >"$record/.made"
+  text=
   while read -r path; do
-    case $1 in *" $path "*) printf '%s\n' "$path" >>"$record/.made" ;; *) rmdir "$path" 2>/dev/null || : ;; esac
+    [ -n "$path" ] || continue
+    case $1 in *" $path "*) text=${text:+$text$nl}$path ;; *) rmdir "$path" 2>/dev/null || : ;; esac
   done <"$record/made"
-  mv "$record/.made" "$record/made"
+  put "$record/made" 0600 "$text" || :
 }
 """
 

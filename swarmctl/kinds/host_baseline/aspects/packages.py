@@ -102,7 +102,7 @@ class PackagesType(Aspect):
             elif declared.get(name) == PRESENT:
                 found[name] = PRESENT
             else:
-                found[name] = version if held or declared.get(name) != version else f"{version}{NOT_HELD}"
+                found[name] = version if held else f"{version}{NOT_HELD}"
         return {"packages": found}
 
     def create(self, hosts: Hosts, inputs: Inputs) -> Mapping[str, Json]:
@@ -110,6 +110,11 @@ class PackagesType(Aspect):
         if self.read(hosts, inputs) != Observed(inputs, {}):
             self._change(hosts, inputs, inputs["packages"])
         return {}
+
+    def update(self, hosts: Hosts, old: Inputs, new: Inputs) -> Mapping[str, Json]:
+        """Also where all are there as declared: one that had a version, and may have any now, is held no more."""
+        self._change(hosts, new, new["packages"])
+        return super().update(hosts, old, new)
 
     def delete(self, hosts: Hosts, inputs: Inputs) -> None:
         """Give all of them back."""

@@ -32,6 +32,10 @@ table() {
   next_one
   ! systemd || systemctl daemon-reload
 }
+# What was in use is in use again.
+undone() {
+  [ -z "${turned_off-}" ] || printf '%s\n' "$turned_off" | while read -r area; do swapon "$area" 2>/dev/null || :; done
+}
 masked() { [ "$(systemctl is-enabled swap.target 2>/dev/null)" = masked ]; }
 """
 
@@ -49,15 +53,16 @@ begin
 if [ ! -e "$record/active" ]; then
   taken=$(others_have active | head -n 1)
   if [ -n "$taken" ]; then
-    cp "$taken" "$record/.active"
+    put "$record/.active" 0600 "$(cat "$taken")" || :
     [ ! -e "${taken%/*}/masked" ] || : >"$record/masked"
   else
-    active >"$record/.active"
+    put "$record/.active" 0600 "$(active)" || :
     if systemd && masked; then : >"$record/masked"; fi
   fi
   mv "$record/.active" "$record/active"
 fi
-if [ -n "$(active)" ]; then
+turned_off=$(active)
+if [ -n "$turned_off" ]; then
   swapoff -a 2>"$record/log" || :
   [ -z "$(active)" ] || refuse "swap cannot be turned off: $(tail -n 1 "$record/log" | cut -c 1-200)" \
     "free some memory, and apply again"
@@ -77,6 +82,7 @@ table no
 if systemd && [ ! -e "$record/masked" ]; then systemctl unmask -q swap.target; fi
 if [ -e "$record/active" ]; then
   while read -r area; do
+    [ -n "$area" ] || continue
     active | grep -qxF -e "$area" || [ ! -e "$area" ] || swapon "$area" 2>/dev/null || :
   done <"$record/active"
 fi

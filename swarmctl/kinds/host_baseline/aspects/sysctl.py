@@ -110,30 +110,35 @@ set_to() {
   [ "$is" = "$2" ] ||
     turned_down "the kernel makes '$is' of '$2' for $1" "declare a value that it takes as it is"
 }
-# What is not declared any more is what it was, unless it is not what it was set to.
+# What is not declared any more is what it was, unless it is not what it was set to. Doing it again changes nothing, so
+# the record is written last, and not at all where nothing was given back.
 give_back() {
-  cp "$record/before" "$record/.before"
+  kept= given=
   while IFS='	' read -r key was; do
-    case $wanted in *" $key "*) continue ;; esac
+    case $wanted in *" $key "*) kept=${kept:+$kept$nl}$(printf '%s\t%s' "$key" "$was") && continue ;; esac
+    [ -n "$key" ] || continue
+    given=yes
     if [ -z "$(of_others "$key")" ] && [ -e "$(at "$key")" ] &&
       [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
-      back "$key" "$was" || one_way "$key" "$(ours "$key")" || refuse "the setting $key cannot be put back to '$was'"
+      back "$key" "$was" || one_way "$key" "$(ours "$key")" ||
+        turned_down "the setting $key cannot be put back to '$was'" \
+          "see what it takes by now, set that, and apply again"
     fi
-    awk -F '\t' -v key="$key" '$1 != key' "$record/before" >"$record/.less"
-    mv -f "$record/.less" "$record/before"
-  done <"$record/.before"
-  rm -f "$record/.before"
+  done <"$record/before"
 }
 """
 
     library = library.replace("ONE_WAY", "    " + " | ".join(f"'{one}'".replace("*'", "'*") for one in ONE_WAY))
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
-        """What is in force; where that is what is declared, what the next start makes of it."""
+        """What is in force, and what the next start makes of it where that is something else.
+
+        Both are told then, as no declared value is: what is set by hand and declared afterwards is not in the file yet.
+        """
         found = {}
         for key, filed, live in seen.of("sysctl", inputs["baseline"]):
-            declared, is_, will = inputs["values"].get(key), _squeezed(live), _squeezed(filed)
-            found[key] = will if is_ == declared else is_
+            is_, will = _squeezed(live), _squeezed(filed)
+            found[key] = is_ if is_ == will else f"{is_} ({will} after a restart)"
         return {"values": found}
 
     def setting(self, inputs: Inputs) -> str:
@@ -143,6 +148,7 @@ give_back() {
         lines += ["begin", '[ -e "$record/before" ] || : >"$record/before"']
         lines += [f"set_to {quote(key)} {quote(value)}" for key, value in values]
         lines += [f"wanted={quote(' '.join(['', *(key for key, _ in values), '']))}", "give_back"]
+        lines += ['[ -z "$given" ] || put "$record/before" 0600 "$kept" || :']
         text = "\n".join(f"{key} = {value}" for key, value in values)
         return "\n".join([*lines, f'put "$file" 0644 {quote(text)} || :'])
 

@@ -43,7 +43,7 @@ again() {
 """
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
-        """The servers of its file, and whether it runs."""
+        """The servers of its file, and whether it runs, and does so after a restart."""
         for daemon, running, filed in seen.of("time", inputs["baseline"]):
             found: list[str] = []
             for line in filed.splitlines():
@@ -72,14 +72,16 @@ begin
 if [ ! -e "$record/file" ]; then
   taken=$(others_have file | head -n 1)
   if [ -n "$taken" ] && [ "$(cat "${{taken%/*}}/daemon")" = "$daemon" ]; then
-    for one in before enabled; do [ ! -e "${{taken%/*}}/$one" ] || cp -p "${{taken%/*}}/$one" "$record/$one"; done
+    for one in before enabled; do
+      [ ! -e "${{taken%/*}}/$one" ] || cp -p "${{taken%/*}}/$one" "$record/$one" 2>/dev/null || unwritten "$record/$one"
+    done
   else
-    [ "$daemon" != chronyd ] || [ ! -e "$file" ] || cp -p "$file" "$record/before"
+    [ "$daemon" != chronyd ] || [ ! -e "$file" ] || cp -p "$file" "$record/before" 2>/dev/null ||
+      unwritten "$record/before"
   fi
-  printf '%s\\n' "$daemon" >"$record/daemon"
-  printf '%s\\n' "$unit" >"$record/unit"
-  printf '%s\\n' "$file" >"$record/.file"
-  mv -f "$record/.file" "$record/file"
+  put "$record/daemon" 0600 "$daemon" || :
+  put "$record/unit" 0600 "$unit" || :
+  put "$record/file" 0600 "$file" || :
 fi
 if [ "$daemon" = chronyd ]; then text={quote(chr(10).join(chrony))}; else text={quote(chr(10).join(timesyncd))}; fi
 if put "$file" 0644 "$text"; then again changed; else again same; fi
@@ -109,9 +111,8 @@ if [ -e "$record/file" ]; then
   done
   if [ "$(head -n 1 "$file" 2>/dev/null)" = {quote(HEAD)} ]; then
     if [ -e "$record/before" ]; then
-      cp -p "$record/before" "$(fresh "$file")"
-      sync "$(fresh "$file")"
-      mv -fT "$(fresh "$file")" "$file"
+      {{ cp -p "$record/before" "$(fresh "$file")" && sync "$(fresh "$file")" && mv -fT "$(fresh "$file")" "$file"; }} \
+        2>/dev/null || unwritten "$file"
     else
       rm -f -- "$file"
     fi

@@ -26,6 +26,7 @@ DAILY = (
     "while :; do /usr/lib/apt/apt.systemd.daily update; /usr/lib/apt/apt.systemd.daily install; sleep 3600; done",
     SERVICE,
 )
+IN_PART = "in part"
 _SETTING = re.compile(r'([A-Za-z:-]+) "([^"]*)";')
 
 
@@ -49,10 +50,10 @@ file=/etc/apt/apt.conf.d/99zz-swarmctl-$baseline
             restart = last.get("Unattended-Upgrade::Automatic-Reboot", "false").lower() in ("true", "1", "yes")
             listed = last.get("APT::Periodic::Update-Package-Lists", "0") not in ("", "0")
             done = last.get("APT::Periodic::Unattended-Upgrade", "0") not in ("", "0")
-            wanted = inputs["automatic"]
             able = (timer, installed) == ("yes", "yes")
             return {
-                "automatic": (listed and done and able) if wanted else done,
+                # What apt is told to do and nothing does is neither of the two, whichever of them is declared next.
+                "automatic": (True if listed and able else IN_PART) if done else False,
                 "reboot": last.get("Unattended-Upgrade::Automatic-Reboot-Time", "now") if restart else "never",
                 "excluded": [one for one in inputs["excluded"] if one in excluded],
             }
@@ -88,7 +89,7 @@ if systemd; then
   if {str(on).lower()}; then
     for unit in apt-daily.timer apt-daily-upgrade.timer; do
       taken=$(others_have "$unit" | head -n 1)
-      [ -e "$record/$unit" ] || [ -z "$taken" ] || cp "$taken" "$record/$unit"
+      [ -e "$record/$unit" ] || [ -z "$taken" ] || put "$record/$unit" 0600 "$(cat "$taken")" || :
       [ -e "$record/$unit" ] || put "$record/$unit" 0600 "$(systemctl is-enabled "$unit" 2>/dev/null)" || :
       systemctl unmask -q "$unit"
       systemctl enable -q --now "$unit"
@@ -132,8 +133,9 @@ forget
         """Three."""
         if "automatic" not in inputs:
             return {}
+        automatic = inputs["automatic"]
         return {
-            "security upgrades": "every day" if inputs["automatic"] else "not by themselves",
+            "security upgrades": {True: "every day", False: "not by themselves"}.get(automatic, known(automatic)),
             "security upgrades, restart": known(inputs["reboot"]),
             "security upgrades, never of": " ".join(f"{one}*" for one in inputs["excluded"]),
         }

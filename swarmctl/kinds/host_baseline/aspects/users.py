@@ -49,7 +49,9 @@ miss() {
   mend=${mend:-$2}
 }
 all_done() { [ -z "$missed" ] || refuse "$missed" "$mend"; }
-shell_missed() { miss "the shell of $user cannot be changed" "apply again"; }
+shell_missed() {
+  miss "the shell of $user cannot be changed" "see by \`df /etc\` whether there is room, and apply again"
+}
 keys_missed() { miss "the SSH keys of $user cannot be written" "see whether $home is its own, and not full"; }
 first() { awk '$1 == "UID_MIN" { print $2; found = 1; exit } END { if (!found) print 1000 }' /etc/login.defs; }
 possible() {
@@ -71,12 +73,11 @@ whole() { [ -e "$mine/made" ] || { [ -s "$mine/shell" ] && [ -e "$mine/keys" ]; 
 of_others() { others_have "$user" | while read -r mine; do ! whole || printf '%s\n' "$mine"; done | head -n 1; }
 adopt() {
   rm -rf -- "$record/.new" "$mine"
-  mkdir "$record/.new"
   taken=$(of_others)
   if [ -n "$taken" ]; then
-    cp -p "$taken"/* "$record/.new"
+    { mkdir "$record/.new" && cp -p "$taken"/* "$record/.new"; } 2>/dev/null || unwritten "$mine"
   else
-    printf '%s\n' "$shell_" >"$record/.new/shell"
+    put "$record/.new/shell" 0600 "$shell_" || :
     put "$record/.new/keys" 0600 "$(keys_of)" || :
   fi
   mv -T "$record/.new" "$mine"
@@ -94,7 +95,8 @@ account() {
     useradd -m -s "$shell" -- "$user" 2>"$mine/log" || {
       why=$(tail -n 1 "$mine/log")
       rm -rf "$mine"
-      miss "the user $user cannot be made: $why" "see what \`getent group $user\` and /etc/login.defs say there"
+      miss "the user $user cannot be made: $why" \
+        "see what \`getent group $user\`, /etc/login.defs and \`df /etc /home\` say there"
       skip=1
       return 0
     }
@@ -108,8 +110,8 @@ shut_home() {
   [ -d "$home" ] && [ ! -L "$home" ] && [ "$(stat -c %u "$home")" = "$uid" ] || return 0
   chown root:root "$home"
   chmod 0700 "$home"
-  rm -rf -- "$home/.swarmctl-number"
-  printf '%s %s\n' "$uid" "$gid" >"$home/.swarmctl-number"
+  rm -rf -- "$home/.swarmctl-number" "$(fresh "$home/.swarmctl-number")"
+  put "$home/.swarmctl-number" 0600 "$uid $gid" || :
 }
 open_home() {
   [ -f "$home/.swarmctl-number" ] && [ "$(stat -c %u "$home")" = 0 ] || return 0
@@ -122,7 +124,7 @@ open_home() {
 may() {
   file=/etc/sudoers.d/swarmctl-$user
   if [ "$sudo" = true ]; then
-    printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' "$user" >"$mine/sudo"
+    put "$mine/sudo" 0600 "$user ALL=(ALL:ALL) NOPASSWD: ALL" || :
     visudo -cqf "$mine/sudo" >/dev/null || refuse "sudo does not take the rule of $user"
     mkdir -p /etc/sudoers.d
     put "$file" 0440 "$(cat "$mine/sudo")" || :
@@ -155,7 +157,7 @@ let_in() {
     keys=$1
   fi
   # What is about to be set is known as ours before it is, and what was set until it is.
-  printf '%s\n' "$keys" >"$mine/next"
+  put "$mine/next" 0600 "$keys" || :
   [ "$now" = "$keys" ] || write_keys "$keys" || { keys_missed; return 0; }
   mv -f "$mine/next" "$mine/set"
 }
