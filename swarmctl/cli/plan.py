@@ -100,13 +100,13 @@ def command(
     with at_work() as (progress, stopper):
         planned = plan(context.folder, emit=progress.emit, stopper=stopper, options=Options(refresh, targets))
     if out:
-        planned.judge()
+        planned.require_whole()
     # Saved first: a plan on the screen that could not be saved would be reviewed for nothing.
     saved = _save(out, planned, expires, sign_with) if out else ""
     if format_ == "json":
         from swarmctl.reports import json_v1
 
-        print_out(json_v1.text(json_v1.plan(planned.plan, planned.silent)))
+        print_out(json_v1.text(json_v1.plan(planned.plan, planned.silent, planned.unfit)))
     else:
         show_plan(planned.plan, to_stderr=False)
     if saved:

@@ -11,6 +11,8 @@ from swarmctl.gpu.model import Cards, Device, Host, Reason, Refusal, Wanted
 
 VGA = "0300"
 """The class of what drives a display, which the processor's own graphics have too."""
+LEFT = "look for the card that has left the bus (`lspci -nn -D` and `dmesg` there)"
+"""What to do on a host that has others than its like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def _contradictions(host: Host, wanted: Wanted, found: Found, unknown: bool, cat
             f"{card.name} comes with {needed} only, and this host is {host.cpu}",
             "check what `lspci -nn -D` and `uname -m` say there; one of the two facts is wrong",
             ids,
+            there="check what `lspci -nn -D` and `uname -m` say there; one of the two facts is wrong",
         )
         for card in found.kinds
         if (needed := catalogue.architecture(card).cpu) not in ("", host.cpu)
@@ -96,13 +99,13 @@ def _contradictions(host: Host, wanted: Wanted, found: Found, unknown: bool, cat
             if not left and wanted.beside:
                 mend = "leave this model out, or take this host out of the pool"
             reason = f"{item.model} is declared, and by its PCI ids this host has {there}"
-            refusals.append(Refusal("model-absent", reason, mend, ids, number))
+            refusals.append(Refusal("model-absent", reason, mend, ids, number, LEFT))
         elif item.count is not None and item.count != len(counted):
             model = f" {item.model}" if item.model else ""
             meant = listed(card for _, card in counted)
             reason = f"{item.count}{model} are declared, and by its PCI ids this host has {meant}"
             mend = f"declare {len(counted)}, or look for the card that has left the bus"
-            refusals.append(Refusal("count-differs", reason, mend, ids, number))
+            refusals.append(Refusal("count-differs", reason, mend, ids, number, LEFT))
     return refusals
 
 
@@ -115,6 +118,7 @@ def _absent(host: Host, wanted: Wanted, source: str) -> Refusal:
         f"no PCI device of this host is a GPU of {wanted.vendor}{beside}",
         "declare the vendor whose cards are there, or take this host out of the pool",
         source,
+        there=LEFT,
     )
 
 

@@ -16,6 +16,7 @@ TOGETHER = ("nvidia-fabricmanager", "nvidia-fabric-manager", "libnvidia-nscq", "
 NAMED = re.compile(rf"(?:{'|'.join(TOGETHER)})(?:-[0-9]{{3}})?")
 LONGEST = 40
 """Characters of a version that are shown; a host may print anything."""
+RELEASE = "release the hold on the host"
 SOURCE = "NVIDIA Fabric Manager User Guide 2.3; NVIDIA gpu-driver-container, install.sh"
 
 
@@ -46,6 +47,7 @@ def held_back(
             f"{name} is held at {there[:LONGEST]}, and must be {wanted}{' as the driver' if wanted == version else ''}",
             _mend(there, drives),
             SOURCE,
+            there=RELEASE,
         )
         for name, (there, wanted) in sorted(wrong.items())
     ]
@@ -62,5 +64,4 @@ def contrary(wanted: Mapping[str, str], held: Mapping[str, str]) -> tuple[tuple[
 
 
 def _mend(there: str, drives: Callable[[str], bool]) -> str:
-    release = "release the hold on the host"
-    return f"{release}, or declare version {there} with driver `auto`" if drives(there) else release
+    return f"{RELEASE}, or declare version {there} with driver `auto`" if drives(there) else RELEASE

@@ -129,6 +129,8 @@ class Refusal:
     source: str
     item: int = 0
     """Which of `Wanted.cards` it is about; the first one also where it is about all."""
+    there: str = field(default="", compare=False)
+    """What to do on the host instead, where the declaration is right for others."""
 
 
 @dataclass(frozen=True, slots=True)

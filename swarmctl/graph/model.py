@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from swarmctl.diagnostics import Range
+from swarmctl.diagnostics import Diagnostic, Range
 
 Json = Any
 """None, bool, int, float, str, list or dict with str keys; in inputs also `Ref`."""
@@ -168,6 +168,16 @@ class LostMachine:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit:
+    """What one machine's own facts contradict, while what is declared fits others: there it stays as it is."""
+
+    node: str
+    address: Address
+    """Of what would be made or changed on it."""
+    problem: Diagnostic
+
+
+@dataclass(frozen=True, slots=True)
 class MeshMember:
     """What a mesh tells the other kinds about one of its nodes."""
 
@@ -214,7 +224,7 @@ class Graph:
     notes: list[str] = field(default_factory=list)
     """What a user should know of this graph, such as what could not be decided yet; a sentence each."""
     frozen: set[Address] = field(default_factory=set)
-    """What stays as it is, or is not made: it is on machines that are isolated."""
+    """What stays as it is, or is not made: it is on machines that are isolated, or whose facts contradict it."""
 
     def add(self, resource: Resource) -> None:
         """Add one resource. Raises ValueError when its address is taken: kinds must keep addresses apart."""

@@ -107,6 +107,9 @@ class Expansion:
     """Nodes whose keys this run is to rotate, whatever their age; `*` among them: all."""
     system: Systems = field(default_factory=Nothing)
     """Facts of the machines themselves. Whoever asks has machines read, so only ask for those that it matters for."""
+    anew: Callable[[Iterable[Machine]], Mapping[str, SystemFacts]] = lambda machines: {}
+    """The same of machines that contradict what is declared, as far as what they told was kept from an earlier time and
+    is otherwise now, perhaps: it is read once more, and who has nothing newer to tell is missing."""
 
     @property
     def unread(self) -> Mapping[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from swarmctl import collector
 from swarmctl.declarations.declaration import Inventory
@@ -18,6 +19,9 @@ from swarmctl.hosts.states import ISOLATED
 from swarmctl.kinds import expansion_order
 from swarmctl.kinds.base import MACHINE, Expansion, Nothing, Systems, load
 
+if TYPE_CHECKING:
+    from swarmctl.hosts.system import SystemFacts
+
 
 def compile_graph(
     inventory: Inventory,
@@ -29,6 +33,7 @@ def compile_graph(
     system: Systems | None = None,
     existing: Callable[[str], Collection[str]] = lambda backend: (),
     nodes: Mapping[str, str] | None = None,
+    anew: Callable[[Iterable[Machine]], Mapping[str, SystemFacts]] = lambda machines: {},
 ) -> Graph:
     """The desired state of a valid stack. Pure but for `system` and `existing`: with the same facts, the same machines
     and the same `previous` the same declarations give the same graph.
@@ -37,7 +42,8 @@ def compile_graph(
     `on_node` those of the one of a type on a node; `secret` gives what stands for a declared secret; `rotate` names
     the nodes whose keys are to be rotated now; `system` gives facts of machines, by default none, and no host is read;
     `existing` names the machines that a backend has, by default none, so that nothing is asked; `nodes` gives
-    those in the state and their addresses there, by default none: then any of them may be declared under another name.
+    those in the state and their addresses there, by default none: then any of them may be declared under another name;
+    `anew` is that of `Expansion`.
     Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
     what is wrong with the declarations given what was applied.
     """
@@ -52,6 +58,7 @@ def compile_graph(
         system=system or Nothing(),
         existing=existing,
         nodes=nodes or {},
+        anew=anew,
     )
     with collector.paused():
         for kind in expansion_order():
@@ -72,12 +79,13 @@ _NAMED = 5
 def _freeze(graph: Graph) -> None:
     """An isolated machine stays as it is for whoever looks into it: what else is on it is neither made nor changed."""
     isolated = {machine.name for machine in graph.exported(Machine) if machine.state == ISOLATED}
-    graph.frozen |= {
+    frozen = {
         address
         for address, resource in graph.resources.items()
         if resource.node in isolated and resource.type not in TOUCHED
     }
-    kept = sorted({graph.resources[address].node for address in graph.frozen}, key=natural)
+    graph.frozen |= frozen
+    kept = sorted({graph.resources[address].node for address in frozen}, key=natural)
     if kept:
         more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
         are = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl import backends
 from swarmctl.errors import Declined
-from swarmctl.operations import overdue, saved_plans, silent, strays, targets, unchanged
+from swarmctl.operations import overdue, saved_plans, silent, strays, targets, unchanged, unfit
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.confirm import Judge
 from swarmctl.operations.facts_cache import Cache
@@ -61,8 +61,9 @@ def apply(
         stacks.warn(stack, emit)
         overdue.tell(stack.snapshot, options, emit)
         held = targets.held(stack, options.targets)
+        amiss = unfit.of(stack.graph, options.targets, held)
         if not reviewed and (nothing := unchanged.proved(stack, emit, options, held)):
-            return Run(nothing)
+            return Run(nothing, unfit=amiss)
         engine = stacks.obtain_engine(emit)
         resumed = reviewed is not None and saved_plans.require(reviewed, stack, engine)
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
@@ -77,7 +78,7 @@ def apply(
         if plan.empty:
             if _unrecorded(stack, held, plan_id):
                 session.update(stack.graph, lease, held=held, plan_id=plan_id)
-            return Run(plan, silent=left)
+            return Run(plan, silent=left, unfit=amiss)
         _require_meshes(stack, plan)
         if not confirm(plan):
             raise Declined("nothing was changed")
@@ -94,7 +95,7 @@ def apply(
         went_well = not (outcome.failures or outcome.interrupted or outcome.skipped or judge.undone or left)
         removed = _clean_up(stack, plan.changes, lease, emit) if went_well and not options.targets else []
         run = Run.of(plan, outcome, removed, time.monotonic() - started, judge.undone)
-        return replace(run, silent=left)
+        return replace(run, silent=left, unfit=amiss)
 
 
 def _require_fit(

@@ -33,6 +33,8 @@ class Answers:
     """What came of asking."""
 
     known: dict[str, Kept] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    """Of whom that was kept, and not read now."""
     unread: dict[str, SwarmError] = field(default_factory=dict)
     """Why, by node name."""
     absent: set[str] = field(default_factory=set)
@@ -57,6 +59,7 @@ def gather(
     for machine in machines:
         if max_age > 0 and (kept := cache.get(machine.name, machine.host, max_age)):
             answers.known[machine.name] = kept
+            answers.kept.add(machine.name)
         else:
             asked.append(machine)
     if asked:
@@ -145,6 +148,8 @@ class Systems:
         self._known: dict[str, SystemFacts] = {}
         self._asked: set[str] = set()
         self._unread: dict[str, str] = {}
+        self._kept: set[str] = set()
+        """Of whom what is known is not of now."""
 
     @property
     def unread(self) -> Mapping[str, str]:
@@ -156,10 +161,20 @@ class Systems:
         wanted = list(machines)
         asked = [one for one in wanted if one.name not in self._asked]
         answers = gather(asked, self._cache, open_=self._open, progress=self._progress)
+        self._kept |= answers.kept
         self._asked |= {one.name for one in wanted}
         self._known |= {name: kept.facts for name, kept in answers.known.items()}
         self._unread |= {name: error.message for name, error in answers.unread.items()}
         return {one.name: self._known[one.name] for one in wanted if one.name in self._known}
+
+    def anew(self, machines: Iterable[Machine]) -> Mapping[str, SystemFacts]:
+        """Facts by node name of those of whom only kept ones were known, read now; see `kinds.base.Expansion.anew`."""
+        kept = [one for one in machines if one.name in self._kept]
+        answers = gather(kept, self._cache, max_age=0.0, open_=self._open, progress=self._progress)
+        found = {name: it.facts for name, it in answers.known.items()}
+        self._kept -= {one.name for one in kept}
+        self._known |= found
+        return found
 
     def _progress(self, done: int, total: int) -> None:
         title = f"reading what {total} machines are"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from swarmctl.gpu.catalogue import Vendor
 from swarmctl.graph.model import Machine
 from swarmctl.hosts import packages
 from swarmctl.hosts.system import SystemFacts
-from swarmctl.kinds.node_pool.accelerators import decision
+from swarmctl.kinds.node_pool.accelerators import decision, unfit
 from swarmctl.kinds.node_pool.accelerators.reading import Seen
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, is_there, observed
 from swarmctl.kinds.node_pool.accelerators.rules import by_vendor
@@ -34,6 +34,16 @@ PREFIX = "swarmctl/gpu"
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Why no driver can be decided, and what to do about it."""
+
+    reason: str
+    mend: str
+    code: str
+    """Under which a plan tells it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Driver:
     """What is to be said of one vendor's cards in a machine."""
 
@@ -42,8 +52,8 @@ class Driver:
     """Whether its pool says which cards it has; without that what follows is advice."""
     should: Mapping[str, Any] | None = None
     """As the inputs of `swarm:nodepool:Driver`; None where nothing could be decided."""
-    refusals: tuple[tuple[str, str], ...] = ()
-    """Why nothing could be, and what to do about it."""
+    refusals: tuple[Refused, ...] = ()
+    """Why nothing could be."""
     warnings: tuple[str, ...] = ()
     """What is unwise or unsure about the decision, as a plan notes it; it makes no machine unhealthy."""
     runs: Seen | None = None
@@ -124,6 +134,8 @@ def examine(
     machines = [machine for machine in stack.machines if not names or machine.name in wanted]
     pools = {pool.name: pool.spec.accelerators for pool in stack.inventory.of("NodePool")}
     known = report(stack.name, machines, Cache(stack.identity), emit, max_age=0.0, open_=open_)
+    facts = {machine.name: found.facts for machine, found in zip(machines, known.nodes, strict=True) if found.facts}
+    fitting = _fitting(stack.machines, facts, pools)
     nodes = []
     for machine, found in zip(machines, known.nodes, strict=True):
         if found.facts is None:
@@ -131,14 +143,35 @@ def examine(
             nodes.append(Node(machine.name, machine.pool, error=error))
             continue
         try:
-            nodes.append(node(machine, found.facts, pools.get(machine.pool) or [], open_))
+            nodes.append(node(machine, found.facts, pools.get(machine.pool) or [], open_, fitting))
         except SwarmError as error:
             nodes.append(Node(machine.name, machine.pool, error=error))
     return Examination(stack.name, tuple(nodes))
 
 
-def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open_: Callable[[Machine], Host]) -> Node:
-    """One machine that exists, read now. Raises what reading a host raises."""
+def _fitting(
+    machines: Sequence[Machine], facts: Mapping[str, SystemFacts], pools: Mapping[str, Sequence[Accelerator]]
+) -> frozenset[tuple[str, str]]:
+    """Pools and vendors of which what is declared fits some machine that was read, or may fit one that was not: what is
+    amiss with another one is mended there, not in the pool."""
+    found = set()
+    for machine in machines:
+        host = decision.known(facts[machine.name]) if machine.name in facts else None
+        for vendor, items in by_vendor(pools.get(machine.pool) or []).items():
+            if host is None or isinstance(decision.inputs(host, *items.values()), Mapping):
+                found.add((machine.pool, str(vendor)))
+    return frozenset(found)
+
+
+def node(
+    machine: Machine,
+    facts: SystemFacts,
+    says: Sequence[Accelerator],
+    open_: Callable[[Machine], Host],
+    fitting: Collection[tuple[str, str]] = (),
+) -> Node:
+    """One machine that exists, read now; `fitting` are pools and vendors that are right for other machines. Raises what
+    reading a host raises."""
     there = accelerators(facts)
     cards = {
         it.device.address: it.card.models[0] if it.card else f"{it.device.vendor}:{it.device.device}" for it in there
@@ -162,6 +195,7 @@ def node(machine: Machine, facts: SystemFacts, says: Sequence[Accelerator], open
             [*items[vendor].values()] if vendor in items else [],
             Counter(cards[it.device.address] for it in there if it.vendor == vendor and it.card),
             open_,
+            alone=(machine.pool, vendor) in fitting,
         )
         for vendor in vendors
     ]
@@ -175,12 +209,17 @@ def _driver(
     says: Sequence[Accelerator],
     models: Mapping[str, int],
     open_: Callable[[Machine], Host],
+    *,
+    alone: bool,
 ) -> Driver:
     items = says or [Accelerator(vendor)]
     outcome = decision.inputs(host, *items)
     if not isinstance(outcome, Mapping):
-        refusals = tuple((refusal.reason, refusal.mend) for refusal in outcome)
-        todo = tuple(dict.fromkeys(mend for _, mend in refusals))
+        refusals = tuple(
+            Refused(it.reason, unfit.mend(machine.name, it, told=True) if alone else it.mend, unfit.code(it))
+            for it in outcome
+        )
+        todo = tuple(dict.fromkeys(it.mend for it in refusals))
         return Driver(vendor, bool(says), None, refusals, todo=todo)
     there = open_(machine)
     seen = look(there, VENDORS[vendor].reading)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from swarmctl.errors import SwarmError
 from swarmctl.graph.rollout import in_turn
 from swarmctl.kinds.base import MACHINE
-from swarmctl.operations import overdue, silent, strays, targets, unchanged
+from swarmctl.operations import overdue, silent, strays, targets, unchanged, unfit
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.running import Stopper
@@ -21,7 +21,7 @@ from swarmctl.plans.signing import Signer
 
 if TYPE_CHECKING:
     from swarmctl.engine.session import Session
-    from swarmctl.graph.model import Machine
+    from swarmctl.graph.model import Machine, Unfit
 
 
 JUST_NOW = 300.0
@@ -41,9 +41,16 @@ class Planned:
     silent: Mapping[str, SwarmError] = field(default_factory=dict)
     """Why, by node, of the machines that are left out of it, because they can't be asked."""
 
-    def judge(self) -> None:
+    unfit: tuple[Unfit, ...] = ()
+    """What is left alone on machines whose facts contradict it."""
+
+    def require_whole(self) -> None:
         """Raises WorldUnreadable when machines are left out."""
         silent.judge(self.silent)
+
+    def judge(self) -> None:
+        """Raises WorldUnreadable when machines are left out, NothingDone when something on them is left alone."""
+        unfit.judge(self.unfit, self.require_whole)
 
 
 def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stacks.DEFAULT) -> Planned:
@@ -57,6 +64,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     stacks.warn(stack, emit)
     overdue.tell(stack.snapshot, options, emit)
     held = targets.held(stack, options.targets)
+    amiss = unfit.of(stack.graph, options.targets, held)
     engine = stacks.obtain_engine(emit)
     found = unchanged.proved(stack, emit, options, held)
     left: silent.Silent = {}
@@ -64,7 +72,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
         look = partial(preview, session=session, stopper=stopper, options=options)
         found, _, _, left = silent.leaving_out(stack, held, look, emit, partial(_answered, Cache(stack.identity)))
-    return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left)
+    return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left, amiss)
 
 
 def _answered(cache: Cache, machine: Machine) -> bool:
@@ -83,7 +91,7 @@ def preview(stack: Stack, held: frozenset[str], session: Session, stopper: Stopp
         partial=options.partial,
         world_read=options.refresh,
         unfenced=_unfenced(stack, found),
-        notes=(*found.notes, *_rollouts(stack, found)),
+        notes=(*found.notes, *unfit.notes(unfit.of(stack.graph, options.targets, held)), *_rollouts(stack, found)),
     )
     if options.targets:
         return found

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from swarmctl.errors import CutOff, Interrupted, NothingDone, PartlyDone, SwarmError
-from swarmctl.operations import silent
+from swarmctl.operations import silent, unfit
 from swarmctl.plans.model import Action, Change, Plan
 
 if TYPE_CHECKING:
     from swarmctl.engine.session import Failure, Outcome, Session, Skipped
+    from swarmctl.graph.model import Unfit
 
 GO_ON = "what was done is in the state: run the same command again to go on, or `swarmctl destroy` to take it all away"
 
@@ -54,6 +55,8 @@ class Run:
     """Why, by node, of the machines that were left as they are, because they could not be asked."""
     kept: tuple[str, ...] = ()
     """Addresses that a destroy has left in the state, because they lie on such machines."""
+    unfit: tuple[Unfit, ...] = ()
+    """What was left alone on machines whose facts contradict it."""
 
     @classmethod
     def of(
@@ -87,7 +90,10 @@ class Run:
 
     def judge(self) -> None:
         """Raises Interrupted, PartlyDone, NothingDone, CutOff or WorldUnreadable, naming what failed where and why;
-        returns when all went well."""
+        returns when all went well and nothing was left alone."""
+        unfit.judge(self.unfit, self._judge, done=bool(self.changes or self.removed))
+
+    def _judge(self) -> None:
         if self.interrupted:
             done = f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes"
             raise Interrupted(done, GO_ON, details=self._told())

@@ -229,8 +229,8 @@ def compile_stack(
     published = store.current()
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     record_ways(loaded.identity, snapshot)
-    secrets = Secrets(loaded.folder, store.hmac)
-    read: Any = {"secret": secrets.secret, "system": Systems(Cache(loaded.identity), emit)} if reveal else {}
+    secrets, systems = Secrets(loaded.folder, store.hmac), Systems(Cache(loaded.identity), emit)
+    read: Any = {"secret": secrets.secret, "system": systems, "anew": systems.anew} if reveal else {}
     compiled = partial(
         compile_graph,
         loaded.inventory,

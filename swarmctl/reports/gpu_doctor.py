@@ -46,8 +46,8 @@ def _lines(node: Node) -> Iterator[str]:
 
 
 def _driver(driver: Driver) -> Iterator[str]:
-    for reason, _ in driver.refusals:
-        yield f"  refused {reason}"
+    for refused in driver.refusals:
+        yield f"  refused {refused.reason} ({refused.code})"
     if driver.should is not None:
         advice = "" if driver.declared else ", by its cards alone: nothing is declared"
         yield f"  should  run {driver.should['version']}, {driver.should['kernelModule']} kernel module{advice}"
@@ -80,7 +80,7 @@ def _node(node: Node) -> dict[str, Any]:
 def _told(driver: Driver) -> dict[str, Any]:
     runs = driver.runs
     return {
-        "refusals": [{"reason": reason, "mend": mend} for reason, mend in driver.refusals],
+        "refusals": [{"reason": it.reason, "mend": it.mend, "code": it.code} for it in driver.refusals],
         "warnings": list(driver.warnings),
         "should": {
             "branch": driver.should["branch"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from swarmctl.plans import encode
@@ -15,6 +15,7 @@ from swarmctl.plans.model import Action, Plan
 
 if TYPE_CHECKING:
     from swarmctl.errors import SwarmError
+    from swarmctl.graph.model import Unfit
     from swarmctl.operations.plan_show import Shown
     from swarmctl.operations.running import Run
 
@@ -29,9 +30,26 @@ def text(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
     return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", printed)
 
 
-def plan(plan: Plan, unread: Mapping[str, SwarmError]) -> dict[str, Any]:
-    """`swarmctl/plan/v1`, and why, by node, machines are left out of it."""
-    return {**encode.plan(plan), "unread": _unread(unread)}
+def plan(plan: Plan, unread: Mapping[str, SwarmError], unfit: Sequence[Unfit] = ()) -> dict[str, Any]:
+    """`swarmctl/plan/v1`; why, by node, machines are left out of it; and what is left alone on others."""
+    return {**encode.plan(plan), "unread": _unread(unread), "unfit": _unfit(unfit)}
+
+
+def _unfit(found: Sequence[Unfit]) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": it.node,
+            "address": str(it.address),
+            "code": it.problem.code.id,
+            "error": it.problem.message,
+            "hint": it.problem.help,
+            "file": at.file,
+            "line": at.start.line,
+            "column": at.start.column,
+        }
+        for it in found
+        if (at := it.problem.range)
+    ]
 
 
 def _unread(silent: Mapping[str, SwarmError]) -> list[dict[str, Any]]:
@@ -91,5 +109,6 @@ def _run(schema: str, run: Run) -> dict[str, Any]:
         "interrupted": run.interrupted,
         "removed": list(run.removed),
         "unread": _unread(run.silent),
+        "unfit": _unfit(run.unfit),
         "seconds": round(run.seconds, 1),
     }

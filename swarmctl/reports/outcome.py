@@ -23,7 +23,9 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         if run.silent:  # "nothing to change" would be a promise about machines that nobody has seen
             nothing = "Nothing to change on what could be read." if run.plan.same else "Nothing could be compared."
             return f"{paint(nothing, 'yellow', color=color)}{_same(run)}\n{notes}"
-        return f"{paint(nothing, 'green', color=color)}{_same(run)}\n{notes}"
+        if run.unfit:
+            nothing = "Nothing to change beside what is left alone."
+        return f"{paint(nothing, 'yellow' if run.unfit else 'green', color=color)}{_same(run)}\n{notes}"
     lines = []
     if run.removed:
         lines.append(f"  {paint('- removed', 'red', color=color)}  {safe(names(run.removed))}")
@@ -33,7 +35,7 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         if run.count(action)
     ]
     unfinished = "Partly done" if run.changes else "Undone" if run.undone else "Failed"
-    bad = run.failures or run.skipped or run.undone
+    bad = run.failures or run.skipped or run.undone or run.unfit
     head = "Interrupted" if run.interrupted else unfinished if bad else done
     style = "yellow" if run.interrupted or bad else "green"
     nodes = {change.node for change in run.changes if change.node}

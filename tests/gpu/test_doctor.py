@@ -11,7 +11,8 @@ from swarmctl.backends.base import Completed
 from swarmctl.gpu.model import Device, Host
 from swarmctl.graph.model import Address, Machine
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator, Driver
-from swarmctl.operations.gpu_doctor import Examination, Node, node
+from swarmctl.operations.facts import NodeFacts, Report
+from swarmctl.operations.gpu_doctor import Examination, Node, examine, node
 from swarmctl.reports import gpu_doctor
 from tests.gpu import hosts as composed
 from tests.gpu.test_accelerators import HGX, READING, facts
@@ -167,9 +168,37 @@ def test_a_machine_of_which_nothing_is_declared_gets_advice() -> None:
 
 def test_what_can_t_be_is_told_with_its_mend() -> None:
     found = examined(composed.host("V100"), Accelerator("nvidia", driver=Driver("595")))
-    assert "last branch" in found.drivers[0].refusals[0][0]
+    assert "last branch" in found.drivers[0].refusals[0].reason
     assert found.todo == ("declare 580, or `auto`",)
     assert not found.healthy
+
+
+def test_who_differs_from_others_of_the_pool_is_told_what_to_do_about_that_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.gpu.test_unfit import LOST, WELL, stack
+
+    stack(tmp_path)
+    known: dict[str, Host] = {**WELL, "n2": LOST}
+
+    def told(*names: str) -> dict[str, Node]:
+        def report(stack: str, machines: Sequence[Machine], *more: object, **words: object) -> Report:
+            found = [NodeFacts(it.name, it.pool, "ssh", facts(known[it.name])) for it in machines]
+            return Report(stack, tuple(found), 0.0)
+
+        monkeypatch.setattr("swarmctl.operations.gpu_doctor.report", report)
+        found = examine(tmp_path, names, emit=lambda event: None, open_=lambda machine: Answering())  # type: ignore[arg-type,return-value]
+        return {node.name: node for node in found.nodes}
+
+    for nodes in (told(), told("n2")):
+        (refused,) = nodes["n2"].drivers[0].refusals
+        assert refused.code == "SW3254"
+        assert refused.mend.startswith("look for the card that has left the bus")
+        assert "declare n2 `state: isolated`" in refused.mend
+        text = gpu_doctor.render(Examination("s", (nodes["n2"],)))
+        assert "has 7 x H100 SXM5 80GB (SW3254)\n" in text
+    known |= dict.fromkeys(WELL, LOST)
+    assert told()["n2"].todo == ("declare 7, or look for the card that has left the bus",)
 
 
 def test_a_key_that_waits_for_its_confirmation_comes_first() -> None:

@@ -240,6 +240,20 @@ def test_an_expansion_asks_each_machine_once_and_then_not_until_the_facts_are_ol
     assert host.asked == 2
 
 
+def test_what_is_doubted_is_read_once_more_if_it_was_kept(cache: Cache) -> None:
+    hosts = {"n1": FakeHost("n1"), "n2": FakeHost("n2")}
+
+    def systems() -> Systems:
+        return Systems(cache, open_=lambda it: hosts[it.name])  # type: ignore[arg-type,return-value]
+
+    systems()([machine("n1")])
+    both = systems()
+    assert set(both([machine("n1"), machine("n2")])) == {"n1", "n2"}
+    assert set(both.anew([machine("n1"), machine("n2")])) == {"n1"}, "the other was read just now"
+    assert not both.anew([machine("n1")])
+    assert [host.asked for host in hosts.values()] == [2, 1]
+
+
 def test_of_many_machines_it_is_told_how_far_reading_them_has_come(cache: Cache) -> None:
     def events(count: int) -> list[Event]:
         told: list[Event] = []

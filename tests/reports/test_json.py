@@ -15,8 +15,11 @@ import pytest
 
 from swarmctl import cli, kinds
 from swarmctl.backends.base import Check, HostUnreachable
+from swarmctl.diagnostics import Diagnostic, Position, Range
 from swarmctl.engine.outcome import Skipped
 from swarmctl.errors import WorldUnreadable
+from swarmctl.graph.model import Address, Unfit
+from swarmctl.kinds.node_pool.accelerators.codes import CARDS
 from swarmctl.kinds.security_policy.spec import moment
 from swarmctl.operations import state as state_operations
 from swarmctl.operations.doctor import Area
@@ -47,6 +50,8 @@ from tests.status.world import FLOWS, World, declared
 
 ROOT = Path(__file__).parents[2]
 UNREAD = {"control-1": HostUnreachable("control-1 did not answer within 20 s", "see whether it is up")}
+AT = Range("pool.yaml", Position(5, 7), Position(5, 8))
+UNFIT = (Unfit("n1", Address("nodepool", "p", "n1/driver"), Diagnostic(CARDS, "n1: no card", AT, help="look")),)
 BLANK = set(BARE) - {"hostname", "now", "kernel", "architecture", "cpu", "virtualisation"}
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", type(None): "null"}
 
@@ -133,7 +138,7 @@ def saved_and_printed() -> tuple[Any, ...]:
     )
     return (
         Path("plan.json").read_text(),
-        json_v1.plan(NOTHING, UNREAD),
+        json_v1.plan(NOTHING, UNREAD, UNFIT),
         json_v1.saved_plan(by),
         json_v1.saved_plan(nobody),
     )
@@ -153,7 +158,7 @@ def runs() -> list[Run]:
     skipped: Any = Skipped("mesh/backbone[control-1]", "control-1", "it needs nodepool/control[1], which failed")
     undone = Undone("mesh/backbone[control-0/peers]", "control-0", "does not reach control-1 any more")
     everything = Run(
-        EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,), UNREAD
+        EVERYTHING, EVERYTHING.changes, (failure,), ("stray-7",), True, 12.3, (skipped,), (undone,), UNREAD, unfit=UNFIT
     )
     return [Run(NOTHING), everything]
 
