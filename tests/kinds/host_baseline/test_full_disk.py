@@ -167,7 +167,7 @@ def stand_ins(machine: machines.Machine) -> None:
         "mkdir -p /etc/chrony /etc/default/grub.d /etc/sudoers.d; echo 'pool a.example' >/etc/chrony/chrony.conf"
     )
     machine.sh("cp /bin/true /usr/sbin/chronyd; echo here >/etc/default/grub.d/zz-swarmctl-b.cfg; useradd -m anna")
-    programs = {"update-grub": "cat /etc/default/grub.d/*.cfg >/boot/grub/grub.cfg", "visudo": "exit 0"}
+    programs = {"update-grub": r'cat /etc/default/grub.d/*.cfg | tr -d "\042" >/boot/grub/grub.cfg', "visudo": "exit 0"}
     for name, program in programs.items():
         machine.sh(f"printf '#!/bin/sh\\n%s\\n' '{program}' >/usr/sbin/{name}; chmod 755 /usr/sbin/{name}")
     machine.sh("mkdir -p /boot/grub; printf 'Filename\\n' >/run/swaps; mount --bind /run/swaps /proc/swaps")

@@ -94,7 +94,9 @@ def test_a_device_by_a_link_is_the_one_it_leads_to(machine: machines.Machine, di
     machine.sh(f"ln -sfn {disks[1]} /run/other")
     observed = MOUNTS.read(machines.OneHost(machine), inputs(("/mnt/scratch", "/run/other")))  # type: ignore[arg-type]
     assert observed is not None
-    assert observed.inputs["mounts"]["/mnt/scratch"]["device"] == disks[0], "another device is told by its name"
+    assert observed.inputs["mounts"]["/mnt/scratch"]["device"] == f"{disks[0]} (/run/other in /etc/fstab)", (
+        "another device is told by its name"
+    )
 
 
 def test_mounts_within_each_other_are_given_back_from_the_inside_out(
@@ -198,7 +200,9 @@ def test_a_part_of_a_btrfs_is_told_by_its_option(machine: machines.Machine) -> N
     machine.sh("while ! umount /mnt/a; do sleep 0.1; done; mount -o subvol=two /mnt/disk.img /mnt/a")
     observed = MOUNTS.read(machines.OneHost(machine), part("subvol=/one"))  # type: ignore[arg-type]
     assert observed is not None
-    assert observed.inputs["mounts"]["/mnt/a"]["options"] == ["nofail"], "another part is told"
+    assert observed.inputs["mounts"]["/mnt/a"]["options"] == ["subvol=/one (not in force)", "nofail"], (
+        "another part is told"
+    )
     applied(machine, part("subvol=/one"))
     assert machine.sh("cat /mnt/a/file") == "work\n"
     applied(machine, part("subvol=two"))
@@ -210,10 +214,22 @@ def test_a_part_of_a_btrfs_is_told_by_its_option(machine: machines.Machine) -> N
 @pytest.mark.parametrize(
     ("told", "device", "options"),
     [
-        ("/dev/loop7[/one] btrfs rw,subvolid=256,subvol=/one", "LABEL=x", ["subvol=one", "nofail"]),
-        ("/dev/loop7[/two] btrfs rw,subvolid=257,subvol=/two", "LABEL=x", ["nofail"]),
-        ("/dev/loop8[/one] btrfs rw,subvolid=256,subvol=/one", "/dev/loop8[/one]", ["subvol=one", "nofail"]),
-        ("/dev/loop7[/one] ext4 rw", "/dev/loop7[/one]", ["nofail"]),
+        ("/dev/loop7[/one] btrfs rw,relatime,subvolid=256,subvol=/one", "LABEL=x", ["subvol=one", "nofail"]),
+        (
+            "/dev/loop7[/two] btrfs rw,relatime,subvolid=257,subvol=/two",
+            "LABEL=x",
+            ["subvol=one (not in force)", "nofail"],
+        ),
+        (
+            "/dev/loop8[/one] btrfs rw,relatime,subvolid=256,subvol=/one",
+            "/dev/loop8[/one] (LABEL=x in /etc/fstab)",
+            ["subvol=one", "nofail"],
+        ),
+        (
+            "/dev/loop7[/one] ext4 rw,relatime",
+            "/dev/loop7[/one] (LABEL=x in /etc/fstab)",
+            ["subvol=one (not in force)", "nofail"],
+        ),
     ],
 )
 def test_the_kernel_tells_which_part_of_a_btrfs_is_mounted(
@@ -225,4 +241,5 @@ def test_the_kernel_tells_which_part_of_a_btrfs_is_mounted(
     observed = MOUNTS.read(machines.OneHost(machine), inputs())  # type: ignore[arg-type]
     assert observed is not None
     found = observed.inputs["mounts"]["/mnt/a"]
+    assert found["type"] == ("btrfs" if " btrfs " in told else "ext4 (btrfs in /etc/fstab)")
     assert (found["device"], found["options"]) == (device, options)

@@ -106,9 +106,15 @@ def test_mounts_tell_what_stands_in_their_place() -> None:
 
     whole = {"device": "LABEL=s", "type": "ext4", "options": ["noatime", "nofail"]}
     assert MOUNTS.observe(row("/dev/sdb1", "ext4", "rw,noatime"), BASE) == {"mounts": {"/s": whole}}
-    assert MOUNTS.observe(row("/dev/sdc1", "ext4", "noatime"), BASE)["mounts"]["/s"]["device"] == "/dev/sdc1"
-    assert MOUNTS.observe(row("/dev/sdb1", "xfs", "noatime"), BASE)["mounts"]["/s"]["type"] == "xfs"
-    assert MOUNTS.observe(row("/dev/sdb1", "ext4", "rw"), BASE)["mounts"]["/s"]["options"] == ["nofail"]
+    assert (
+        MOUNTS.observe(row("/dev/sdc1", "ext4", "noatime"), BASE)["mounts"]["/s"]["device"]
+        == "/dev/sdc1 (LABEL=s in /etc/fstab)"
+    )
+    assert (
+        MOUNTS.observe(row("/dev/sdb1", "xfs", "noatime"), BASE)["mounts"]["/s"]["type"] == "xfs (ext4 in /etc/fstab)"
+    )
+    options = MOUNTS.observe(row("/dev/sdb1", "ext4", "rw,relatime"), BASE)["mounts"]["/s"]["options"]
+    assert options == ["noatime (not in force)", "nofail"]
     assert MOUNTS.observe(row("", "", ""), BASE) == {"mounts": {}}
 
 

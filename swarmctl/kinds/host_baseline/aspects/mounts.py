@@ -7,15 +7,12 @@ they are empty.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from shlex import quote
 
 from swarmctl.graph.model import Json
+from swarmctl.kinds.host_baseline import options
 from swarmctl.kinds.host_baseline.aspects.base import Aspect, Inputs, known
 from swarmctl.kinds.host_baseline.reading import Seen
-
-LIVE = frozenset({"ro", "nosuid", "nodev", "noexec", "noatime"})
-"""Options that the kernel tells of what is mounted, by the same words."""
 
 
 class MountsType(Aspect):
@@ -108,12 +105,26 @@ all_back() {
 }
 # With nofail mount(8) says nothing of what fails.
 at_once() { printf '%s' "$1" | tr , '\n' | awk '$0 != "nofail"' | paste -sd, - | sed 's/^$/defaults/'; }
+# in_force PATH MUST NEVER: by the words that are told of it, of which some must be there and others must not.
 in_force() {
   live=,$(findmnt -rnfo OPTIONS --mountpoint "$1"),
-  for option in $(printf '%s' "$2" | tr , ' '); do
-    case $option in ro | nosuid | nodev | noexec | noatime) ;; *) continue ;; esac
+  for option in $2; do
     case $live in *",$option,"*) ;; *) return 1 ;; esac
   done
+  for option in $3; do
+    case $live in *",$option,"*) return 1 ;; esac
+  done
+}
+# With the device beside the place mount(8) goes by these options alone, and not by what the table says, or did.
+remounted() {
+  device=$(source_of "$1")
+  [ "$(type_of "$1")" != btrfs ] || device=${device%%"["*}
+  mount -o "$2" "$device" "$1" 2>/dev/null
+}
+# A server tells which version of its protocol it is.
+is_a() {
+  type=$(type_of "$1")
+  [ "$type" = "$2" ] || [ "$2 $type" = "nfs nfs4" ]
 }
 # By the path, which begins a line: of a record's file, and all but that.
 row() { awk -F '\t' -v path="$1" '$1 == path' "$2" 2>/dev/null || :; }
@@ -131,7 +142,7 @@ inherit() {
 }
 # What somebody has mounted there, as declared, is not ours to unmount: nothing says that a baseline has mounted it.
 found() {
-  is_of "$1" "$(real "$2")" && [ "$(type_of "$1")" = "$3" ] || return 0
+  is_of "$1" "$(real "$2")" && is_a "$1" "$3" || return 0
   [ -z "$(anyones "$1")$(row "$1" "$record/did")$(row "$1" "$record/there")" ] || return 0
   noted "$record/there" "$(printf '%s\t%s' "$1" "$(findmnt -rnfo OPTIONS --mountpoint "$1")")"
 }
@@ -141,11 +152,14 @@ freed() {
   if [ -z "$was" ]; then
     release "$1"
   elif [ -n "$(source_of "$1")" ]; then
-    flags=rw,suid,dev,exec,atime
+    flags=rw,suid,dev,exec,diratime,async atime=strictatime
     for option in $(printf '%s' "${was#*	}" | tr , ' '); do
-      case $option in ro | nosuid | nodev | noexec | noatime) flags=$flags,$option ;; esac
+      case $option in
+        ro | nosuid | nodev | noexec | nodiratime | sync) flags=$flags,$option ;;
+        noatime | relatime) atime=$option ;;
+      esac
     done
-    mount -o "remount,$flags" "$1" 2>/dev/null || :
+    remounted "$1" "remount,$flags,$atime" || :
   fi
   drop "$1" "$record/there"
   drop "$1" "$record/did"
@@ -162,16 +176,18 @@ rooted() {
     case $live in *",$one,"*) ;; *) return 1 ;; esac
   done
 }
+# in_place PATH DEVICE TYPE OPTIONS MUST NEVER ANEW
 in_place() {
   if [ -n "$(source_of "$1")" ] &&
-    { ! is_of "$1" "$(real "$2")" || [ "$(type_of "$1")" != "$3" ] || ! rooted "$1" "$4"; }; then
+    { ! is_of "$1" "$(real "$2")" || ! is_a "$1" "$3" || ! rooted "$1" "$4"; }; then
     release "$1"
     drop "$1" "$record/there"
   fi
   if [ -n "$(source_of "$1")" ]; then
-    if [ "$(ours "$1" | awk '{ print $4 }')" != "$4,$mark" ] || ! in_force "$1" "$4"; then
-      mount -o "remount,$(at_once "$4")" "$1" 2>/dev/null ||
-        refuse "$1 cannot be mounted anew with $4" "see what \`dmesg\` says there"
+    case $3,$4 in tmpfs,*size=*) sized=yes ;; *) sized= ;; esac
+    if [ -n "$sized" ] || [ "$(ours "$1" | awk '{ print $4 }')" != "$4,$mark" ] || ! in_force "$1" "$5" "$6"; then
+      remounted "$1" "$7" && in_force "$1" "$5" "$6" ||
+        refuse "$1 cannot be mounted anew with $4" "see what \`dmesg\` says there; what is read-only is declared \`ro\`"
     fi
     return 0
   fi
@@ -238,18 +254,17 @@ folders() {
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
         """What is mounted and will be after a restart; a place where nothing is, is not there."""
         found = {}
-        for path, device, _, options, real, live in seen.of("mount", inputs["baseline"]):
+        for path, device, kind, line, real, live in seen.of("mount", inputs["baseline"]):
             mark = f"x-swarmctl.{inputs['baseline']}"
             source, fstype, flags, *_ = [*live.split(), "", "", ""]
             if not source:
                 continue
-            in_force = flags.split(",")
-            kept = [one for one in options.split(",") if one != mark and _holds(one, in_force)]
-            same = source == real
+            # What is there by hand is not what the line says, and with both it is nothing that is declared next.
+            same_type = fstype == kind or (kind, fstype) == ("nfs", "nfs4")
             found[path] = {
-                "device": device if same else source,
-                "type": fstype,
-                "options": kept,
+                "device": device if source == real else f"{source} ({device} in /etc/fstab)",
+                "type": kind if same_type else f"{fstype} ({kind} in /etc/fstab)",
+                "options": options.told([one for one in line.split(",") if one != mark], fstype, flags.split(",")),
             }
         return {"mounts": found}
 
@@ -263,10 +278,7 @@ folders() {
         lines = [f"possible {quote(path)} {quote(it['device'])}" for path, it in mounts]
         lines += ["begin", f"others {wanted}", *(f"inherit {quote(path)}" for path, _ in mounts)]
         lines += [f"found {quote(path)} {quote(it['device'])} {it['type']}" for path, it in mounts]
-        lines += [
-            f"in_place {quote(path)} {quote(it['device'])} {it['type']} {quote(','.join(it['options']))}"
-            for path, it in mounts
-        ]
+        lines += [f"in_place {quote(path)} {quote(it['device'])} {it['type']} {_compared(it)}" for path, it in mounts]
         return "\n".join([*lines, f"table {wanted} {quote(rows)}", "all_back", f"folders {wanted}"])
 
     def taking_away(self, inputs: Inputs) -> str:
@@ -307,12 +319,11 @@ forget
         return ", ".join(told)
 
 
-def _holds(option: str, live: Sequence[str]) -> bool:
-    """Whether an option is in force, as far as the kernel tells."""
-    name, _, value = option.partition("=")
-    if name == "subvol":
-        return f"subvol=/{value.lstrip('/')}" in live
-    return (option not in LIVE and name != "subvolid") or option in live
+def _compared(mount: Inputs) -> str:
+    """The options, what of them can be seen, and what brings it about."""
+    must, never = options.words(mount["options"])
+    declared = mount["options"]
+    return " ".join(map(quote, (",".join(declared), " ".join(must), " ".join(never), options.anew(declared))))
 
 
 def _options(inputs: Inputs, mount: Inputs) -> str:
