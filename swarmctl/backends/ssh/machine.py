@@ -129,7 +129,7 @@ def _prove(way: Mapping[str, Any], node: str) -> None:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         raise CommandFailed(
             f"{node}: not everything could be taken away: {', '.join(left[:_SHOWN])}{more}",
-            "see there what keeps it, and apply again: until nothing is left, the machine stays in the state",
+            marks.mend(left, node),
         )
     if not marks.looked(said):
         raise CommandFailed(f"{node}: it can't be told whether anything is left there", "apply again")

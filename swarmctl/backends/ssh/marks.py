@@ -264,10 +264,25 @@ def content(stack: str, node: str, known_by: str) -> bytes:
     return "".join(f"{one_line(word)}\n" for word in (stack, node, known_by)).encode()
 
 
+_RECORDED = re.compile(r"what the baseline ([a-z0-9-]{1,63}) has set there as ")
+
+
 def left(output: bytes) -> list[str]:
     """What `LEFT` found: things of swarmctl's, as clauses."""
     lines = output.decode("utf-8", "replace").splitlines()
     return [one_line(line.removeprefix("left ")) for line in lines if line.startswith("left ")]
+
+
+def mend(left: Sequence[str], node: str) -> str:
+    """What to do where something is left. What baselines have set only a baseline of that name can give back."""
+    names = sorted({match[1] for one in left if (match := _RECORDED.match(one))})
+    if not names:
+        return "see there what keeps it, and apply again: until nothing is left, the machine stays in the state"
+    which = f"the HostBaseline{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return (
+        f"declare {node} once more, with {which}, and apply; take it away from {which}, and apply; then take out the "
+        "machine. Or undo there by hand what the records note, remove these, and apply again"
+    )
 
 
 def looked(output: bytes) -> bool:

@@ -63,6 +63,8 @@ def test_accounts_are_told_and_the_record_that_says_so_stays_until_they_are_gone
     ]
     assert cleaned(machine) == told
     assert cleaned(machine) == told, "once more, by the same record"
+    assert marks.mend(told, "n2").startswith("declare n2 once more, with the HostBaseline b, and apply; ")
+    assert "keeps it" in marks.mend([FOLDER, "the account eve"], "n2")
     assert machine.sh(f"cat {RECORD}/time/before; ls {FOLDER}") == "mine\nbaseline\n"
     machine.sh(f"userdel eve; mv {RECORD}/time/before /etc/chrony/chrony.conf; rm -r {RECORD}")
     assert cleaned(machine) == []
