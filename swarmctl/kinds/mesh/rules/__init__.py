@@ -9,7 +9,17 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.diagnostics import Code, Diagnostic, Severity
 from swarmctl.kinds.mesh import resolve
 from swarmctl.kinds.mesh.resolve import Node
-from swarmctl.kinds.mesh.rules import addresses, device, endpoints, families, networks, reach, reserved, topology
+from swarmctl.kinds.mesh.rules import (
+    addresses,
+    device,
+    endpoints,
+    families,
+    meeting,
+    networks,
+    reach,
+    reserved,
+    topology,
+)
 from swarmctl.kinds.mesh.rules.subject import Declared, Subject
 
 UNUSED = Code(
@@ -49,7 +59,8 @@ def check(inventory: Inventory) -> Iterator[Diagnostic]:
             groups = list(resolve.groups(mesh.spec.topology, nodes))
             yield from topology.check(subject, nodes, groups)
             yield from reach.check(subject, nodes, groups)
-            yield from families.check(subject, nodes, groups)
+            found = list(families.check(subject, nodes, groups))
+            yield from found or meeting.check(subject, nodes)
         known += own
     yield from networks.apart(known)
 
