@@ -34,6 +34,8 @@ CPUS: Mapping[Vendor, Mapping[str, str]] = {
     "amd": {"x86_64": "x86_64"},
 }
 """CPU architecture → what the vendor's repository calls it."""
+MAKERS: Mapping[Vendor, str] = {"nvidia": "NVIDIA", "amd": "AMD"}
+"""The vendors as sentences name them."""
 GUIDE = "NVIDIA Driver Installation Guide 610, Package Manager Installation and Version Locking"
 PINNED = 590
 """The first branch whose apt packages have no branch in their names, so that a package pins the branch instead."""
@@ -70,9 +72,10 @@ def system(host: Host, vendor: Vendor, source: Source) -> System | Refusal:
         if owner == vendor and kind is source
     ]
     what = "the vendor's repository has" if source is Source.VENDOR else "distributions have themselves"
+    on = f"{host.os[:40] or 'an unnamed system'} {host.release[:20]} on {host.cpu[:20]}"
     return Refusal(
         "os-unknown",
-        f"nothing is packaged for {host.os[:40] or 'an unnamed system'} {host.release[:20]} on {host.cpu[:20]}",
+        f"nothing of {MAKERS[vendor]}'s is packaged for {on}",
         f"packages that {what} are for {', '.join(there) or 'none'}, on {' and '.join(CPUS[vendor])}",
         GUIDE if vendor == "nvidia" else "ROCm 7.2 installation on Linux, supported operating systems",
     )

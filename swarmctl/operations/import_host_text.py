@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
+import msgspec
+
 from swarmctl.gpu.catalogue import Card, is_model
 from swarmctl.hosts.system import Nic, SystemFacts
+from swarmctl.kinds.node_pool.accelerators import decision
+from swarmctl.kinds.node_pool.accelerators import spec as declared
 from swarmctl.operations.facts import Accelerator, accelerators
 from swarmctl.operations.import_text import word
 
@@ -86,15 +90,40 @@ def _accelerators(found: SystemFacts) -> Iterator[str]:
         return
     if found.secure_boot:
         yield "  # Secure boot is on: a driver's modules load only once its key is enrolled at the machine's console."
+    refused = dict(_refused(found, kinds, cards))
+    for vendor, why in refused.items():
+        yield f"  # No item for the cards of {vendor}, since a plan would refuse it: {_plain(why)}."
     items = [
         f"{{vendor: {vendor}{_model(vendor, cards, number)}, count: {count}}}"
         for (vendor, number), count in kinds.items()
+        if vendor not in refused
     ]
+    if not items:
+        return
     if len(items) == 1:
         yield f"  accelerators: [{items[0]}]"
         return
     yield "  accelerators:"
     yield from (f"    - {item}" for item in items)
+
+
+def _refused(
+    found: SystemFacts, kinds: Mapping[tuple[str, str], int], cards: Mapping[tuple[str, str], Card | None]
+) -> Iterator[tuple[str, str]]:
+    """Vendors for whose cards there is no driver on this machine, and why."""
+    host = decision.known(found)
+    for vendor in dict.fromkeys(vendor for vendor, _ in kinds) if host else ():
+        items = [
+            msgspec.convert(
+                {"vendor": vendor, "model": card.models[0] if _model(vendor, cards, number) else None, "count": count},
+                declared.Accelerator,
+            )
+            for (whose, number), count in kinds.items()
+            if whose == vendor and (card := cards[whose, number])
+        ]
+        outcome = decision.inputs(host, *items) if host else {}
+        if isinstance(outcome, tuple):
+            yield vendor, outcome[0].reason
 
 
 _Cards = Mapping[tuple[str, str], Card | None]

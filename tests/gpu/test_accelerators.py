@@ -193,7 +193,13 @@ def test_who_can_t_be_read_keeps_what_was_decided_or_is_left_out(tmp_path: Path)
         ("{vendor: amd}", composed.host("74a1", vendor="1002", system="rocky 10.0"), "SW3256", "amd", "by dnf"),
         (GOOD, composed.host(*composed.HGX_H100, system="rhel 10.1"), "SW3257", "H100", "whose key signs"),
         (GOOD, composed.host(*composed.HGX_H100, system="debian 13"), "SW3257", "H100", "whose key signs"),
-        (GOOD, composed.host(*composed.HGX_H100, system="debian 11"), "SW3255", "H100", "nothing is packaged"),
+        (
+            GOOD,
+            composed.host(*composed.HGX_H100, system="debian 11"),
+            "SW3255",
+            "H100",
+            "nothing of NVIDIA's is packaged",
+        ),
         ('{vendor: nvidia, driver: {branch: "595"}}', composed.host("V100"), "SW3251", '"595"', "last branch"),
         (
             "{vendor: nvidia, kernelModule: proprietary}",

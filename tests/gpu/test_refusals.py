@@ -243,7 +243,7 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         host("T4", system="alpine 3.22"),
         Wanted("nvidia"),
         "os-unknown",
-        "nothing is packaged for alpine 3.22 on x86_64",
+        "nothing of NVIDIA's is packaged for alpine 3.22 on x86_64",
         "packages that the vendor's repository has are for debian 12 13, ubuntu 22.04 24.04, rhel 8 9 10, "
         "on x86_64 and aarch64",
     ),
@@ -265,7 +265,7 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         host("74a1", vendor="1002", cpu="aarch64"),
         Wanted("amd"),
         "os-unknown",
-        "nothing is packaged for ubuntu 24.04 on aarch64",
+        "nothing of AMD's is packaged for ubuntu 24.04 on aarch64",
         "packages that the vendor's repository has are for ubuntu 22.04 24.04, rhel 9, on x86_64",
     ),
 }

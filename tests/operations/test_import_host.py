@@ -118,6 +118,21 @@ def test_every_model_has_an_item(tmp_path: Path, parts: dict[str, str], items: l
     valid(tmp_path, text)
 
 
+def test_no_item_is_written_that_a_plan_would_refuse(tmp_path: Path) -> None:
+    both = f"{cards(2, '10de:2901')}{cards(1, '1002:74a1').replace('0000:', '0001:')}"
+    debian = "ID=debian\nVERSION_ID=12\n"
+    text = pool("n1", WAY, read(lspci=both, os=debian))
+    assert [line for line in text.splitlines() if "vendor:" in line] == [
+        '  accelerators: [{vendor: nvidia, model: "B200", count: 2}]'
+    ]
+    assert (
+        "  # No item for the cards of amd, since a plan would refuse it: nothing of AMD's is packaged for debian 12 on "
+        "x86_64.\n"
+    ) in text
+    valid(tmp_path, text)
+    assert "accelerators:" not in pool("n1", WAY, read(lspci=cards(1, "1002:74a1"), os=debian))
+
+
 @pytest.mark.parametrize("parts", [{"lspci": cards(1, "10de:ffff")}, {"lspci": TWINS}])
 def test_cards_that_can_t_be_told_apart_or_have_no_driver_are_only_told(parts: dict[str, str]) -> None:
     text = pool("n1", WAY, read(**parts))
