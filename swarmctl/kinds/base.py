@@ -287,6 +287,15 @@ def guarded(kind: ResourceType, old: Mapping[str, Json] | None, new: Mapping[str
 
 
 @runtime_checkable
+class Traced(Protocol):
+    """A resource type that can be read on every machine, also where nothing of it has been made."""
+
+    def traced(self, hosts: Hosts, inputs: Mapping[str, Json]) -> bool:
+        """Whether something of it is there, so that creating it takes that over. Raises what `read` does."""
+        ...
+
+
+@runtime_checkable
 class Renewing(Protocol):
     """A resource type some of whose outputs change when it is changed in place."""
 

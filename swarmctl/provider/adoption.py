@@ -9,7 +9,7 @@ from typing import Any
 from swarmctl import backends
 from swarmctl.backends.base import ForeignStack
 from swarmctl.errors import SwarmError
-from swarmctl.kinds.base import UNKNOWN, Hosts, Observed, ResourceType
+from swarmctl.kinds.base import UNKNOWN, Hosts, Observed, ResourceType, Traced
 from swarmctl.provider.steps import READ, Step, Steps
 
 Json = Any
@@ -46,7 +46,7 @@ class Adoption:
         try:
             if places and not any([await self._exists(urn, host) for host in places]):
                 return None
-            observed: Observed | None = await steps.run(Step(READ, urn), lambda: kind.read(hosts, inputs))
+            observed: Observed | None = await steps.run(Step(READ, urn), lambda: _read(kind, hosts, inputs))
         except ForeignStack:
             raise
         except SwarmError:
@@ -69,6 +69,11 @@ def _hosts(inputs: Mapping[str, Json]) -> list[Mapping[str, Json]]:
     places = [inputs, *(nodes.values() if isinstance(nodes, Mapping) else ())]
     found = [place.get("host") for place in places if isinstance(place, Mapping)]
     return [host for host in found if isinstance(host, Mapping)]
+
+
+def _read(kind: ResourceType, hosts: Hosts, inputs: Mapping[str, Json]) -> Observed | None:
+    observed = kind.read(hosts, inputs)
+    return None if isinstance(kind, Traced) and not kind.traced(hosts, inputs) else observed
 
 
 def _nothing(kind: ResourceType, observed: Observed, inputs: Mapping[str, Json]) -> bool:

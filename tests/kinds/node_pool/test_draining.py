@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,11 @@ from swarmctl.kinds.node_pool.draining.reading import SCRIPT, parse
 from swarmctl.kinds.node_pool.draining.resources import DRAIN
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
 from swarmctl.kinds.node_pool.draining.turn import Turn
+from swarmctl.provider.adoption import Adoption
 from tests.kinds.node_pool.machine import Machine
+
+if TYPE_CHECKING:
+    from swarmctl.provider.steps import Steps
 
 
 @pytest.fixture
@@ -286,3 +291,35 @@ def test_a_plan_says_who_leaves_service_and_who_comes_back(machine: Machine) -> 
     assert DRAIN.impact(drained, None).text == "n1 is drained when it leaves, and stays so"
     changed = machine.inputs("active", timeout=7)
     assert [effect.text for effect in DRAIN.effects(active, changed)] == ["hooks.timeout changes"]
+
+
+class Now:
+    """Steps that are taken at once."""
+
+    async def run(self, step: object, work: Any) -> Any:
+        return work()
+
+
+def taken_over(machine: Machine, wanted: str, **more: Any) -> bool:
+    """Whether a preview says that what is to be made is there already."""
+    inputs = machine.inputs(wanted, **more)
+    looking = Adoption(lambda backend, stack: frozenset({"n1"})).look(
+        cast("Steps", Now()), machine.hosts(), DRAIN, "urn:pulumi:s::p::t::n", inputs
+    )
+    return asyncio.run(looking) is not None
+
+
+@pytest.mark.parametrize("check", [{}, {"check": []}])
+@pytest.mark.parametrize("wanted", ["active", "cordoned", "drained"])
+def test_a_machine_that_nobody_took_out_of_service_has_nothing_to_take_over(
+    machine: Machine, wanted: str, check: dict[str, Any]
+) -> None:
+    assert not taken_over(machine, wanted, **check)
+    bring(machine, "drained", **check)
+    assert taken_over(machine, wanted, **check), "a state that was lost finds it again"
+
+
+def test_what_others_have_drained_is_taken_over(machine: Machine) -> None:
+    (machine.folder / "state").write_text("drained\n")
+    assert taken_over(machine, "drained")
+    assert machine.log == []

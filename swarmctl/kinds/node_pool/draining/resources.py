@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from swarmctl.backends import ways
 from swarmctl.backends.base import HostGone
 from swarmctl.graph.model import Json
-from swarmctl.hosts.states import CORDONED, DRAINED
+from swarmctl.hosts.states import CORDONED, DRAINED, OUT_OF_SERVICE
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
 from swarmctl.kinds.node_pool.draining.reading import ACTIVE, FOLDER, Seen, reading, suffices
 
@@ -59,6 +59,14 @@ class DrainType:
             return None
         as_declared = suffices(seen.state, inputs["state"]) or _is_left_to_a_turn(seen, inputs)
         return Observed({**inputs, "state": inputs["state"] if as_declared else seen.state}, {})
+
+    def traced(self, hosts: Hosts, inputs: Mapping[str, Json]) -> bool:
+        """Whether it is out of service, or was by swarmctl: any machine else is in service, without anybody's doing."""
+        try:
+            seen = hosts.look(inputs["host"], reading(inputs["hooks"]["check"]))
+        except HostGone:
+            return False
+        return bool(seen.mark or seen.turns) or seen.state in OUT_OF_SERVICE
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
         """Forget it. What was declared out of service stays so; what only a change that was cut off has left so is
