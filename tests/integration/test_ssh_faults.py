@@ -122,7 +122,11 @@ def test_a_port_that_the_firewall_of_ours_keeps_shut_is_named_with_the_way_to_mo
     metal.declare(metal.host("n1", port=2222), metal.host("n2"), metal.host("n3"))
     told(metal, "apply", "--yes", code=0)
     assert "uid=0" in told(metal, "exec", "n1", "--", "id", code=0)
-    metal.declare(metal.host("n1", listens=[22, 2222]), metal.host("n2"), metal.host("n3"))
+    back: tuple[dict[str, object], ...] = ({"port": 2222, "listens": [22, 2222]}, {"listens": [22, 2222]}, {})
+    for way in back:
+        metal.declare(metal.host("n1", **way), metal.host("n2"), metal.host("n3"))
+        told(metal, "apply", "--yes", code=0)
+    metal.inside("n1", "pkill -f /root/moved; rm /root/moved /root/config /root/log")
 
 
 @contextmanager
