@@ -117,7 +117,9 @@ def test_a_port_that_the_firewall_of_ours_keeps_shut_is_named_with_the_way_to_mo
         assert "`port: 22` with `listens: [22, 2222]`" in said
     metal.declare(metal.host("n1", port=22, listens=[22, 2222]), metal.host("n2"), metal.host("n3"))
     told(metal, "apply", "--yes", code=0)
-    metal.inside("n1", "cp /etc/ssh/test/config /root/config; sed 's/^Port .*/Port 2222/' /root/config >/root/moved")
+    metal.inside(
+        "n1", "sed 's/^Port .*/Port 2222/; s,^PidFile .*,PidFile /root/pid,' /etc/ssh/test/config >/root/moved"
+    )
     metal.inside("n1", "$(command -v /usr/sbin/sshd) -e -f /root/moved -E /root/log")
     metal.declare(metal.host("n1", port=2222), metal.host("n2"), metal.host("n3"))
     told(metal, "apply", "--yes", code=0)
@@ -126,7 +128,7 @@ def test_a_port_that_the_firewall_of_ours_keeps_shut_is_named_with_the_way_to_mo
     for way in back:
         metal.declare(metal.host("n1", **way), metal.host("n2"), metal.host("n3"))
         told(metal, "apply", "--yes", code=0)
-    metal.inside("n1", "pkill -f /root/moved; rm /root/moved /root/config /root/log")
+    metal.inside("n1", "kill $(cat /root/pid); rm -f /root/moved /root/log /root/pid", check=False)
 
 
 @contextmanager
