@@ -34,6 +34,7 @@ def compile_graph(
     existing: Callable[[str], Collection[str]] = lambda backend: (),
     nodes: Mapping[str, str] | None = None,
     anew: Callable[[Iterable[Machine]], Mapping[str, SystemFacts]] = lambda machines: {},
+    kinds: Collection[str] | None = None,
 ) -> Graph:
     """The desired state of a valid stack. Pure but for `system` and `existing`: with the same facts, the same machines
     and the same `previous` the same declarations give the same graph.
@@ -43,7 +44,7 @@ def compile_graph(
     the nodes whose keys are to be rotated now; `system` gives facts of machines, by default none, and no host is read;
     `existing` names the machines that a backend has, by default none, so that nothing is asked; `nodes` gives
     those in the state and their addresses there, by default none: then any of them may be declared under another name;
-    `anew` is that of `Expansion`.
+    `anew` is that of `Expansion`; `kinds` are the only ones that are expanded, for who wants to know no more.
     Raises SwarmError for what only shows now, such as a network with too few addresses, and InvalidDeclaration for
     what is wrong with the declarations given what was applied.
     """
@@ -62,9 +63,9 @@ def compile_graph(
     )
     with collector.paused():
         for kind in expansion_order():
-            if kind.expand:
+            if kind.expand and (kinds is None or kind.name in kinds):
                 load(kind.expand)(context)
-    if found := list(declared.problems(inventory, graph, previous)):
+    if kinds is None and (found := list(declared.problems(inventory, graph, previous))):
         raise InvalidDeclaration(found, {one.document.source.display: one.document.source.text for one in inventory})
     _complete(graph, inventory)
     _freeze(graph)

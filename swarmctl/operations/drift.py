@@ -10,6 +10,7 @@ from swarmctl.backends import ways
 from swarmctl.errors import SwarmError
 from swarmctl.operations import silent
 from swarmctl.operations import stack as stacks
+from swarmctl.operations.nodes import OF_TUNNELS
 from swarmctl.operations.running import Stopper
 from swarmctl.operations.stack import Emit
 from swarmctl.plans.model import Plan
@@ -37,7 +38,7 @@ def drift(folder: Path, *, emit: Emit, stopper: Stopper) -> Drifted:
     Takes no lock and changes nothing. Raises InvalidDeclaration, NoDocuments, EngineMissing, StateUnreadable,
     WorldUnreadable, Interrupted.
     """
-    loaded, store = stacks.load(folder, emit)
+    loaded, store = stacks.load(folder, emit, OF_TUNNELS)
     stacks.look_around(store, emit)
     if not store.exists() or not (snapshot := store.snapshot()).resources:
         return Drifted(Plan(loaded.identity, (), 0, notes=(NEVER_APPLIED,)))

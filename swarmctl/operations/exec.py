@@ -30,7 +30,7 @@ def execute(folder: Path, node: str, command: Sequence[str], *, emit: Emit, open
     """
     if not command:
         raise UsageError("no command to run", f"write it after two dashes: `swarmctl exec {node} -- ip addr`")
-    status = open_(find(declared(folder, emit).machines, node)).exec(list(command))
+    status = open_(find(declared(folder, emit, machines_alone=True).machines, node)).exec(list(command))
     if status == NOT_FOUND and len(command) == 1 and len(words := command[0].split()) > 1:
         told = f"{words[0][:40]} and what follows it were given as one word, which is the name of no program"
         emit(Note(f"{told}: leave out the quotes, or let a shell read it (`sh -c '…'`)", warning=True))

@@ -92,7 +92,7 @@ def facts(
 
     Raises NoDocuments, InvalidDeclaration, and UsageError for a name that is none.
     """
-    stack = declared(folder, emit)
+    stack = declared(folder, emit, machines_alone=True)
     wanted = {find(stack.machines, name).name for name in names}
     machines = [machine for machine in stack.machines if not names or machine.name in wanted]
     return report(stack.name, machines, Cache(stack.identity, clock), emit, max_age=max_age, open_=open_, clock=clock)

@@ -129,7 +129,7 @@ def examine(
     open_: Callable[[Machine], Host] = open_machine,
 ) -> Examination:
     """Look at the named machines, or at all. Raises NoDocuments, InvalidDeclaration, UsageError for a name of none."""
-    stack = declared(folder, emit)
+    stack = declared(folder, emit, machines_alone=True)
     wanted = {find(stack.machines, name).name for name in names}
     machines = [machine for machine in stack.machines if not names or machine.name in wanted]
     pools = {pool.name: pool.spec.accelerators for pool in stack.inventory.of("NodePool")}

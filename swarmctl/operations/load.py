@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class LoadedStack:
     """`file://` and an absolute path; None: the store in the user's data directory."""
     inventory: Inventory
     diagnostics: tuple[Diagnostic, ...]
-    """Warnings."""
+    """Warnings, and errors that it was loaded despite of."""
     sources: Mapping[str, str]
     signers: tuple[Signer, ...]
     """Whose plans are accepted, as declared."""
@@ -40,13 +40,15 @@ class LoadedStack:
     """SHA-256 over what is declared: comments, layout, order, and how documents are spread over files don't count."""
 
 
-def load_stack(folder: Path) -> LoadedStack:
+def load_stack(folder: Path, despite: Collection[str] = ()) -> LoadedStack:
     """The stack declared in `folder`.
 
-    Raises NoDocuments when there is none, InvalidDeclaration (with every diagnostic, and `sources`) when it has errors.
+    Raises NoDocuments when there is none, InvalidDeclaration (with every diagnostic, and `sources`) when it has errors
+    other than those with the codes `despite`, which are among its `diagnostics` then.
     """
     checked = validate(folder)
-    if not checked.valid:
+    wrong = [one for one in checked.diagnostics if one.severity is not Severity.WARNING]
+    if any(one.code.id not in despite for one in wrong):
         raise InvalidDeclaration(checked.diagnostics, checked.sources)
     stack = checked.inventory.of("Stack")[0]
     uid = stack.metadata.uid
@@ -56,7 +58,7 @@ def load_stack(folder: Path) -> LoadedStack:
         identity=f"{stack.name}-{uid}" if uid else stack.name,
         state_url=_state_url(stack.spec.state, folder),
         inventory=checked.inventory,
-        diagnostics=tuple(one for one in checked.diagnostics if one.severity is Severity.WARNING),
+        diagnostics=(*wrong, *(one for one in checked.diagnostics if one.severity is Severity.WARNING)),
         sources=checked.sources,
         signers=_signers(stack),
         digest=digest(checked.inventory),

@@ -26,7 +26,7 @@ def read_logs(
 
     Raises UsageError for an unknown node, HostGone and HostUnreachable.
     """
-    host = open_(find(declared(folder, emit).machines, node))
+    host = open_(find(declared(folder, emit, machines_alone=True).machines, node))
     return _follow(host, tail, time.sleep) if follow else iter(list(host.logs(tail=tail)))
 
 

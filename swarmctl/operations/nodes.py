@@ -13,6 +13,9 @@ from swarmctl.graph.model import Address, Graph, LostMachine, Machine, MeshMembe
 from swarmctl.graph.names import natural as natural
 from swarmctl.operations.stack import Emit, compile_stack, load, look_around
 
+OF_TUNNELS = ("SW3138",)
+"""Codes of mistakes that keep machines from having tunnels, and nobody from reaching the machines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -42,14 +45,16 @@ class Declared:
         )
 
 
-def declared(folder: Path, emit: Emit) -> Declared:
+def declared(folder: Path, emit: Emit, *, machines_alone: bool = False) -> Declared:
     """Read the stack in `folder`, with the addresses that its nodes got before. Doesn't start the engine.
 
-    `emit` is told when somebody is changing the stack. Raises NoDocuments, InvalidDeclaration and StateUnreadable.
+    With `machines_alone` there is nothing in it but the machines, and no mistake is in the way that is about their
+    tunnels. `emit` is told when somebody is changing the stack. Raises NoDocuments, InvalidDeclaration and
+    StateUnreadable.
     """
-    loaded, store = load(folder)
+    loaded, store = load(folder, despite=OF_TUNNELS if machines_alone else ())
     look_around(store, emit)
-    stack = compile_stack(loaded, store, reveal=False)
+    stack = compile_stack(loaded, store, reveal=False, kinds=("NodePool",) if machines_alone else None)
     return Declared.of(stack.loaded.name, stack.loaded.inventory, stack.graph, frozenset(stack.snapshot.resources))
 
 

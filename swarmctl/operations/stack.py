@@ -100,8 +100,9 @@ class Stack:
         return {machine.name for machine in self.graph.exported(Machine)}
 
 
-def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
-    """The declarations and where their state is kept; `emit` is told the first warnings about them.
+def load(folder: Path, emit: Emit | None = None, despite: Collection[str] = ()) -> tuple[LoadedStack, Store]:
+    """The declarations and where their state is kept; `emit` is told the first warnings about them. Errors with the
+    codes `despite` are among these.
 
     Raises InvalidDeclaration, NoDocuments, identity.Renamed.
     """
@@ -110,7 +111,7 @@ def load(folder: Path, emit: Emit | None = None) -> tuple[LoadedStack, Store]:
     from swarmctl.operations.load import load_stack
     from swarmctl.state.store import Store
 
-    loaded = load_stack(folder)
+    loaded = load_stack(folder, despite)
     if emit:
         _tell(loaded.diagnostics, emit)
     store = Store(loaded.identity, loaded.state_url)
@@ -207,12 +208,19 @@ def _has_good(store: Store) -> bool:
 
 
 def compile_stack(
-    loaded: LoadedStack, store: Store, *, reveal: bool = True, rotate: Collection[str] = (), emit: Emit | None = None
+    loaded: LoadedStack,
+    store: Store,
+    *,
+    reveal: bool = True,
+    rotate: Collection[str] = (),
+    emit: Emit | None = None,
+    kinds: Collection[str] | None = None,
 ) -> Stack:
     """Read the state and compile the graph; what is allocated already stays as it is.
 
     Without `reveal` the declared secrets are not read, and no machine's facts; `rotate` is that of the options. `emit`
-    is told how far reading many machines has come. Nobody counts as silent yet. Raises InvalidDeclaration with secrets
+    is told how far reading many machines has come; `kinds` are those that are compiled, by default all. Nobody counts
+    as silent yet. Raises InvalidDeclaration with secrets
     that can't be read, and UsageError for nodes to rotate that are in no mesh.
     """
     from swarmctl.backends import ways
@@ -240,6 +248,7 @@ def compile_stack(
         rotate=rotate,
         existing=existing(loaded.identity),
         nodes=machines_in(snapshot) if reveal else {},
+        kinds=kinds,
         **read,
     )
     graph = compiled()

@@ -10,8 +10,13 @@ import pytest
 
 from swarmctl.backends import ways
 from swarmctl.declarations.declaration import Inventory
+from swarmctl.diagnostics import Diagnostic, Severity
+from swarmctl.errors import InvalidDeclaration
 from swarmctl.kinds.mesh.rules import check
 from swarmctl.mesh.faults import NoCommonFamily
+from swarmctl.operations import nodes
+from swarmctl.operations.drift import drift
+from swarmctl.operations.running import Stopper
 from tests.declarations.stacks import HEAD, diagnose, spec
 from tests.mesh.builder import compiled, declare, lab
 
@@ -67,7 +72,22 @@ def test_who_is_in_no_mesh_needs_no_family(state: str, fine: bool) -> None:
     assert refused(wrong) != fine
 
 
-def test_the_one_that_is_otherwise_is_told_with_its_place(tmp_path: Path) -> None:
+def test_who_needs_no_tunnel_goes_on(tmp_path: Path) -> None:
+    found = mixed(tmp_path)
+    assert [one.severity for one in found] == ["error"]
+    with pytest.raises(InvalidDeclaration):
+        nodes.declared(tmp_path, lambda event: None)
+    there = nodes.declared(tmp_path, lambda event: None, machines_alone=True)
+    assert [machine.name for machine in there.machines] == ["n1", "n2", "n3"]
+    assert {address.kind for address in there.resources} == {"nodepool"}
+    drift(tmp_path, emit=lambda event: None, stopper=Stopper())
+    (tmp_path / "more.yaml").write_text(f"{HEAD}kind: Mesh\nmetadata: {{name: second}}\nspec: {{cidrs: [none]}}\n")
+    with pytest.raises(InvalidDeclaration):
+        nodes.declared(tmp_path, lambda event: None, machines_alone=True)
+
+
+def mixed(folder: Path) -> list[Diagnostic]:
+    """What is found where the second of three machines has an IPv6 address."""
     hosts = "".join(
         f"      - {{name: n{number}, address: '{address.format(number)}', hostKeys: [{key}]}}\n"
         for number, (address, key) in enumerate(zip((ADDRESSES[0], ADDRESSES[1], ADDRESSES[0]), KEYS, strict=True), 1)
@@ -76,7 +96,13 @@ def test_the_one_that_is_otherwise_is_told_with_its_place(tmp_path: Path) -> Non
         f"{HEAD}kind: NodePool\nmetadata: {{name: metal, labels: {{role: worker}}}}\nspec:\n  ssh:\n    hosts:\n{hosts}"
     )
     mesh = spec("Mesh", "backbone", "  cidrs: [10.88.0.0/16]\n")
-    (found,) = (one for one in diagnose(tmp_path, mesh, pool, without=("Mesh", "NodePool")) if one.code.id == "SW3138")
+    found = diagnose(folder, mesh, pool, without=("Mesh", "NodePool"))
+    return [one for one in found if one.severity is Severity.ERROR]
+
+
+def test_the_one_that_is_otherwise_is_told_with_its_place(tmp_path: Path) -> None:
+    (found,) = mixed(tmp_path)
+    assert found.code.id == "SW3138"
     assert found.message == (
         "`n2` (IPv6) and `n1` (IPv4) share no address family below the Mesh `backbone`, so neither can begin their "
         "tunnel"

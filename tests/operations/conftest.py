@@ -27,7 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path / "store")
     monkeypatch.chdir(tmp_path)
 
-    def load(folder: Path, emit: Any = None) -> tuple[Any, Any]:
+    def load(folder: Path, emit: Any = None, despite: Any = ()) -> tuple[Any, Any]:
         if world.load_error:
             raise world.load_error
         return world.loaded, world

@@ -17,7 +17,7 @@ from swarmctl.plans.events import Event, Note
 def stack(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = Graph("demo")
     graph.export(Machine("a", Address("nodepool", "p", "a"), "p", "c", "r", {}, (), {"backend": "ssh"}))
-    monkeypatch.setattr(execs, "declared", lambda folder, emit: Declared.of("demo", None, graph))  # type: ignore[arg-type]
+    monkeypatch.setattr(execs, "declared", lambda folder, emit, **more: Declared.of("demo", None, graph))  # type: ignore[arg-type]
 
 
 class Host:

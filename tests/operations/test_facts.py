@@ -29,7 +29,7 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeHost
     monkeypatch.chdir(tmp_path)
     found = {name: FakeHost(name, output(**parts)) for name, parts in MACHINES.items()}
 
-    def declared(folder: Path, emit: Any) -> Declared:
+    def declared(folder: Path, emit: Any, **more: Any) -> Declared:
         graph = Graph("demo")
         for name in found:
             graph.export(Machine(name, Address("nodepool", "p", name), "p", "c", "r", {}, (), {"backend": "ssh"}))

@@ -43,8 +43,8 @@ class Terminal:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """The stack of the tests' world, whose machines all are one `Terminal`."""
     host = Terminal([[("wireguard", "up\x1b[2J"), ("wireguard", "handshake")]])
-    monkeypatch.setattr(exec_, "declared", lambda folder, emit: declared())
-    monkeypatch.setattr(logs, "declared", lambda folder, emit: declared())
+    monkeypatch.setattr(exec_, "declared", lambda folder, emit, **more: declared())
+    monkeypatch.setattr(logs, "declared", lambda folder, emit, **more: declared())
     monkeypatch.setattr(exec_, "open_host", lambda wanted: cast(Host, host))
     return host
 
@@ -151,7 +151,7 @@ def test_node_names_complete_from_the_declarations(monkeypatch: pytest.MonkeyPat
     from swarmctl.cli.context import complete_nodes
     from swarmctl.operations import nodes
 
-    monkeypatch.setattr(nodes, "declared", lambda folder, emit: declared())
+    monkeypatch.setattr(nodes, "declared", lambda folder, emit, **more: declared())
     context = click.Context(cli)
     argument: Any = None
     assert complete_nodes(context, argument, "work") == ["workers-0", "workers-1", "workers-2"]
