@@ -203,20 +203,21 @@ def greatest_token(stack: str) -> int:
 def sweep(stack: str, fence: Fence | None = None) -> list[str]:
     """Give back every machine that bears the stack's mark; returns their names.
 
-    Raises `HostUnreachable` naming those that are silent and noted here: the others are given back all the same.
+    Raises `HostUnreachable` naming those that are silent and noted here, and those on which something could not be
+    taken away: the others are given back all the same.
     """
     removed, failed = [], []
     for node in names(stack):
         try:
             delete({"backend": "ssh", "node": node, "host": _host(stack, node)}, fence)
-        except HostUnreachable as error:
+        except (HostUnreachable, CommandFailed) as error:
             failed.append(error.message)
         else:
             removed.append(node)
     if failed:
         raise HostUnreachable(
             f"{len(failed)} of the stack's machines could not be given back",
-            f"when they answer again, repeat this; of machines that are gone for good, remove the notes in "
+            f"mend what is told of each, and repeat this; of machines that are gone for good, remove the notes in "
             f"{index.folder(stack)}",
             details=failed,
         )

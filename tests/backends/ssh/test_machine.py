@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from swarmctl.backends import ways
-from swarmctl.backends.base import Fence, Fenced, ForeignStack, HostGone, Untouched
+from swarmctl.backends.base import CommandFailed, Fence, Fenced, ForeignStack, HostGone, Untouched
 from swarmctl.backends.ssh import access, index, machine, place, transport
 from swarmctl.backends.ssh.backend import BACKEND
 from swarmctl.backends.ssh.host import SshHost
@@ -165,6 +165,21 @@ def test_machines_that_are_silent_are_told_by_name(server: Server, inputs: dict[
     with pytest.raises(SwarmError, match="1 of the stack's machines could not be given back") as raised:
         BACKEND.sweep("trial", FENCE)
     assert str(index.folder("trial")) in raised.value.hint
+
+
+def test_one_that_something_is_left_on_keeps_no_other_from_being_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def delete(inputs: Mapping[str, Any], fence: Fence | None) -> None:
+        given.append(inputs["node"])
+        if inputs["node"] == "m1":
+            raise CommandFailed("m1: not everything could be taken away: /etc/swarmctl")
+
+    given: list[str] = []
+    monkeypatch.setattr(machine, "names", lambda stack: ["m1", "m2"])
+    monkeypatch.setattr(machine, "delete", delete)
+    with pytest.raises(SwarmError) as raised:
+        machine.sweep("trial", FENCE)
+    assert given == ["m1", "m2"]
+    assert raised.value.details == ("m1: not everything could be taken away: /etc/swarmctl",)
 
 
 def test_a_key_file_that_is_not_there(server: Server, inputs: dict[str, Any]) -> None:
