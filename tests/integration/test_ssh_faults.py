@@ -98,6 +98,13 @@ def test_what_keeps_a_command_from_beginning_is_named_by_whoever_asks(metal: Fle
             assert f"n2 is left alone: {reads}" in said or f"n2: {reads}" in said
             assert "help: see in worker's ~/.bashrc" in said
         assert reads in metal("status", code=8).out.replace("\n", " ")
+    assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+
+
+@pytest.mark.soak  # a login shell has 45 s to begin something, for each of the processes that ask
+def test_a_profile_that_hangs_is_named_by_whoever_asks(metal: Fleet) -> None:
+    metal.declare(*(metal.host(name) for name in ("n1", "n2", "n3")))
+    told(metal, "apply", "--yes", code=0)
     hangs = "the login shell of worker did not begin {} within 45 s; its profile may hang"
     with profile(metal, "n2", "exec sleep 1000"):
         for command, program in ((("exec", "n2", "--", "id"), "id"), (("plan",), "sh")):

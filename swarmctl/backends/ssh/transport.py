@@ -31,6 +31,8 @@ BUSY = 0.1
 """Seconds until then, and as much more every time."""
 HELD = 2.0
 """Seconds after which a login that has not come to its end leaves its place: it waits, and has nothing to reckon."""
+STUCK = 45.0
+"""Seconds for which a login shell that began nothing in time counts as one that begins nothing, for the same reason."""
 SILENCE = 10.0
 """Seconds for which a server that said nothing counts as silent: waiting costs each who asks what it cost the first."""
 
@@ -57,6 +59,8 @@ class _Link:
     """Also when it has ended: with the connection. One that failed is taken away, so that the next caller tries."""
     silent: tuple[float, HostSilent] | None = None
     """Until when, by the loop's clock, nobody waits again for a server that said nothing, and what to say."""
+    stuck: tuple[float, Outcome] | None = None
+    """Until when, by the loop's clock, nobody waits again for a login shell that began nothing, and what came of it."""
     users: int = 0
     """Commands under way or waiting for it, and connections through it that are being made."""
 
@@ -136,9 +140,14 @@ class Transport:
             async with link.room:
                 for tries_left in range(TRIES, -1, -1):
                     connection = await self.connected(name, address)
+                    clock = asyncio.get_running_loop().time
+                    if link.stuck and link.stuck[0] > clock():
+                        return link.stuck[1]
                     try:
                         async with self._commands, asyncio.timeout(seconds):
-                            return await talk(connection)
+                            outcome = await talk(connection)
+                        link.stuck = (clock() + STUCK, outcome) if outcome.stopped == session.LATE else None
+                        return outcome
                     except asyncssh.Error as error:
                         # Not begun: the connection was a dead one, and nobody had noticed; or the server still
                         # counts sessions that are over.

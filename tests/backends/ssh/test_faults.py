@@ -227,6 +227,23 @@ def test_whatever_a_login_shell_does_instead_is_told_in_one_line_and_in_time(
     assert "profile" in f"{said.message} {said.hint}"
 
 
+def test_a_login_shell_that_hangs_is_waited_for_once(
+    shell_of_plain: Callable[[str], SshHost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "BEGINS", 2.0)
+    host = shell_of_plain("exec sleep 60")
+    assert "did not begin true within 2 s" in refused(host).message
+    begun = time.monotonic()
+    for program in ("id", "cat"):
+        assert f"did not begin {program} within 2 s" in refused_to(host, [program]).message
+    assert time.monotonic() - begun < 1.5
+    (link,) = (it for it in host._transport._links.values() if it.stuck)
+    assert link.stuck is not None
+    link.stuck = (0.0, link.stuck[1])  # later
+    assert "sudo asks plain" in refused(shell_of_plain('exec /bin/sh "$@"')).message
+    assert link.stuck is None
+
+
 def test_nothing_is_run_of_what_a_profile_that_reads_has_left(
     shell_of_plain: Callable[[str], SshHost], machine: Machine
 ) -> None:
