@@ -27,17 +27,23 @@ SCRIPT = (
     r"""
 part held
 ours() { [ -d "$1/current" ] || [ -d "$1/new" ] || [ -d "$1/old" ]; }
+# By one look at the folder: each pattern by itself would read it again.
 there_of() {
-  for one in "$@"; do
-    for file in /var/lib/dpkg/info/$one.list /var/lib/dpkg/info/$one:*.list; do [ ! -e "$file" ] || return 0; done
+  for file in /var/lib/dpkg/info/*.list; do
+    file=${file##*/}
+    case ${file%.list}: in
+      ANY_OF_ONE) [ -z "$one" ] || return 0 ;;
+      ANY_OF_OTHER) [ -z "$other" ] || return 0 ;;
+    esac
   done
   return 1
 }
+one='' other=''
 set -f --
-ours FOLDER || set -- "$@" NVIDIA
-ours FOLDER-amd || set -- "$@" AMD
+ours FOLDER || { set -- "$@" NVIDIA; one=asked; }
+ours FOLDER-amd || { set -- "$@" AMD; other=asked; }
 set +f
-if [ $# -gt 0 ] && there_of "$@"; then
+if [ $# -gt 0 ] && there_of; then
   echo "@ apt $(dpkg --print-architecture)"
   # Patterns fit what is only known by name, too.
   timeout 10 dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n' "$@" |
@@ -50,6 +56,8 @@ elif [ $# -gt 0 ] && [ -s LOCKLIST ]; then
   echo '@ end'
 fi
 """.replace("FOLDER", FOLDER)
+    .replace("ANY_OF_ONE", " | ".join(f"{name}:*" for name in NVIDIA))
+    .replace("ANY_OF_OTHER", " | ".join(f"{name}:*" for name in AMD))
     .replace("NVIDIA", " ".join(NVIDIA))
     .replace("AMD", " ".join(AMD))
     .replace("LOCKLIST", LOCKLIST)
