@@ -55,14 +55,6 @@ def rpms() -> list[Rpm]:
 
 
 @pytest.fixture(scope="module")
-def key() -> Iterator[Key]:
-    machines.require()
-    made = Key()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def node(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
     data = tmp_path_factory.mktemp("data")
     with machines.machine(data) as host:

@@ -41,14 +41,6 @@ SMALL = composed.host(*["H100"] * 2, *["H100 NVSwitch"] * 4, system="rocky 9.6")
 
 
 @pytest.fixture(scope="module")
-def key() -> Iterator[Key]:
-    machines.require()
-    made = Key()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def node(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Host]]:
     data = tmp_path_factory.mktemp("data")
     with machines.machine(data) as host:

@@ -95,9 +95,8 @@ class SshHost:
     def _shut(self, error: HostSilent) -> HostSilent:
         """The error of a machine that was applied with another port, which is the one that its firewall lets in."""
         recorded = ways.recorded_for(self._way)
-        if recorded is None or not error.message.startswith(
-            f"{self.name} ("
-        ):  # a jump host has no word of its own here
+        of_jump_host = not error.message.startswith(f"{self.name} (")
+        if recorded is None or of_jump_host:
             return error
         port, was = self._address.port, recorded.get("port", PORT)
         opened = recorded.get("listens") or [was]
