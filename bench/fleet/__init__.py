@@ -60,6 +60,7 @@ def enter() -> None:
     if os.environ.get(INSIDE):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return
+    unpacked.tree()  # fetched once, which can't be done in there
     unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command = [*unshare, sys.executable, *sys.argv]
     sys.exit(subprocess.run(command, env={**os.environ, INSIDE: "yes"}, check=False).returncode)

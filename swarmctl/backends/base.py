@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.hosts.fence import Fence, Fenced, ForeignStack, StillChanging
+from swarmctl.hosts.first_look import Seen
 
 __all__ = [
     "OUTPUT_LIMIT",
@@ -207,6 +208,16 @@ class Owner:
     token: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class NewMachines:
+    """What was found of machines that nothing is recorded of."""
+
+    unfit: Mapping[str, SwarmError] = field(default_factory=dict)
+    """Why, by node, of those that can't be taken over now."""
+    blank: frozenset[str] = frozenset()
+    """Nodes of those that bear nobody's mark."""
+
+
 class Backend(Protocol):
     """One hardware provider.
 
@@ -276,8 +287,9 @@ class Backend(Protocol):
         """Why, by node, of those of these machines that can't be asked anything now: the run leaves them alone."""
         ...
 
-    def unfit(self, machines: Collection[Mapping[str, Json]]) -> Mapping[str, SwarmError]:
-        """Why, by node, of those that `create_machine` would refuse now; `machines` are its inputs. Only looks."""
+    def look_at_new(self, machines: Collection[Mapping[str, Json]], told: Mapping[str, Seen]) -> NewMachines:
+        """What `create_machine` would find; `machines` are its inputs. Only looks, and not at those that have `told` of
+        themselves just now, by node."""
         ...
 
     def disconnect(self) -> None:

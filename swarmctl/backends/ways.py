@@ -19,6 +19,8 @@ RECORDED = ("address", "port", "user", "hostKeys", "jump")
 _declared: dict[Key, Mapping[str, Json]] = {}
 _recorded: dict[Key, Mapping[str, Json]] = {}
 _silent: set[Key] = set()
+_blank: set[Key] = set()
+"""New machines that bear nobody's mark, as they were a moment ago."""
 _lost: dict[Key, Mapping[str, Json]] = {}
 """Machines that are declared to be gone for good."""
 
@@ -92,13 +94,11 @@ def known(backend: str, stack: str) -> dict[str, Mapping[str, Json]]:
 
 def dump() -> dict[str, list[Mapping[str, Json]]]:
     """All that is known, for `load` in another process. Holds names of key files, and no keys."""
-    silent: list[Mapping[str, Json]] = [
-        dict(zip(("backend", "stack", "node"), it, strict=True)) for it in sorted(_silent)
-    ]
     return {
         "declared": list(_declared.values()),
         "recorded": list(_recorded.values()),
-        "silent": silent,
+        "silent": _named(_silent),
+        "blank": _named(_blank),
         "lost": list(_lost.values()),
     }
 
@@ -108,12 +108,24 @@ def load(dumped: Mapping[str, Iterable[Mapping[str, Json]]]) -> None:
     for book, part in ((_declared, "declared"), (_recorded, "recorded"), (_lost, "lost")):
         book.update({key(way): way for way in dumped.get(part, ())})
     _silent.update(map(key, dumped.get("silent", ())))
+    _blank.update(map(key, dumped.get("blank", ())))
 
 
 def silence(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
     """From now on these machines of the stack, and no others, count as silent: nobody asks them anything."""
     _silent.difference_update([it for it in _silent if it[1] == stack])
     _silent.update(map(key, hosts))
+
+
+def blank(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
+    """From now on these machines of the stack, and no others, count as blank: nobody asks them whose they are."""
+    _blank.difference_update([it for it in _blank if it[1] == stack])
+    _blank.update(map(key, hosts))
+
+
+def is_blank(host: Mapping[str, Json]) -> bool:
+    """Whether the machine that `host` names bore nobody's mark a moment ago."""
+    return key(host) in _blank
 
 
 def on_silent(inputs: Mapping[str, Json]) -> bool:
@@ -123,6 +135,10 @@ def on_silent(inputs: Mapping[str, Json]) -> bool:
     nodes = inputs.get("nodes")
     several = [it.get("host") for it in nodes.values() if isinstance(it, Mapping)] if isinstance(nodes, Mapping) else []
     return any(isinstance(it, Mapping) and key(it) in _silent for it in [inputs.get("host"), *several])
+
+
+def _named(keys: Iterable[Key]) -> list[Mapping[str, Json]]:
+    return [dict(zip(("backend", "stack", "node"), it, strict=True)) for it in sorted(keys)]
 
 
 def _replace(book: dict[Key, Mapping[str, Json]], stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,10 +23,11 @@ from swarmctl.plans.signing import Signer
 if TYPE_CHECKING:
     from swarmctl.engine.session import Session
     from swarmctl.graph.model import Machine, Unfit
+    from swarmctl.hosts.first_look import Seen
 
 
 JUST_NOW = 300.0
-"""Seconds since a machine's facts were read in which it counts as one that answers."""
+"""Seconds since a machine's facts were read for which it is taken to be as they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,18 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     if found is None:
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
         look = partial(preview, session=session, stopper=stopper, options=options)
-        found, _, _, left = silent.leaving_out(stack, held, look, emit, partial(_answered, Cache(stack.identity)))
+        found, _, _, left = silent.leaving_out(stack, held, look, emit, partial(_told, Cache(stack.identity)))
     return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left, amiss)
 
 
-def _answered(cache: Cache, machine: Machine) -> bool:
-    """Whether it has told its facts a moment ago: of a thousand new machines none is asked twice for one plan. An apply
-    asks them all."""
-    return cache.get(machine.name, machine.host, JUST_NOW) is not None
+def _told(cache: Cache, machine: Machine) -> Seen | None:
+    """What it has told of itself along with its facts, if that was a moment ago: of a thousand new machines none is
+    asked twice for one plan. An apply asks them all."""
+    kept = cache.get(machine.name, machine.host, JUST_NOW)
+    seen = kept.facts.seen if kept else None
+    if kept is None or seen is None or seen.clock is None:
+        return None
+    return replace(seen, clock=seen.clock + round(time.time() - kept.read))
 
 
 def preview(stack: Stack, held: frozenset[str], session: Session, stopper: Stopper, options: Options) -> Plan:

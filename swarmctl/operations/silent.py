@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmctl import backends
 from swarmctl.backends import ways
+from swarmctl.backends.base import NewMachines
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.kinds.base import MACHINE
 from swarmctl.plans.events import Note
 
 if TYPE_CHECKING:
     from swarmctl.graph.model import Machine
+    from swarmctl.hosts.first_look import Seen
     from swarmctl.operations.stack import Emit, Stack
     from swarmctl.plans.model import Plan
     from swarmctl.state.store import Snapshot
@@ -31,20 +33,21 @@ def leaving_out(
     held: frozenset[str],
     look: Callable[[Stack, frozenset[str]], Plan],
     emit: Emit,
-    answered: Callable[[Machine], object] = lambda machine: False,
+    told: Callable[[Machine], Seen | None] = lambda machine: None,
 ) -> tuple[Plan, Stack, frozenset[str], Silent]:
     """What `look` sees of a world in which it must not touch what is `held`; where machines are silent, without these:
     with the stack as it is then, what is to be held, and why. Raises what `look` does, and WorldUnreadable where all
     there would be is machines that can't be taken over.
 
     Others are not told a new address of a silent machine: nobody has reached it there. A new one that can't be taken
-    over is not there yet, for the others either: their tunnels don't wait for it. Those that have `answered` just now
-    are not asked for that.
+    over is not there yet, for the others either: their tunnels don't wait for it. Those that have `told` of themselves
+    just now are not asked for that.
     """
     from swarmctl.graph.model import Machine
 
     now, more = stack, held
-    new = _unfit(stack, held, answered)
+    looked = _look_at_new(stack, held, told)
+    new = looked.unfit
     for node, why in sorted(new.items()):
         _tell(node, why, emit)
     if new and new.keys() == stack.nodes and not any(it.type == MACHINE for it in stack.snapshot.resources.values()):
@@ -56,23 +59,35 @@ def leaving_out(
         more = held | lying_on(now, silent)
         return replace(look(now, more), left_alone=tuple(sorted(silent)))
 
-    hosts = [machine.host for machine in stack.graph.exported(Machine) if machine.name in new]
-    plan, silent = without(stack.identity, stack.snapshot, see, emit, new, hosts)
+    hosts = {machine.name: machine.host for machine in stack.graph.exported(Machine)}
+    # Only while it is looked: afterwards they may be this stack's.
+    ways.blank(stack.identity, [hosts[node] for node in looked.blank])
+    try:
+        plan, silent = without(stack.identity, stack.snapshot, see, emit, new, [hosts[node] for node in new])
+    finally:
+        ways.blank(stack.identity, ())
     return plan, now, more, silent
 
 
-def _unfit(stack: Stack, held: frozenset[str], answered: Callable[[Machine], object]) -> Silent:
-    """The declared machines that nothing is recorded of and that would not be taken over as they are now."""
+def _look_at_new(stack: Stack, held: frozenset[str], told: Callable[[Machine], Seen | None]) -> NewMachines:
+    """What the declared machines are that nothing is recorded of."""
     from swarmctl.graph.model import Machine
 
     known = {str(it.inputs["node"]) for it in stack.snapshot.resources.values() if it.type == MACHINE}
-    asked: dict[str, list[Mapping[str, Any]]] = {}
+    inputs: dict[str, list[Mapping[str, Any]]] = {}
+    known_by_facts: dict[str, Seen] = {}
     for machine in stack.graph.exported(Machine):
         backend = machine.host["backend"]
         new = machine.name not in known and str(machine.address) not in held
-        if new and backends.by_declaration(backend) and not answered(machine):
-            asked.setdefault(backend, []).append(stack.graph.resources[machine.address].inputs)
-    return {node: why for name, of in asked.items() for node, why in backends.load(name).unfit(of).items()}
+        if new and backends.by_declaration(backend):
+            inputs.setdefault(backend, []).append(stack.graph.resources[machine.address].inputs)
+            if seen := told(machine):
+                known_by_facts[machine.name] = seen
+    found = [backends.load(name).look_at_new(of, known_by_facts) for name, of in sorted(inputs.items())]
+    return NewMachines(
+        {node: why for it in found for node, why in it.unfit.items()},
+        frozenset(node for it in found for node in it.blank),
+    )
 
 
 def without(

@@ -148,7 +148,7 @@ def require() -> None:
         unpacked.tree()
     except unpacked.Unavailable as error:
         pytest.skip(str(error))
-    missing = [tool for tool in ("nft", "wg", "wireguard-go", "nsenter") if shutil.which(tool) is None]
+    missing = [tool for tool in ("nft", "wg", "nsenter") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
 

@@ -234,8 +234,13 @@ def test_what_a_machine_lacks_is_told_in_one_sentence_with_its_packages(metal: F
         said = told(metal, "apply", "--yes", code=8)
         assert "n3 lacks what a node needs: nft, wg" in said
         assert "`apt-get install nftables wireguard-tools` there" in said
+        metal("facts", "n3", "--refresh")
+        assert "n3 lacks what a node needs: nft, wg" in told(metal, "plan", code=8), "its facts tell it, too"
     finally:
         metal.inside("n3", "mv /usr/bin/wg.away /usr/bin/wg; mv /root/nft /usr/sbin/nft")
+    metal("facts", "n3", "--refresh")
+    with silenced(metal, "n3"):
+        assert "left alone" not in told(metal, "plan", code=0), "it was asked a moment ago, and isn't once more"
     told(metal, "apply", "--yes", code=0)
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from swarmctl import backends
 from swarmctl.backends import ways
-from swarmctl.backends.base import HostUnreachable
+from swarmctl.backends.base import HostUnreachable, NewMachines
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.graph.model import Address, Graph, Machine, Ref, Resource, Timeouts
+from swarmctl.hosts.first_look import Seen
 from swarmctl.operations import silent
 from swarmctl.operations.stack import Stack
 from swarmctl.plans.events import Event, Note
@@ -167,23 +168,28 @@ def test_new_machines_that_would_not_be_taken_over_are_left_out_from_the_beginni
     new_machines(stack, "n2", "n3", "n4", "n5", "n6")
     asked: list[str] = []
 
-    def unfit(machines: Collection[Mapping[str, Any]]) -> Mapping[str, SwarmError]:
+    def look_at_new(machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen]) -> NewMachines:
         asked.extend(it["node"] for it in machines)
-        return {"n3": SwarmError("n3: its clock is wrong", "set it")}
+        assert told == {"n6": Seen(clock=5)}
+        return NewMachines({"n3": SwarmError("n3: its clock is wrong", "set it")}, frozenset({"n6"}))
 
-    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(unfit=unfit, silent=stack_silent))
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(look_at_new=look_at_new, silent=stack_silent))
     told: list[Event] = []
     seen: list[bool] = []
 
     def look(stack: Stack, held: frozenset[str]) -> Plan:
+        assert [ways.is_blank(host(node)) for node in ("n4", "n6")] == [False, True]
         seen.append(ways.on_silent({"host": host("n3")}))
         if len(seen) == 1:
             raise WorldUnreadable("1 resource could not be read back")
         return Plan(STACK, (), 1)
 
     held = frozenset({"nodepool/metal[n5]"})
-    plan, _, _, left = silent.leaving_out(stack, held, look, told.append, lambda machine: machine.name == "n6")
-    assert asked == ["n3", "n4"], "not what is recorded, not meant, or has answered just now"
+    plan, _, _, left = silent.leaving_out(
+        stack, held, look, told.append, lambda machine: Seen(clock=5) if machine.name == "n6" else None
+    )
+    assert asked == ["n3", "n4", "n6"], "not what is recorded, or not meant"
+    assert not ways.is_blank(host("n6")), "afterwards it may be this stack's"
     assert (seen, plan.left_alone, sorted(left)) == ([True, True], ("n2", "n3"), ["n2", "n3"])
     assert [str(it) for it in told if "n3" in str(it)] == [
         str(Note("n3 is left alone: its clock is wrong", warning=True))
@@ -202,7 +208,9 @@ def test_where_no_machine_can_be_taken_over_there_is_nothing_to_plan(
     monkeypatch.setattr(
         backends,
         "load",
-        lambda name: SimpleNamespace(unfit=lambda machines: {"n3": SwarmError("n3 is down", "mend it")}),
+        lambda name: SimpleNamespace(
+            look_at_new=lambda machines, told: NewMachines({"n3": SwarmError("n3 is down", "mend it")})
+        ),
     )
     cast(Any, stack).nodes = {"n3"}
     with pytest.raises(WorldUnreadable) as raised:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from swarmctl.backends.base import Check, Fence, Host, Owner, Placement, PoolRequest
+from swarmctl.backends.base import Check, Fence, Host, NewMachines, Owner, Placement, PoolRequest
 from swarmctl.backends.lab import doctor, fabric, fencing, machine, modes, placement
 from swarmctl.backends.lab.host import LabHost
 from swarmctl.backends.lab.marks import Lab
 from swarmctl.backends.lab.spec import LabSpec
 from swarmctl.errors import SwarmError
+from swarmctl.hosts.first_look import Seen
 
 
 class LabBackend:
@@ -69,9 +70,9 @@ class LabBackend:
         """None: what is the matter with a node of this computer is told where it is read."""
         return {}
 
-    def unfit(self, machines: Collection[Mapping[str, Any]]) -> Mapping[str, SwarmError]:
-        """None: a node is made, and is what it is made to be."""
-        return {}
+    def look_at_new(self, machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen]) -> NewMachines:
+        """Nothing of them is there: a node is made, and is what it is made to be."""
+        return NewMachines()
 
     def disconnect(self) -> None:
         """There are none."""

@@ -14,9 +14,9 @@ from swarmctl.backends.base import Fence
 from swarmctl.backends.ssh import index, marks
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.host import SshHost
-from swarmctl.backends.ssh.marks import Seen
 from swarmctl.errors import SwarmError
-from swarmctl.hosts import public_keys
+from swarmctl.hosts import first_look, public_keys
+from swarmctl.hosts.first_look import Seen
 
 AT_ONCE = 256
 """Machines that are asked at the same time: so many that silent ones are done with in `EACH` seconds apiece."""
@@ -61,7 +61,7 @@ def _mine(way: Mapping[str, Any]) -> dict[str, Any]:
 def look(way: Mapping[str, Any], fence: Fence | None = None) -> Seen:
     """What the machine says of itself. Raises `HostUnreachable`, and with a fence what it raises, and `HostGone` where
     there is no mark."""
-    return marks.parse(SshHost(way, fence, taken_over=True).run(marks.LOOK).stdout)
+    return first_look.parse(SshHost(way, fence, taken_over=True).run(marks.LOOK).stdout)
 
 
 def ask(hosts: Collection[Mapping[str, Any]], deadline: float = DEADLINE) -> dict[str, Seen | SwarmError]:

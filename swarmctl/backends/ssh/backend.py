@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from swarmctl.backends import ways
-from swarmctl.backends.base import Check, Fence, Host, Owner, Placement, PoolRequest
+from swarmctl.backends.base import Check, Fence, Host, NewMachines, Owner, Placement, PoolRequest
 from swarmctl.backends.ssh import index, place
 from swarmctl.backends.ssh.spec import SshSpec
 from swarmctl.errors import SwarmError
+from swarmctl.hosts.first_look import Seen
 
 
 class SshBackend:
@@ -83,11 +84,11 @@ class SshBackend:
 
         return machine.silent(stack, nodes)
 
-    def unfit(self, machines: Collection[Mapping[str, Any]]) -> Mapping[str, SwarmError]:
-        """See `machine.unfit`."""
+    def look_at_new(self, machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen]) -> NewMachines:
+        """See `machine.look_at_new`."""
         from swarmctl.backends.ssh import machine
 
-        return machine.unfit(machines)
+        return machine.look_at_new(machines, told)
 
     def disconnect(self) -> None:
         """See `transport.Transport.close`."""

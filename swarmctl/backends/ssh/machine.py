@@ -8,14 +8,24 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from swarmctl.backends import clocks, ways
-from swarmctl.backends.base import CommandFailed, Fence, ForeignStack, HostGone, HostUnreachable, Owner, Untouched
+from swarmctl.backends.base import (
+    CommandFailed,
+    Fence,
+    ForeignStack,
+    HostGone,
+    HostUnreachable,
+    NewMachines,
+    Owner,
+    Untouched,
+)
 from swarmctl.backends.ssh import access, index, marks, place
 from swarmctl.backends.ssh.address import PORT
 from swarmctl.backends.ssh.errors import HostRefused
 from swarmctl.backends.ssh.host import SshHost
-from swarmctl.backends.ssh.marks import Seen
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.hosts import fence as fences
+from swarmctl.hosts import first_look
+from swarmctl.hosts.first_look import Seen
 
 ROOM = 64
 """KiB that must be free for what a node's own files need at first: marks, keys and tables."""
@@ -139,6 +149,7 @@ def names(stack: str, besides: Collection[str] = ()) -> list[str]:
     """Nodes whose machines bear the stack's mark, `besides` left out. Of those that are silent, the noted ones."""
     noted = _noted(stack)
     nodes = ({*ways.known("ssh", stack)} | noted) - set(besides)
+    nodes = {node for node in nodes if not ways.is_blank(_host(stack, node))}
     found = access.ask([_host(stack, node) for node in sorted(nodes)])
     return sorted(node for node, seen in found.items() if _there(stack, node, seen, noted))
 
@@ -167,12 +178,14 @@ def silent(stack: str, nodes: Collection[str]) -> dict[str, SwarmError]:
     return {node: seen for node, seen in found.items() if isinstance(seen, SwarmError)}
 
 
-def unfit(machines: Collection[Mapping[str, Any]]) -> dict[str, SwarmError]:
-    """Why, by node, of those of these inputs that `create` would refuse: each is looked at once, many side by side."""
-    found = access.ask([inputs["host"] for inputs in machines])
-    refused = {}
+def look_at_new(machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen]) -> NewMachines:
+    """Which of these inputs `create` would refuse. Those that have not `told` of themselves are looked at once, many
+    side by side."""
+    asked = access.ask([inputs["host"] for inputs in machines if inputs["node"] not in told])
+    refused: dict[str, SwarmError] = {}
+    blank = set()
     for inputs in machines:
-        seen = found[inputs["node"]]
+        seen = told.get(inputs["node"]) or asked[inputs["node"]]
         try:
             if isinstance(seen, SwarmError):
                 raise seen
@@ -181,7 +194,10 @@ def unfit(machines: Collection[Mapping[str, Any]]) -> dict[str, SwarmError]:
             _require_fit(seen, way, inputs)
         except SwarmError as error:
             refused[inputs["node"]] = error
-    return refused
+        else:
+            if not seen.stack and not seen.node:
+                blank.add(inputs["node"])
+    return NewMachines(refused, frozenset(blank))
 
 
 def owner(stack: str, node: str) -> Owner:
@@ -269,7 +285,7 @@ def _require_fit(seen: Seen, way: Mapping[str, Any], inputs: Mapping[str, Any]) 
     node = way["node"]
     if seen.missing:
         lacks = ", ".join(seen.missing)
-        raise HostRefused(f"{node} lacks what a node needs: {lacks}", marks.install(seen))
+        raise HostRefused(f"{node} lacks what a node needs: {lacks}", first_look.install(seen))
     if seen.locked:
         raise HostRefused(f"{node}: nobody can write to {seen.locked}", "mount its file system read-write")
     if seen.room is not None and seen.room < ROOM:

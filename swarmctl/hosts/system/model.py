@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarmctl.gpu.model import Device
+from swarmctl.hosts.first_look import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +183,5 @@ class SystemFacts:
     """Interface → its addresses with prefix length, link-local ones left out."""
     held: Mapping[str, str] = field(default_factory=dict)
     """Packages that a GPU driver's version depends on, and that others than swarmctl hold: name → version."""
+    seen: Seen | None = None
+    """What a stack that takes it over would find; None where it was not asked."""

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 
 from swarmctl.errors import WorldUnreadable
-from swarmctl.hosts import readings
+from swarmctl.hosts import first_look, readings
+from swarmctl.hosts.first_look import Seen
 from swarmctl.hosts.system import devices, hardware, holds, network, platform, script, tee
 from swarmctl.hosts.system.model import SystemFacts
 from swarmctl.hosts.system.text import name, number, words
@@ -14,8 +15,8 @@ from swarmctl.hosts.system.text import name, number, words
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; the parts together have less than half of that."""
 PARTS = tuple(re.findall(r"(?m)^part ([a-z]+)", script.SCRIPT))
-LATER = ("held",)
-"""Parts that answers which were recorded earlier don't have; empty is what most machines have there anyway."""
+LATER = ("held", "look")
+"""Parts that answers which were recorded earlier don't have; then nothing is known of that."""
 
 
 def parse(output: bytes, host: str) -> SystemFacts:
@@ -65,7 +66,13 @@ def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, archi
         switch_management=devices.switch_management(parts, found),
         addresses=network.addresses(parts),
         held=holds.held(parts),
+        seen=_seen(parts, now, architecture),
     )
+
+
+def _seen(parts: Mapping[str, str], now: int, architecture: str) -> Seen | None:
+    said = parts.get("look", "").strip()
+    return first_look.parse(f"arch {architecture}\nclock {now}\n{said}".encode()) if said else None
 
 
 def _unreadable(host: str, why: str) -> WorldUnreadable:

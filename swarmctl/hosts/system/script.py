@@ -8,6 +8,7 @@ kernel, and everything together by whoever reads it. What is missing is left emp
 
 from __future__ import annotations
 
+from swarmctl.hosts import first_look
 from swarmctl.hosts.system import holds
 
 _ITSELF = r"""
@@ -181,4 +182,4 @@ part init; [ -d /run/systemd/system ] && echo booted; few </proc/1/comm
 part cgroups
 if [ -f /sys/fs/cgroup/cgroup.controllers ]; then echo 2; elif [ -d /sys/fs/cgroup/memory ]; then echo 1; fi
 """
-SCRIPT = f"{_ITSELF}{holds.SCRIPT.lstrip()}part end\n"
+SCRIPT = f"{_ITSELF}{holds.SCRIPT.lstrip()}part look{first_look.SCRIPT}part end\n"

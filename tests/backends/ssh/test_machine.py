@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from swarmctl.backends import ways
-from swarmctl.backends.base import CommandFailed, Fence, Fenced, ForeignStack, HostGone, Untouched
+from swarmctl.backends import looking, ways
+from swarmctl.backends.base import CommandFailed, Fence, Fenced, ForeignStack, HostGone, NewMachines, Untouched
 from swarmctl.backends.ssh import access, index, machine, place, transport
 from swarmctl.backends.ssh.backend import BACKEND
 from swarmctl.backends.ssh.host import SshHost
 from swarmctl.errors import SwarmError
+from swarmctl.hosts.system import READING
 
 from .servers import Server, free_port, keygen
 
@@ -26,7 +28,7 @@ HOST = {"backend": "ssh", "stack": "trial", "node": "m1"}
 @pytest.fixture
 def inputs(server: Server) -> Iterator[dict[str, Any]]:
     """Of the server's machine, whose way is declared; nobody's before and after."""
-    if not all(map(shutil.which, ("nft", "wg", "wireguard-go"))):
+    if not all(map(shutil.which, ("nft", "wg"))):
         pytest.skip("nftables and WireGuard are not installed")
     yield declared(server)
     with contextlib.suppress(SwarmError):
@@ -116,11 +118,38 @@ def test_what_could_not_be_taken_over_has_nothing_of_ours(server: Server, inputs
 
 
 def test_those_that_could_not_be_taken_over_are_told_before(server: Server, inputs: dict[str, Any]) -> None:
-    assert BACKEND.unfit([inputs]) == {}
+    assert BACKEND.look_at_new([inputs], {}) == NewMachines({}, frozenset({"m1"}))
     assert access.look({**server.host("worker"), **HOST}).stack == "", "it was only looked at"
-    assert "refuses connections" in BACKEND.unfit([declared(server, port=free_port())])["m1"].message
+    down = declared(server, port=free_port())
+    assert "refuses connections" in BACKEND.look_at_new([down], {}).unfit["m1"].message
+    said = looking.look(SshHost(server.host()), READING).seen
+    assert said is not None
+    assert (said.stack, said.missing, said.locked) == ("", (), "")
+    assert said.room is not None
+    assert (said.room > machine.ROOM, said.client, said.port) == (True, "127.0.0.1", server.port)
+    down["listens"] = [server.port]
+    assert BACKEND.look_at_new([down], {"m1": said}).unfit == {}, "one that has told of itself is not asked"
+    assert "m1 lacks what a node needs: nft" in (
+        BACKEND.look_at_new([inputs], {"m1": replace(said, missing=("nft",))}).unfit["m1"].message
+    )
     SshHost(server.host()).put("/var/lib/swarmctl/owner", b"other-1\n5\nbob@desk\n")
-    assert "m1 belongs to the stack other-1" in BACKEND.unfit([declared(server)])["m1"].message
+    for told in ({}, {"m1": looking.look(SshHost(server.host()), READING).seen}):
+        found = BACKEND.look_at_new([declared(server)], told)
+        assert "m1 belongs to the stack other-1" in found.unfit["m1"].message
+        assert found.blank == frozenset()
+
+
+def test_one_that_bears_no_mark_is_not_asked_for_it_again(server: Server, inputs: dict[str, Any]) -> None:
+    assert BACKEND.create_machine(inputs, FENCE) == {}
+    assert BACKEND.machines("trial") == ["m1"]
+    ways.blank("trial", [HOST])
+    assert BACKEND.machines("trial") == []
+    ways.load(ways.dump())
+    ways.blank("other", [])
+    assert BACKEND.machines("trial") == []
+    ways.blank("trial", [])
+    assert BACKEND.machines("trial") == ["m1"]
+    assert BACKEND.sweep("trial", FENCE) == ["m1"]
 
 
 def test_what_somebody_has_left_there_survives_a_takeover_that_fails(server: Server, inputs: dict[str, Any]) -> None:

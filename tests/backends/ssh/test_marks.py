@@ -16,8 +16,8 @@ from swarmctl.backends import clocks, ways
 from swarmctl.backends.base import Fence, ForeignStack
 from swarmctl.backends.ssh import access, machine, marks
 from swarmctl.backends.ssh.errors import HostRefused
-from swarmctl.backends.ssh.marks import Seen
-from swarmctl.hosts import public_keys
+from swarmctl.hosts import first_look, public_keys
+from swarmctl.hosts.first_look import Seen
 
 WAY = {"backend": "ssh", "stack": "trial", "node": "n1", "address": "192.0.2.1", "user": "ops", "hostKeys": []}
 SAID = b"""arch x86_64
@@ -37,25 +37,25 @@ machine SHA256:abc
 
 
 def test_what_a_machine_says() -> None:
-    assert marks.parse(SAID) == Seen(
+    assert first_look.parse(SAID) == Seen(
         "x86_64", 1700000000, "192.0.2.9", 22, ("nft", "wg"), "apt-get", "trial", 17, "ann@laptop", "n1", "SHA256:abc"
     )
-    assert marks.parse(b"") == Seen()
-    odd = marks.parse(b"clock soon\nconnection x\nmanager rm\nowner a\nowner many\n\xff\xfe\n" * 3)
+    assert first_look.parse(b"") == Seen()
+    odd = first_look.parse(b"clock soon\nconnection x\nmanager rm\nowner a\nowner many\n\xff\xfe\n" * 3)
     assert (odd.clock, odd.port, odd.manager, odd.stack, odd.token) == (None, 0, "", "a", 0)
 
 
 @given(st.binary(max_size=400))
 def test_nothing_that_a_machine_says_breaks_anything(said: bytes) -> None:
-    seen = marks.parse(said)
+    seen = first_look.parse(said)
     assert seen.stack.isprintable()
-    assert set(seen.missing) <= set(marks.PACKAGES)
+    assert set(seen.missing) <= set(first_look.PACKAGES)
     assert all(text.isprintable() for text in marks.left(said))
 
 
 def test_the_mark_is_read_as_it_is_written() -> None:
     lines = marks.content("trial", "n1\nx", "SHA256:abc").decode().splitlines()
-    seen = marks.parse("".join(f"machine {line}\n" for line in lines).encode())
+    seen = first_look.parse("".join(f"machine {line}\n" for line in lines).encode())
     assert (seen.stack, seen.node, seen.known_by) == ("trial", "n1 x", "SHA256:abc")
 
 
@@ -82,11 +82,11 @@ def test_what_keeps_a_machine_from_being_a_node() -> None:
 
 @pytest.mark.parametrize("lacking", ["bash", "flock", "ip", "nft", "wg", "wireguard-go"])
 def test_each_program_that_a_node_needs_is_looked_for(tmp_path: Path, lacking: str) -> None:
-    for program in {*marks.PACKAGES, "uname", "date", "head", "sed"} - {lacking}:
+    for program in {*first_look.PACKAGES, "uname", "date", "head", "sed"} - {lacking}:
         (tmp_path / program).symlink_to(shutil.which(program) or "/bin/true")
     script = marks.LOOK[2].replace("/sys/module/", f"{tmp_path}/sys/")
     done = subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, capture_output=True, check=True)
-    assert marks.parse(done.stdout).missing == (lacking,)
+    assert first_look.parse(done.stdout).missing == (lacking,)
 
 
 def test_a_managed_machine_whose_clock_goes_wrong_is_read_and_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from swarmctl.backends.ssh.address import Address
 from swarmctl.backends.ssh.errors import HostRefused, HostSilent, connecting
 from swarmctl.backends.ssh.errors import Seen as Said
 from swarmctl.backends.ssh.library import asyncssh
-from swarmctl.backends.ssh.marks import Seen
 from swarmctl.backends.ssh.transport import Limits, Transport
+from swarmctl.hosts.first_look import Seen
 
 
 @pytest.fixture

@@ -17,7 +17,12 @@ from pathlib import Path
 
 from swarmctl.paths import cache_home
 
-PACKAGES = {"/usr/sbin/sshd": "openssh-server", "/usr/bin/sudo": "sudo"}
+PACKAGES = {
+    "/usr/sbin/sshd": "openssh-server",
+    "/usr/bin/sudo": "sudo",
+    # Where labs build it, machines do not look: for them it is what their distribution installs.
+    "/usr/bin/wireguard-go": "wireguard-go",
+}
 _INSTALLED = re.compile(r"^Inst (\S+) \(([^\s)]+)", re.MULTILINE)
 
 
