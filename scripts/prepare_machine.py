@@ -37,7 +37,7 @@ def main() -> int:
             found = has_wireguard(lambda title, done, total: emit(Downloaded(title, done, total)))
         if not found:
             install_packages([packages.WIREGUARD_GO])
-        install_guests()
+        install_for_tests()
     except SwarmError as error:
         show_error(error)
         return int(error.exit_code)
@@ -72,15 +72,15 @@ def install_packages(programs: Sequence[str]) -> None:
         raise SwarmError(f"still missing after {command}: {', '.join(still)}", "see its output above")
 
 
-def install_guests() -> None:
-    """Install what tests make guests with, where that can be done: without it these tests are skipped, no more."""
-    programs = packages.missing(packages.GUESTS)
+def install_for_tests() -> None:
+    """Install what tests alone need, where that can be done: without it these tests are skipped, no more."""
+    programs = packages.missing(packages.TESTING)
     if not programs or os.geteuid() != 0 or not packages.install_command(programs).startswith("apt-get "):
         return
     try:
         install_packages(programs)
     except SwarmError as error:
-        print(f"note: tests that need a QEMU guest are skipped: {error.message}", file=sys.stderr)
+        print(f"note: tests that need {', '.join(programs)} are skipped: {error.message}", file=sys.stderr)
 
 
 def _run(step: list[str]) -> None:

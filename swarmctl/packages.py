@@ -15,8 +15,8 @@ OPTIONAL = {
     "fping": "`mesh verify` to ping many nodes by one process",
 }
 """Programs that nodes need only for what is declared so, or asked for; each with what that is."""
-GUESTS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap")
-"""What swarmctl's own tests make whole machines with; nothing else needs them."""
+TESTING = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "dot", "mkfs.btrfs", "shellcheck")
+"""What swarmctl's own tests make whole machines with, and hold what it makes against; nothing else needs them."""
 WIREGUARD_GO = "wireguard-go"
 """Needed where the kernel has no WireGuard."""
 
@@ -34,6 +34,9 @@ _PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",
+    "dot": "graphviz",
+    "mkfs.btrfs": "btrfs-progs",
+    "shellcheck": "shellcheck",
 }
 """The Debian package of each."""
 _OTHER_NAMES = {

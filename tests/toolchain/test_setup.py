@@ -131,7 +131,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    there: set[str] = {"ip", "ping", "nsenter", "setpriv", *packages.OPTIONAL, *packages.GUESTS}
+    there: set[str] = {"ip", "ping", "nsenter", "setpriv", *packages.OPTIONAL, *packages.TESTING}
     monkeypatch.setattr(packages, "which", lambda program: f"/bin/{program}" if program in there else None)
     monkeypatch.setattr(packages, "_os_release", lambda: {"ID": "debian"})
     monkeypatch.setattr(module.modes, "kernel_wireguard", lambda: False)
@@ -201,20 +201,25 @@ def test_packages_that_are_missing_after_all_are_an_error(prepare: ModuleType, m
         prepare.install_packages(["nft"])
 
 
-def test_what_guests_need_is_installed_by_root_and_nobody_is_stopped_without(
+def test_what_only_tests_need_is_installed_by_root_and_nobody_is_stopped_without(
     prepare: ModuleType, ran: list[tuple[list[str], dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare.there.difference_update(packages.GUESTS)
-    prepare.install_guests()
-    assert ran[-1][0][-3:] == ["mmdebstrap", "qemu-system-x86", "qemu-utils"]
-    assert "note: tests that need a QEMU guest are skipped: still missing" in capsys.readouterr().err
+    prepare.there.difference_update(packages.TESTING)
+    prepare.install_for_tests()
+    assert ran[-1][0][-6:] == packages.debian_names(packages.TESTING)
+    assert (
+        "note: tests that need qemu-system-x86_64, qemu-img, mmdebstrap, dot, mkfs.btrfs, shellcheck are"
+        in capsys.readouterr().err
+    )
 
 
-def test_an_ordinary_user_is_not_bothered_about_guests(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare.there.difference_update(packages.GUESTS)
+def test_an_ordinary_user_is_not_bothered_about_what_only_tests_need(
+    prepare: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare.there.difference_update(packages.TESTING)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
-    prepare.install_guests()
+    prepare.install_for_tests()
 
 
 @pytest.fixture
