@@ -216,6 +216,8 @@ class NewMachines:
     """Why, by node, of those that can't be taken over now."""
     blank: frozenset[str] = frozenset()
     """Nodes of those that bear nobody's mark."""
+    ours: frozenset[str] = frozenset()
+    """Nodes of unfit ones that the stack had already, as their marks tell or what is noted here: its state was lost."""
 
 
 class Backend(Protocol):

@@ -21,6 +21,8 @@ _recorded: dict[Key, Mapping[str, Json]] = {}
 _silent: set[Key] = set()
 _blank: set[Key] = set()
 """New machines that bear nobody's mark, as they were a moment ago."""
+_absent: set[Key] = set()
+"""New machines that are not there yet for anybody else either."""
 _lost: dict[Key, Mapping[str, Json]] = {}
 """Machines that are declared to be gone for good."""
 
@@ -121,6 +123,23 @@ def blank(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
     """From now on these machines of the stack, and no others, count as blank: nobody asks them whose they are."""
     _blank.difference_update([it for it in _blank if it[1] == stack])
     _blank.update(map(key, hosts))
+
+
+def absent(stack: str, hosts: Iterable[Mapping[str, Json]]) -> None:
+    """From now on these new machines of the stack, and no others, count as not there yet: nobody has anything to do
+    with them."""
+    _absent.difference_update([it for it in _absent if it[1] == stack])
+    _absent.update(map(key, hosts))
+
+
+def is_absent(host: Mapping[str, Json]) -> bool:
+    """Whether the machine that `host` names is new and can't be taken over now."""
+    return key(host) in _absent
+
+
+def is_silent(host: Mapping[str, Json]) -> bool:
+    """Whether the machine that `host` names counts as silent."""
+    return key(host) in _silent
 
 
 def is_blank(host: Mapping[str, Json]) -> bool:

@@ -161,6 +161,8 @@ class Gathered:
     """What is or would be done; of a replacement's three steps the one that knows both sides."""
     done: set[str] = field(default_factory=set)
     """Addresses whose (last) step came to its end."""
+    emptied: set[str] = field(default_factory=set)
+    """Addresses at which the old one was removed to make room for another."""
     failures: dict[str, Step] = field(default_factory=dict)
     refused: dict[str, Step] = field(default_factory=dict)
     """What the provider did not begin any more, since the run is being stopped."""
@@ -294,7 +296,9 @@ class Gatherer:
             # Of a replacement, removing the old one says nothing about the new one.
             if known is None or step.op is not Op.DELETE_REPLACED:
                 result.steps[step.address] = step
-            if step.op not in (Op.DELETE_REPLACED, Op.REPLACE):
+            if step.op is Op.DELETE_REPLACED:
+                result.emptied.add(step.address)
+            elif step.op is not Op.REPLACE:
                 result.done.add(step.address)
 
 

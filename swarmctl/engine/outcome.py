@@ -45,3 +45,5 @@ class Outcome:
     interrupted: bool
     same: int
     skipped: tuple[Skipped, ...] = ()
+    emptied: tuple[str, ...] = ()
+    """Addresses at which the old one was removed, and the one in its place was not made."""

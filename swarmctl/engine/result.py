@@ -36,6 +36,7 @@ def outcome(
         interrupted=interrupted,
         same=same(gathered, context, held),
         skipped=tuple(Skipped(address, node(address), why) for address, why in sorted(skipped.items())),
+        emptied=tuple(sorted(gathered.emptied - (gathered.done - gathered.failures.keys()))),
     )
 
 

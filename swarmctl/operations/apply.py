@@ -74,6 +74,7 @@ def apply(
             saved_plans.compare(reviewed, plan, stack, resumed=resumed)
         else:
             plan, stack, held, left = silent.leaving_out(stack, held, look, emit)
+            amiss = tuple(one for one in amiss if one.node not in left)
         plan_id = reviewed.id if reviewed else ""
         if plan.empty:
             if _unrecorded(stack, held, plan_id):

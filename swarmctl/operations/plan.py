@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from swarmctl.backends import ways
 from swarmctl.errors import SwarmError
 from swarmctl.graph.rollout import in_turn
 from swarmctl.kinds.base import MACHINE
@@ -74,6 +75,7 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
         look = partial(preview, session=session, stopper=stopper, options=options)
         found, _, _, left = silent.leaving_out(stack, held, look, emit, partial(_told, Cache(stack.identity)))
+    amiss = tuple(one for one in amiss if one.node not in left)
     return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left, amiss)
 
 
@@ -103,7 +105,13 @@ def preview(stack: Stack, held: frozenset[str], session: Session, stopper: Stopp
         return found
     # Not those that the state knows: after a crash it also names machines of which the engine had only begun.
     known = stack.nodes | {change.node for change in found.changes if change.type == MACHINE}
-    unknown = tuple(strays.change(*stray) for stray in strays.found(stack.identity, known))
+    found_there = strays.found(stack.identity, known)
+    # Nor those that are left alone, and can't say whose they are.
+    unknown = tuple(
+        strays.change(backend, node)
+        for backend, node in found_there
+        if not ways.is_silent({"backend": backend, "stack": stack.identity, "node": node})
+    )
     return replace(found, changes=(*found.changes, *unknown))
 
 

@@ -57,6 +57,8 @@ class Run:
     """Addresses that a destroy has left in the state, because they lie on such machines."""
     unfit: tuple[Unfit, ...] = ()
     """What was left alone on machines whose facts contradict it."""
+    emptied: tuple[str, ...] = ()
+    """Addresses at which the old one was removed, and the one in its place was not made."""
 
     @classmethod
     def of(
@@ -80,6 +82,7 @@ class Run:
             seconds,
             outcome.skipped,
             tuple(undone),
+            emptied=outcome.emptied,
         )
 
     def count(self, action: Action) -> int:
@@ -103,7 +106,7 @@ class Run:
                 for some, how in ((self.failures, "failed"), (self.skipped, "not begun"), (self.undone, "undone"))
                 if some
             ]
-            if self.changes or self.removed or self._begun_on_many():
+            if self.changes or self.removed or self.emptied or self._begun_on_many():
                 raise PartlyDone(", ".join(counts), f"mend the cause; {GO_ON}", details=self._told())
             raise NothingDone(
                 ", ".join(counts), "mend the cause, then run the same command again", details=self._told()

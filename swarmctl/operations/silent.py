@@ -55,11 +55,13 @@ def leaving_out(
 
     def see(silent: Silent) -> Plan:
         nonlocal now, more
-        now = stack.anew() if silent else stack
+        now = _without_absent(stack) if silent else stack
         more = held | lying_on(now, silent)
         return replace(look(now, more), left_alone=tuple(sorted(silent)))
 
     hosts = {machine.name: machine.host for machine in stack.graph.exported(Machine)}
+    recorded = _recorded(stack)
+    ways.absent(stack.identity, [hosts[node] for node in new if node not in looked.ours and node not in recorded])
     # Only while it is looked: afterwards they may be this stack's.
     ways.blank(stack.identity, [hosts[node] for node in looked.blank])
     try:
@@ -69,24 +71,41 @@ def leaving_out(
     return plan, now, more, silent
 
 
+def _without_absent(stack: Stack) -> Stack:
+    """The stack with the graph that it has without new machines that can't be taken over. Where there is none, as for
+    spokes without their hub, that with them: then what needs them waits, and all else goes on."""
+    try:
+        return stack.anew()
+    except SwarmError:
+        return stack
+
+
+def _recorded(stack: Stack) -> dict[str, Mapping[str, Any]]:
+    """The inputs of the machines in the state, by node."""
+    return {str(it.inputs["node"]): it.inputs for it in stack.snapshot.resources.values() if it.type == MACHINE}
+
+
 def _look_at_new(stack: Stack, held: frozenset[str], told: Callable[[Machine], Seen | None]) -> NewMachines:
-    """What the declared machines are that nothing is recorded of."""
+    """What the declared machines are that nothing is recorded of, and those that stand in another's place."""
     from swarmctl.graph.model import Machine
 
-    known = {str(it.inputs["node"]) for it in stack.snapshot.resources.values() if it.type == MACHINE}
+    known = _recorded(stack)
     inputs: dict[str, list[Mapping[str, Any]]] = {}
     known_by_facts: dict[str, Seen] = {}
     for machine in stack.graph.exported(Machine):
         backend = machine.host["backend"]
-        new = machine.name not in known and str(machine.address) not in held
-        if new and backends.by_declaration(backend):
-            inputs.setdefault(backend, []).append(stack.graph.resources[machine.address].inputs)
+        if str(machine.address) in held or not backends.by_declaration(backend):
+            continue
+        declared, before = stack.graph.resources[machine.address].inputs, known.get(machine.name)
+        if before is None or any(declared.get(it) != before.get(it) for it in backends.load(backend).replaces()):
+            inputs.setdefault(backend, []).append(declared)
             if seen := told(machine):
                 known_by_facts[machine.name] = seen
     found = [backends.load(name).look_at_new(of, known_by_facts) for name, of in sorted(inputs.items())]
     return NewMachines(
         {node: why for it in found for node, why in it.unfit.items()},
         frozenset(node for it in found for node in it.blank),
+        frozenset(node for it in found for node in it.ours),
     )
 
 

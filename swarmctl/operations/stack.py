@@ -234,6 +234,7 @@ def compile_stack(
     from swarmctl.state.checkpoint import snapshot as read_snapshot
 
     ways.silence(loaded.identity, ())
+    ways.absent(loaded.identity, ())
     published = store.current()
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
     record_ways(loaded.identity, snapshot)

@@ -34,7 +34,7 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
         for action in (Action.CREATE, Action.ADOPT, Action.UPDATE, Action.REPLACE, Action.DELETE)
         if run.count(action)
     ]
-    unfinished = "Partly done" if run.changes else "Undone" if run.undone else "Failed"
+    unfinished = "Partly done" if run.changes or run.emptied else "Undone" if run.undone else "Failed"
     bad = run.failures or run.skipped or run.undone or run.unfit
     head = "Interrupted" if run.interrupted else unfinished if bad else done
     style = "yellow" if run.interrupted or bad else "green"
@@ -45,6 +45,8 @@ def render(run: Run, *, color: bool, nothing: str, done: str) -> str:
     left = 0 if run.interrupted else len(run.skipped)
     skipped = f"; {paint(f'{left:,} not begun', 'yellow', color=color)}" if left else ""
     undone = f"; {paint(f'{len(run.undone):,} undone', 'red', color=color)}" if run.undone else ""
+    if run.emptied:
+        counts.append(paint(f"{len(run.emptied):,} removed and not made anew", "red", color=color))
     what = ", ".join(counts) or "nothing changed"
     lines.append(
         f"{paint(head + ':', style, 'bold', color=color)} {what}{where}{failed}{undone}{skipped}; "

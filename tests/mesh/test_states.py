@@ -72,6 +72,27 @@ def test_a_machine_that_is_silent_at_its_new_address_changes_nothing_on_the_othe
     assert left.resources[Address("nodepool", "metal", "n3")].inputs["address"] == "203.0.113.99"
 
 
+def test_an_address_that_is_declared_for_a_machine_that_is_not_there_yet_is_nobody_elses() -> None:
+    def metal(*fixed: dict[str, Any]) -> Inventory:
+        hosts = [{"name": f"n{it}", "address": f"203.0.113.{it}", "hostKeys": [KEY]} for it in (1, 2, 3)]
+        pool = declare("NodePool", "metal", {"region": "eu", "ssh": {"hosts": hosts}}, {"role": "head"})
+        mesh = {"cidrs": ["10.88.0.0/16"], "addresses": list(fixed)}
+        return Inventory([*(it for it in lab(mesh=mesh) if it.kind != "NodePool"), pool])
+
+    def addresses(graph: Graph) -> dict[str, str]:
+        return {it.node: it.addresses[0] for it in graph.exported(MeshMember)}
+
+    wanted = addresses(compiled(metal()))["n1"]
+    declared = metal({"node": "n3", "addresses": [wanted]})
+    ways.absent("lab", [{"backend": "ssh", "stack": "lab", "node": "n3"}])
+    try:
+        before = compiled(declared)
+    finally:
+        ways.absent("lab", ())
+    assert addresses(before).keys() == {"n1", "n2"}
+    assert addresses(compiled(declared, before)) == {**addresses(before), "n3": wanted}
+
+
 @pytest.mark.usefixtures("fake_backend")
 def test_its_firewall_is_shut_in_place_and_says_so() -> None:
     old = compiled(guests(None)).resources[POLICY].inputs

@@ -68,6 +68,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     made.anew = lambda: made
     yield cast(Stack, made)
     ways.silence(STACK, ())
+    ways.absent(STACK, ())
 
 
 def test_what_lies_on_a_silent_machine_or_waits_for_it_is_held(stack: Stack) -> None:
@@ -173,7 +174,8 @@ def test_new_machines_that_would_not_be_taken_over_are_left_out_from_the_beginni
         assert told == {"n6": Seen(clock=5)}
         return NewMachines({"n3": SwarmError("n3: its clock is wrong", "set it")}, frozenset({"n6"}))
 
-    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace(look_at_new=look_at_new, silent=stack_silent))
+    backend = SimpleNamespace(look_at_new=look_at_new, silent=stack_silent, replaces=lambda: {"knownBy": "…"})
+    monkeypatch.setattr(backends, "load", lambda name: backend)
     told: list[Event] = []
     seen: list[bool] = []
 
@@ -194,6 +196,68 @@ def test_new_machines_that_would_not_be_taken_over_are_left_out_from_the_beginni
     assert [str(it) for it in told if "n3" in str(it)] == [
         str(Note("n3 is left alone: its clock is wrong", warning=True))
     ]
+
+
+def left_out(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, ours: frozenset[str] = frozenset()
+) -> tuple[list[str], Stack, frozenset[str]]:
+    """Who was asked, with which stack it was looked, and what was held, where n2 and n3 can't be taken over."""
+    asked: list[str] = []
+    looked: list[Stack] = []
+
+    def look_at_new(machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen]) -> NewMachines:
+        asked.extend(it["node"] for it in machines)
+        refused = {node: SwarmError(f"{node}: its disk is full", "make room") for node in asked}
+        return NewMachines(refused, frozenset(), ours)
+
+    backend = SimpleNamespace(look_at_new=look_at_new, silent=stack_silent, replaces=lambda: {"knownBy": "…"})
+    monkeypatch.setattr(backends, "load", lambda name: backend)
+
+    def look(now: Stack, held: frozenset[str]) -> Plan:
+        looked.append(now)
+        return Plan(STACK, (), 1)
+
+    _, _, held, left = silent.leaving_out(stack, frozenset(), look, lambda event: None)
+    assert sorted(left) == asked
+    return asked, looked[0], held
+
+
+def test_a_machine_in_the_place_of_another_is_looked_at_before_that_one_is_emptied(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_machines(stack, "n1", "n2")
+    address = Address.parse("nodepool/metal[n2]")
+    cast(Any, stack).graph.resources[address].inputs["knownBy"] = "SHA256:another"
+    asked, _, held = left_out(stack, monkeypatch)
+    assert asked == ["n2"]
+    assert {"nodepool/metal[n2]", "mesh/old[n2]", "mesh/new[n2]"} <= held
+    assert not ways.is_absent(host("n2")), "the others have it as it was"
+
+
+def test_a_new_machine_is_not_there_for_the_others_but_one_that_was_ours_is(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_machines(stack, "n3", "n4")
+    left_out(stack, monkeypatch, frozenset({"n4"}))
+    assert [ways.is_absent(host(node)) for node in ("n3", "n4")] == [True, False]
+    assert [ways.is_silent(host(node)) for node in ("n3", "n4")] == [True, True]
+
+
+def test_where_there_is_no_stack_without_it_what_needs_a_new_machine_waits(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_machines(stack, "n3")
+    stack.graph.add(thing("mesh/hub[n3]", "n3"))
+    stack.graph.add(thing("mesh/spoke[n1]", "n1", "mesh/hub[n3]"))
+
+    def anew() -> Stack:
+        raise SwarmError("n1 and n2 have no way to each other", "declare a hub")
+
+    cast(Any, stack).anew = anew
+    _, looked, held = left_out(stack, monkeypatch)
+    assert looked is stack
+    assert {"mesh/hub[n3]", "mesh/spoke[n1]"} <= held
+    assert "mesh/new[n1]" not in held
 
 
 def stack_silent(identity: str, nodes: Collection[str]) -> Mapping[str, SwarmError]:

@@ -54,6 +54,7 @@ class Outcome:
     interrupted: bool = False
     same: int = 0
     skipped: tuple[Skipped, ...] = ()
+    emptied: tuple[str, ...] = ()
 
 
 class Lease:

@@ -183,7 +183,8 @@ def look_at_new(machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen
     side by side."""
     asked = access.ask([inputs["host"] for inputs in machines if inputs["node"] not in told])
     refused: dict[str, SwarmError] = {}
-    blank = set()
+    noted = {node for stack in {inputs["host"]["stack"] for inputs in machines} for node in _noted(stack)}
+    blank, ours = set(), set()
     for inputs in machines:
         seen = told.get(inputs["node"]) or asked[inputs["node"]]
         try:
@@ -194,10 +195,13 @@ def look_at_new(machines: Collection[Mapping[str, Any]], told: Mapping[str, Seen
             _require_fit(seen, way, inputs)
         except SwarmError as error:
             refused[inputs["node"]] = error
+            stack = inputs["host"]["stack"]
+            if _there(stack, inputs["node"], seen, noted):
+                ours.add(inputs["node"])
         else:
             if not seen.stack and not seen.node:
                 blank.add(inputs["node"])
-    return NewMachines(refused, frozenset(blank))
+    return NewMachines(refused, frozenset(blank), frozenset(ours))
 
 
 def owner(stack: str, node: str) -> Owner:

@@ -79,12 +79,14 @@ def _plan_addresses(
     for declared in spec.addresses:
         for text in declared.addresses:
             fixed[ip_address(text).version][declared.node] = text
+    # What is declared for a machine that is not there now is nobody else's: it will come.
+    reserved = [*spec.reserved, *(text for it in spec.addresses if it.node not in names for text in it.addresses)]
     versions = [(cidr, ip_network(cidr).version) for cidr in spec.cidrs]
     if by_region(spec.topology):
         regions = {machine.name: machine.region for machine in machines}
         for cidr, version in versions:
-            kept[version] = suggest(cidr, regions, {**kept[version], **fixed[version]}, spec.reserved)
-    plans = [allocate(cidr, names, kept[version], spec.reserved, fixed[version]) for cidr, version in versions]
+            kept[version] = suggest(cidr, regions, {**kept[version], **fixed[version]}, reserved)
+    plans = [allocate(cidr, names, kept[version], reserved, fixed[version]) for cidr, version in versions]
     return {name: tuple(plan[name] for plan in plans) for name in names}
 
 

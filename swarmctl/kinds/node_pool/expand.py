@@ -53,8 +53,8 @@ def expand(context: Expansion) -> None:
         placed = _place(context, backend, named, previous)
         found += placed
         for placement in placed:
-            # Of one that nothing was ever applied for, and that nobody can ask now, nobody can need anything yet.
-            if placement.name in previous or not ways.on_silent({"host": placement.host}):
+            # Of one that nothing was ever applied for, and that can't be taken over now, nobody can need anything yet.
+            if placement.name in previous or not ways.is_absent(placement.host):
                 _add(context, requests[placement.pool], placement, pools[placement.pool])
     _refuse(pools, list(taken_over.problems(context, pools, found, context.nodes)))
     _declare(context.graph.stack, found)
