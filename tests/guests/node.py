@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from swarmctl import toolchain
 from swarmctl.backends.base import Completed, Fence, Host
 from swarmctl.backends.ssh.host import SshHost
 from swarmctl.backends.ssh.transport import Transport
@@ -27,6 +28,8 @@ KEY = "/etc/swarmctl/mesh/backbone/private.key"
 SECRETS = "/etc/swarmctl/mesh/backbone/psk"
 OTHER = "10.88.0.2"
 """The other node's address on the mesh."""
+WIREGUARD_GO = str(toolchain.wireguard_go() or "wireguard-go")
+"""Found before tests get folders of their own."""
 _OTHER = """
 mkdir -p /etc/wireguard && cd /etc/wireguard && umask 077
 wg genkey >key
@@ -132,7 +135,7 @@ class Across:
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         if namespace.run(["ip", "link", "add", "wg0", "type", "wireguard"], check=False).returncode:
-            namespace.start_service("wireguard", ["wireguard-go", "-f", "wg0"])
+            namespace.start_service("wireguard", [WIREGUARD_GO, "-f", "wg0"])
         self.key = namespace.sh(_OTHER).strip()
 
     def know(self, node: Node) -> None:
