@@ -17,6 +17,7 @@ from swarmctl.graph.model import Address
 from swarmctl.kinds.node_pool.accelerators import amd
 from swarmctl.kinds.node_pool.accelerators.resources import DRIVER
 from tests.gpu import hosts as composed
+from tests.gpu.below import Below
 from tests.gpu.hosts import decided, host, refused
 from tests.gpu.test_accelerators import Facts, compiled, drivers, loaded
 
@@ -323,6 +324,35 @@ def test_what_does_not_fit_together_is_never_taken_for_a_release(
     assert failure in seen.failure
     assert bool(failure) == bool(seen.failure)
     assert "\x1b" not in seen.failure
+
+
+RPM = r"""
+case "$*" in
+  *amdgpu-dkms-firmware) echo 30.20.1.0.30200100-2255209.el9 ;;
+  *amdgpu-dkms) echo 6.16.6-2255209.el9 ;;
+  *rocm-core) echo 7.2.4.70204-93.el9 ;;
+esac
+"""
+AMD_SMI = r"""
+case "$1" in
+  version) echo '[{"rocm_version": "7.2.4", "amdgpu_version": "6.16.6"}]' ;;
+  list) echo '[{"bdf": "0000:05:00.0"}]' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("of_epel", ["", "DPKG"])
+def test_packages_are_rpm_s_also_where_a_machine_with_dnf_has_dpkg(tmp_path: Path, of_epel: str) -> None:
+    below = Below(tmp_path / "n1", tools=())
+    for name, text in {"rpm": RPM, "amd-smi": AMD_SMI, "modinfo": "echo A6F143"}.items():
+        below.tool(name, text)
+    below.put("/sys/module/amdgpu/version", b"6.16.6\n")
+    below.put("/sys/module/amdgpu/srcversion", b"A6F143\n")
+    if of_epel:
+        below.tool("dpkg-query", 'echo "dpkg-query: no packages found matching $4" >&2; exit 1')
+        below.put("/var/lib/dpkg/status", b"")
+    seen = amd.parse(below.run(amd.READING.argv).stdout, "n1")
+    assert (seen.loaded, seen.answers, seen.failure) == ("30.20.1", "30.20.1", "")
 
 
 def test_a_reading_without_an_end_is_none() -> None:

@@ -1,7 +1,7 @@
 """A node of a lab as a machine with dnf: Debian's packages of dnf and rpm, of the release that Enterprise Linux 9 has.
 
 dnf, rpm and the machine's database of packages are real. That it is Rocky Linux is composed: its os-release says so,
-and what Debian's own package manager is known by is taken away, with a plugin of dnf's that Debian alone switches on.
+and apt is taken away, with a plugin of dnf's that Debian alone switches on. dpkg stays, as EPEL brings it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PRETTY_NAME="Rocky Linux 9.6, composed"
 """
 COMPOSE = """
 ldconfig
-rm -f /usr/bin/apt-get /usr/bin/dpkg-query /etc/os-release
+rm -f /usr/bin/apt-get /etc/os-release
 rm -f /etc/dnf/plugins/local.conf /usr/lib/python3/dist-packages/dnf-plugins/local.py
 mkdir -p /etc/yum.repos.d /etc/pki/rpm-gpg
 cat >/etc/os-release

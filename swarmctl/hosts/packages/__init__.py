@@ -29,11 +29,12 @@ from swarmctl.hosts.packages.errors import (
 )
 from swarmctl.hosts.packages.managers import Manages, by
 from swarmctl.hosts.packages.model import Manager, Move, Packages
-from swarmctl.hosts.packages.reading import READING
+from swarmctl.hosts.packages.reading import BY_APT, READING
 from swarmctl.hosts.packages.simulation import moves
 from swarmctl.hosts.packages.work import SLOW, Work
 
 __all__ = [
+    "BY_APT",
     "READING",
     "SLOW",
     "BadSignature",

@@ -15,9 +15,12 @@ from swarmctl.hosts.readings import Reading
 MOST = 100_000
 """Packages of one machine that are taken; large ones have some thousands."""
 
+BY_APT = "command -v dpkg-query >/dev/null && command -v apt-get >/dev/null && [ -s /var/lib/dpkg/status ]"
+"""Condition of shell: whether a machine's packages are apt's. EPEL has dpkg for machines with dnf, too."""
+
 SCRIPT = (
     r"""
-if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null && [ -s /var/lib/dpkg/status ]; then
+if BY_APT; then
   echo "@ apt $(dpkg --print-architecture)"
   dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n'
   for file in /var/lib/dpkg/updates/*; do [ ! -e "$file" ] || { echo '@ interrupted'; break; }; done
@@ -32,7 +35,8 @@ elif command -v dnf >/dev/null && [ "$(readlink -f "$(command -v dnf)" | sed 's|
 else echo '@ none'
 fi
 echo '@ end'
-""".replace("LOCKLIST", LOCKLIST)
+""".replace("BY_APT", BY_APT)
+    .replace("LOCKLIST", LOCKLIST)
     .replace("STREAMS", STREAMS)
     .replace("UNFINISHED", UNFINISHED)
 )

@@ -16,7 +16,7 @@ from typing import Any
 from swarmctl.errors import WorldUnreadable
 from swarmctl.gpu.amd import CORE, DKMS, FIRMWARE, ORIGIN, packaged
 from swarmctl.gpu.amd import built as built_by
-from swarmctl.hosts import readings
+from swarmctl.hosts import packages, readings
 from swarmctl.hosts.readings import Reading
 from swarmctl.kinds.node_pool.accelerators import signing
 from swarmctl.kinds.node_pool.accelerators.places import AMD, same
@@ -46,7 +46,7 @@ SCRIPT = f"""
 {TOOLS}
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
 has() {{
-  if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{Version}}\\n' "$1" 2>/dev/null
+  if {packages.BY_APT}; then dpkg-query -W -f '${{Version}}\\n' "$1" 2>/dev/null
   else rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' "$1" 2>/dev/null | grep -v ' '; fi
 }}
 part loaded; cat /sys/module/amdgpu/version 2>/dev/null
