@@ -22,8 +22,8 @@ def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mappin
     """Divide the cards while no daemon has one open: a card in use is not reset, and without that MIG is not set. Cards
     that `mig` does not name become whole.
 
-    Where a card takes its mode only by a restart, the machine restarts. Raises DriverUnverified, DriverWaits,
-    CommandFailed and what `reboot` raises.
+    Where cards take their mode only by a restart, the machine restarts, once for all of them. Raises DriverUnverified,
+    DriverWaits, CommandFailed and what `reboot` raises.
     """
     if "pending" in _set(machine, inputs, mig):
         try:
@@ -45,6 +45,10 @@ def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mappin
 def _set(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[str, int]]) -> str:
     machine.script(at_start.END)
     seen, units = machine.seen(), inputs["services"]
+    if seen.startup and at_start.wrong(seen.startup, inputs["mig"]):
+        # A mode may wait for a restart, by us or by somebody else. The old layout would be set then, and the new mode
+        # would wait again, for ever. The unit comes back with the new layout when the cards have it.
+        machine.script(at_start.remove())
     cards = sorted({*(card.pci for card in seen.cards if card.mig), *seen.instances, *mig})
     machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others
     try:

@@ -126,23 +126,25 @@ def _give_way() -> str:
 
 
 def divide(mig: Mapping[str, Mapping[str, int]], cards: Sequence[str]) -> str:
-    """Divide each of `cards` (PCI addresses) as `mig` says, or not at all. Says `pending ADDRESS` where that needs a
-    restart."""
-    lines = ['said() { timeout 60 nvidia-smi "$@" >&2; }']
+    """Divide each of `cards` (PCI addresses) as `mig` says, or not at all. Says `pending ADDRESS…` where that needs a
+    restart: all cards have been asked for their mode then, so that one restart does for all of them."""
+    lines = ['said() { timeout 60 nvidia-smi "$@" >&2; }', "pending=''"]
     for card in cards:
-        profiles = [name for name, number in sorted(mig.get(card, {}).items(), reverse=True) for _ in range(number)]
         at = quote(card)
         # What is divided is put together again first: instances must be gone before the mode or the layout changes.
         lines += [
             f"said mig -dci -i {at} || :",
             f"said mig -dgi -i {at} || :",
-            f"said -i {at} -mig {int(bool(profiles))}",
+            f"said -i {at} -mig {int(bool(mig.get(card)))}",
         ]
         query = f"timeout 20 nvidia-smi -i {at} --query-gpu=mig.mode.current,mig.mode.pending --format=csv,noheader"
         lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || said --gpu-reset -i {at} || :')
-        lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || {{ echo pending {at}; exit 0; }}')
+        lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || pending="$pending "{at}')
+    lines.append('[ -z "$pending" ] || { echo "pending$pending"; exit 0; }')
+    for card in cards:
+        profiles = [name for name, number in sorted(mig.get(card, {}).items(), reverse=True) for _ in range(number)]
         if profiles:
-            lines.append(f"said mig -i {at} -cgi {quote(','.join(profiles))} -C")
+            lines.append(f"said mig -i {quote(card)} -cgi {quote(','.join(profiles))} -C")
     return "\n".join(lines) + "\n"
 
 
