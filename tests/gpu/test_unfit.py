@@ -103,11 +103,11 @@ def test_what_fits_none_of_them_is_refused_for_all(tmp_path: Path) -> None:
     assert found.help.endswith("a machine that is at fault is left out by `state: isolated`")
 
 
-def test_cards_that_were_there_speak_for_the_declaration(tmp_path: Path) -> None:
-    """Also where no machine is left that it fits: it has fitted."""
-    declared = stack(tmp_path)
-    before = compiled(declared, Facts(WELL)).resources
-    graph = compiled(declared, Facts(dict.fromkeys(WELL, LOST)), before)
+@pytest.mark.parametrize("now", [GOOD, GOOD.replace("branch: auto", 'branch: "580"'), "{vendor: nvidia, count: 8}"])
+def test_cards_that_were_there_speak_for_the_declaration(tmp_path: Path, now: str) -> None:
+    """Also where no machine is left that it fits: it has fitted, and what is declared now would have."""
+    before = compiled(stack(tmp_path), Facts(WELL)).resources
+    graph = compiled(stack(tmp_path, accelerators=now), Facts(dict.fromkeys(WELL, LOST)), before)
     assert set(left(graph)) == {"n1", "n2", "n3"}
     assert len(graph.frozen) == 3
 
@@ -119,6 +119,38 @@ def test_drivers_of_machines_that_can_t_be_read_speak_for_it_too(tmp_path: Path)
     }
     graph = compiled(declared, Facts({"n2": LOST}, {"n1": "silent", "n3": "silent"}), before)
     assert set(left(graph)) == {"n2"}
+
+
+DEBIAN = replace(HGX, os="debian", release="13")
+MIRROR = "{vendor: nvidia, source: mirror, mirror: {url: 'https://m.example/repos', fingerprint: " + "A" * 40 + "}}"
+
+
+@pytest.mark.parametrize("how", ["isolated", "silent", "lost a card"])
+@pytest.mark.parametrize(
+    ("there", "right", "wrong", "mend"),
+    [
+        (HGX, GOOD, GOOD.replace("count: 8", "count: 9"), "declare 8, or look for "),
+        (HGX, GOOD, GOOD.replace("H100", "H100-PCIe"), "declare the model H100 SXM5 80GB, or take "),
+        (HGX, "{vendor: nvidia}", "{vendor: nvidia, mig: {1g.6gb: 4}}", "declare some of 1g.10gb, "),
+        (DEBIAN, MIRROR, "{vendor: nvidia, source: distribution, driver: {version: 580.173.02}}", "packages that "),
+        (DEBIAN, MIRROR, "{vendor: nvidia}", "declare `source: mirror`"),
+    ],
+    ids=["count", "model", "mig", "system", "key"],
+)
+def test_what_never_fitted_a_machine_is_not_spoken_for_by_it(
+    tmp_path: Path, there: Host, right: str, wrong: str, mend: str, how: str
+) -> None:
+    """Or a mistake in the pool would be told as a fault of each of the other machines, with a mend that is none."""
+    before = compiled(stack(tmp_path, accelerators=right), Facts(dict.fromkeys(WELL, there))).resources
+    declared = stack(tmp_path, accelerators=wrong, states={"n3": "isolated"} if how == "isolated" else {})
+    known = {"n1": there, "n2": there}
+    if how == "lost a card":
+        known["n3"] = replace(there, devices=LOST.devices)
+    with pytest.raises(InvalidDeclaration) as raised:
+        compiled(declared, Facts(known, {} if "n3" in known else {"n3": "quiet"}), before)
+    told = [it for it in raised.value.diagnostics if it.message.startswith("n1, n2")]
+    assert told
+    assert told[0].help.startswith(mend)
 
 
 @pytest.mark.parametrize("state", ["drained", "cordoned"])

@@ -12,7 +12,7 @@ from swarmctl.gpu.model import Host, Refusal, Refusals
 from swarmctl.graph.model import Address, Machine, Ref, Resource, Timeouts, Unfit
 from swarmctl.hosts.states import ISOLATED, OUT_OF_SERVICE
 from swarmctl.kinds.base import Expansion
-from swarmctl.kinds.node_pool.accelerators import decision, unfit
+from swarmctl.kinds.node_pool.accelerators import decision, earlier, unfit
 from swarmctl.kinds.node_pool.accelerators.rules import by_vendor
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 from swarmctl.kinds.node_pool.draining import expand as draining
@@ -123,10 +123,12 @@ class _Case:
 
     @property
     def speaks_for_it(self) -> bool:
-        """Whether it shows that what is declared is no mistake: it fits here, or has fitted."""
-        if self.outcome is None:
-            return self.before is not None
-        return isinstance(self.outcome, Mapping) or bool(self.lost)
+        """Whether it shows that what is declared is no mistake: it fits here, or the cards that were there before one
+        was lost, or before the machine could not be read any more."""
+        if isinstance(self.outcome, Mapping):
+            return True
+        unknown = self.outcome is None or bool(self.lost)
+        return unknown and self.before is not None and earlier.bears_out(self.before, [*self.items.values()])
 
 
 def _cases(
