@@ -106,6 +106,10 @@ class Node:
         return {f"{PREFIX}-{name}": _label(value) for name, value in found.items() if value}
 
 
+_Of = tuple[str, str]
+"""Pool and vendor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Examination:
     """All machines that were asked for, in the natural order of their names."""
@@ -135,7 +139,7 @@ def examine(
     pools = {pool.name: pool.spec.accelerators for pool in stack.inventory.of("NodePool")}
     known = report(stack.name, machines, Cache(stack.identity), emit, max_age=0.0, open_=open_)
     facts = {machine.name: found.facts for machine, found in zip(machines, known.nodes, strict=True) if found.facts}
-    fitting = _fitting(stack.machines, facts, pools)
+    fitting, unread = _fitting(stack.machines, facts, pools)
     nodes = []
     for machine, found in zip(machines, known.nodes, strict=True):
         if found.facts is None:
@@ -143,7 +147,7 @@ def examine(
             nodes.append(Node(machine.name, machine.pool, error=error))
             continue
         try:
-            nodes.append(node(machine, found.facts, pools.get(machine.pool) or [], open_, fitting))
+            nodes.append(node(machine, found.facts, pools.get(machine.pool) or [], open_, fitting, unread))
         except SwarmError as error:
             nodes.append(Node(machine.name, machine.pool, error=error))
     return Examination(stack.name, tuple(nodes))
@@ -151,16 +155,18 @@ def examine(
 
 def _fitting(
     machines: Sequence[Machine], facts: Mapping[str, SystemFacts], pools: Mapping[str, Sequence[Accelerator]]
-) -> frozenset[tuple[str, str]]:
-    """Pools and vendors of which what is declared fits some machine that was read, or may fit one that was not: what is
-    amiss with another one is mended there, not in the pool."""
-    found = set()
+) -> tuple[frozenset[_Of], frozenset[_Of]]:
+    """Pools and vendors of which what is declared fits some machine that was read, so that what is amiss with another
+    one is mended there, not in the pool; and those of which it may fit one that was not read."""
+    found, open_ = set(), set()
     for machine in machines:
         host = decision.known(facts[machine.name]) if machine.name in facts else None
         for vendor, items in by_vendor(pools.get(machine.pool) or []).items():
-            if host is None or isinstance(decision.inputs(host, *items.values()), Mapping):
+            if host is None:
+                open_.add((machine.pool, str(vendor)))
+            elif isinstance(decision.inputs(host, *items.values()), Mapping):
                 found.add((machine.pool, str(vendor)))
-    return frozenset(found)
+    return frozenset(found), frozenset(open_ - found)
 
 
 def node(
@@ -168,10 +174,11 @@ def node(
     facts: SystemFacts,
     says: Sequence[Accelerator],
     open_: Callable[[Machine], Host],
-    fitting: Collection[tuple[str, str]] = (),
+    fitting: Collection[_Of] = (),
+    unread: Collection[_Of] = (),
 ) -> Node:
-    """One machine that exists, read now; `fitting` are pools and vendors that are right for other machines. Raises what
-    reading a host raises."""
+    """One machine that exists, read now; `fitting` are pools and vendors that are right for other machines, `unread`
+    those of which nobody can tell. Raises what reading a host raises."""
     there = accelerators(facts)
     cards = {
         it.device.address: it.card.models[0] if it.card else f"{it.device.vendor}:{it.device.device}" for it in there
@@ -196,6 +203,7 @@ def node(
             Counter(cards[it.device.address] for it in there if it.vendor == vendor and it.card),
             open_,
             alone=(machine.pool, vendor) in fitting,
+            unsure=(machine.pool, vendor) in unread,
         )
         for vendor in vendors
     ]
@@ -211,13 +219,13 @@ def _driver(
     open_: Callable[[Machine], Host],
     *,
     alone: bool,
+    unsure: bool,
 ) -> Driver:
     items = says or [Accelerator(vendor)]
     outcome = decision.inputs(host, *items)
     if not isinstance(outcome, Mapping):
         refusals = tuple(
-            Refused(it.reason, unfit.mend(machine.name, it, told=True) if alone else it.mend, unfit.code(it))
-            for it in outcome
+            Refused(it.reason, _mend(machine.name, it, alone=alone, unsure=unsure), unfit.code(it)) for it in outcome
         )
         todo = tuple(dict.fromkeys(it.mend for it in refusals))
         return Driver(vendor, bool(says), None, refusals, todo=todo)
@@ -230,8 +238,17 @@ def _driver(
         effects = [f"driver nothing → {outcome['version']}: neither package nor kernel module of it is there"]
     lost = _lost(machine.name, vendor, outcome, seen)
     rest = _todo(machine.name, vendor, bool(says), models, effects, seen)
-    unsure = decision.warnings(host, *items)
-    return Driver(vendor, bool(says), outcome, (), unsure, seen, tuple(effects), (*rest, *lost))
+    doubts = decision.warnings(host, *items)
+    return Driver(vendor, bool(says), outcome, (), doubts, seen, tuple(effects), (*rest, *lost))
+
+
+def _mend(name: str, refusal: gpu.Refusal, *, alone: bool, unsure: bool) -> str:
+    """In the pool, or on the machine where others are as declared; both where that is not known, since `plan`, which
+    reads all of them, says one or the other."""
+    here = unfit.mend(name, refusal, told=True)
+    if unsure:
+        return f"where others of its pool are as declared: {here}; where none is: {refusal.mend}"
+    return here if alone else refusal.mend
 
 
 def _lost(name: str, vendor: str, outcome: Mapping[str, Any], seen: Seen) -> list[str]:

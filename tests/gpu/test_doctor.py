@@ -190,11 +190,19 @@ def test_who_differs_from_others_of_the_pool_is_told_what_to_do_about_that_machi
         found = examine(tmp_path, names, emit=lambda event: None, open_=lambda machine: Answering())  # type: ignore[arg-type,return-value]
         return {node.name: node for node in found.nodes}
 
-    for nodes in (told(), told("n2")):
+    for nodes, begins, ends in (
+        (told(), "look for the card that has left the bus", "declares what it has"),
+        (
+            told("n2"),
+            "where others of its pool are as declared: look for the card that has left the bus",
+            "; where none is: declare 7, or look for the card that has left the bus",
+        ),
+    ):
         (refused,) = nodes["n2"].drivers[0].refusals
         assert refused.code == "SW3254"
-        assert refused.mend.startswith("look for the card that has left the bus")
+        assert refused.mend.startswith(begins)
         assert "declare n2 `state: isolated`" in refused.mend
+        assert refused.mend.endswith(ends)
         text = gpu_doctor.render(Examination("s", (nodes["n2"],)))
         assert "has 7 x H100 SXM5 80GB (SW3254)\n" in text
     known |= dict.fromkeys(WELL, LOST)
