@@ -110,5 +110,5 @@ def test_a_mode_that_waits_is_set_by_a_restart_or_told(monkeypatch: pytest.Monke
     assert machine.done.count("mig 1") == 2
     stubborn = Machine(f"pending {CARD}")
     monkeypatch.setattr(dividing, "reboot", lambda host, timeout: None)
-    with pytest.raises(DriverUnverified, match="after a restart neither"):
+    with pytest.raises(DriverUnverified, match=f"not set on {CARD}, after a restart neither"):
         dividing.divide(stubborn, INPUTS, SEVEN)  # type: ignore[arg-type]

@@ -103,7 +103,7 @@ def test_what_did_not_come_to_its_end_is_drift_and_mended_by_the_next_apply(
 ) -> None:
     world.apply(SEVEN)
     monkeypatch.setattr(dividing, "reboot", lambda host, *, timeout: None)
-    with pytest.raises(DriverUnverified, match="after a restart neither"):
+    with pytest.raises(DriverUnverified, match=f"not set on {CARDS[0]}, after a restart neither"):
         world.apply(MIXED)
     assert world.drift(MIXED) == {"mig", "startup"}
     monkeypatch.setattr(dividing, "reboot", world.reboot)

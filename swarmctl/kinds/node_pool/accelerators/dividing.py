@@ -25,7 +25,7 @@ def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mappin
     Where cards take their mode only by a restart, the machine restarts, once for all of them. Raises DriverUnverified,
     DriverWaits, CommandFailed and what `reboot` raises.
     """
-    if "pending" in _set(machine, inputs, mig):
+    if _set(machine, inputs, mig):
         try:
             reboot(machine.host, timeout=RESTART)
         except CannotReboot as error:
@@ -34,15 +34,17 @@ def divide(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mappin
                 "restart it, then apply again: it goes on from there",
             ) from None
         machine.changed()
-        if "pending" in _set(machine, inputs, mig):
+        if waiting := _set(machine, inputs, mig):
             raise DriverUnverified(
-                f"{machine.name}: MIG is not set, after a restart neither", "see what `nvidia-smi -q -d MIG` says there"
+                f"{machine.name}: MIG is not set on {', '.join(waiting)}, after a restart neither",
+                "see what `nvidia-smi -q -d MIG` says there",
             )
     if inputs["cdi"]:
         machine.script(machine.vendor.cdi())
 
 
-def _set(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[str, int]]) -> str:
+def _set(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Returns the cards whose mode waits for a restart; then none is divided."""
     machine.script(at_start.END)
     seen, units = machine.seen(), inputs["services"]
     if seen.startup and at_start.wrong(seen.startup, inputs["mig"]):
@@ -52,6 +54,7 @@ def _set(machine: Machine, inputs: Mapping[str, Any], mig: Mapping[str, Mapping[
     cards = sorted({*(card.pci for card in seen.cards if card.mig), *seen.instances, *mig})
     machine.start([unit for unit in units if unit not in CLIENTS])  # and stop the others
     try:
-        return machine.script(scripts.divide(mig, cards), timeout=300).text
+        said = machine.script(scripts.divide(mig, cards), timeout=300).text.split()
+        return [card for card in cards if card in said]
     finally:
         machine.start(units)
