@@ -29,6 +29,8 @@ _FOR_OTHERS = re.compile(
 )
 """Not for a file system that is mounted already."""
 _SIZE = re.compile(r"size=([0-9]{1,15})([kmgt]?)", re.IGNORECASE)
+_PART = re.compile(r"subvol=(/|/?(?!\.{1,2}(/|$))[^/]+(/(?!\.{1,2}(/|$))[^/]+)*)|subvolid=([5-9]|[1-9][0-9]{1,18})")
+"""As the kernel tells it, but for the first slash; the number of the whole file system is 5."""
 _PAGE = 65536
 """Bytes of the largest page; what a tmpfs may have is told in whole ones."""
 NOT_IN_FORCE, BESIDES = "(not in force)", "(not in /etc/fstab)"
@@ -108,6 +110,33 @@ def words(options: Collection[str]) -> tuple[list[str], list[str]]:
 def anew(options: Collection[str]) -> str:
     """For what is mounted already: all that is compared in words, so that what was set by hand goes."""
     return ",".join(["remount", *_own(options), *_named(options)])
+
+
+def own(options: Collection[str]) -> list[str]:
+    """Those that are the file system's own."""
+    notes = (NOT_IN_FORCE, BESIDES)
+    return [one for one in _own(options) if one not in _MEANS and one not in ATIMES and not one.endswith(notes)]
+
+
+def part(options: Collection[str]) -> str:
+    """Which part of a btrfs is mounted, in the kernel's words; empty where none is named."""
+    named = [one for one in options if one.startswith(("subvol=", "subvolid="))]
+    return ",".join(re.sub("^subvol=/*", "subvol=/", one) for one in named)
+
+
+def vague(kind: str, options: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """Options that can't be compared with what is in force: which one (-1: none of them), why, and what to write."""
+    parts = [index for index, one in enumerate(options) if one.startswith(("subvol=", "subvolid="))]
+    for index, one in enumerate(options):
+        if one.partition("=")[0] == "x-systemd.automount":
+            yield index, "what is mounted when it is first used is not there when it is looked at", "leave it out"
+        elif index in parts and (kind != "btrfs" or not _PART.fullmatch(one)):
+            yield index, "the kernel tells it otherwise", "write `subvol=/folder`, or `subvolid=` with a plain number"
+        elif one.startswith("size=0") and one != "size=0":
+            yield index, "the kernel takes a number that begins with 0 for an octal one", "write it without the 0"
+    if kind == "btrfs" and len(parts) != 1:
+        why = "of several parts one is meant" if parts else "without `subvol` that is up to the file system"
+        yield parts[1] if parts else -1, why, "name one part: `subvol=/` is the whole file system"
 
 
 def _own(options: Collection[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from swarmctl.declarations.declaration import Declaration, Inventory, Unknown
 from swarmctl.declarations.words import listing
 from swarmctl.diagnostics import Code, Diagnostic, Related, Severity
 from swarmctl.kinds.host_baseline.nesting import outer_first
+from swarmctl.kinds.host_baseline.options import vague
 from swarmctl.kinds.host_baseline.rules.nodes import selected
 
 SYSTEM = Code(
@@ -54,6 +55,18 @@ Wrong: `/a` and `/b/x` in one baseline, `/b` and `/a/x` in another one
 Right: `/a` and `/b` in one baseline, `/a/x` and `/b/x` in the other one
 """,
 )
+VAGUE = Code(
+    "SW3725",
+    "mount option that cannot be compared",
+    """What is declared is compared with what is mounted, and what differs is mounted anew. That goes wrong where an
+option leaves open what is mounted, or where the kernel tells it otherwise: a part of a btrfs that is not named, or not
+as the kernel writes it; `x-systemd.automount`, which mounts on first use; a size that begins with 0.
+
+Wrong: `{type: btrfs, options: [noatime]}`, `subvol=/data/`, `subvolid=0x100`, `x-systemd.automount`, `size=010m`
+
+Right: `{type: btrfs, options: [subvol=/data, noatime]}`, `subvolid=256`, `size=10m`
+""",
+)
 _ROOTS = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys", "usr")
 _EXACT = frozenset({"/root", "/tmp", "/var", "/var/cache", "/var/lib", "/var/log", "/var/spool", "/var/tmp"})
 _OWN = ("/var/lib/dpkg", "/var/lib/apt", "/var/lib/swarmctl", "/var/lib/systemd", "/var/log/swarmctl")
@@ -73,6 +86,15 @@ def check(baseline: Declaration) -> Iterator[Diagnostic]:
                 baseline.value(*at, "path"),
                 label="nothing can be mounted over it",
                 help="choose a folder of its own, such as `/srv/data`",
+            )
+        for place, why, mend in vague(mount.type, mount.options):
+            said = f"`{mount.options[place]}` of `{mount.path}` cannot be compared with what is mounted"
+            yield Diagnostic(
+                VAGUE,
+                said if place >= 0 else f"nothing says which part of a btrfs is mounted at `{mount.path}`",
+                baseline.value(*at, *(("options", place) if place >= 0 else ("type",))),
+                label=why,
+                help=mend,
             )
         served, memory = ":/" in mount.device, mount.device == "tmpfs"
         if (served != (mount.type in _SERVED)) or (memory != (mount.type == "tmpfs")):
