@@ -47,7 +47,7 @@ look_kernel() {
 look_sysctl() {
   file=/etc/sysctl.d/99-zz-swarmctl-$1.conf
   [ -f "$file" ] || return 0
-  while IFS= read -r line; do
+  while IFS= read -r line || [ -n "$line" ]; do
     key=${line%% = *}
     case $key in '' | *[!A-Za-z0-9_./-]*) continue ;; esac
     path=/proc/sys/$(printf '%s' "$key" | tr ./ /.)
@@ -107,10 +107,11 @@ look_upgrades() {
 meant() { case $1 in /*) readlink -f -- "$1" 2>/dev/null || printf '%s' "$1" ;; *) printf '%s' "$1" ;; esac; }
 look_mounts() {
   [ -r /etc/fstab ] || return 0
-  while read -r device path type options _; do
+  while read -r device path type options _ || [ -n "$device" ]; do
     case ",$options," in *",x-swarmctl.$1,"*) ;; *) continue ;; esac
     case $device in /*) real=$device ;; *=*) real=$(findfs "$device" 2>/dev/null) ;; *) real=$device ;; esac
-    live=$(findmnt -rnfo SOURCE,FSTYPE,OPTIONS --mountpoint "$path" 2>/dev/null)
+    # What lies uppermost there is what people see.
+    live=$(findmnt -rno SOURCE,FSTYPE,OPTIONS --mountpoint "$path" 2>/dev/null | tail -n 1)
     # One device may have several names, and what is told is the kernel's: of a btrfs with a folder of it, and of a
     # file the loop device that is made of it.
     source=${live%% *}

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from swarmctl.kinds.host_baseline.aspects.mounts import MOUNTS
-from swarmctl.kinds.host_baseline.options import ATIMES, FLAGS, anew, told, words
+from swarmctl.kinds.host_baseline.options import ATIMES, FLAGS, anew, told, vague, words
 from tests.kinds.host_baseline import machine as machines
 
 NAMED = [*FLAGS, *FLAGS.values(), *ATIMES, "atime", "norelatime", "nostrictatime"]
@@ -56,6 +56,51 @@ def test_what_the_script_looks_for_is_what_is_told(options: list[str], live: set
 )
 def test_what_is_not_as_the_line_says_has_a_note(options: list[str], live: str, found: list[str]) -> None:
     assert told(options, "tmpfs", live.split(",")) == [one.replace("#", "(not in /etc/fstab)") for one in found]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "places"),
+    [
+        ("btrfs", ["subvol=/", "noatime"], []),
+        ("btrfs", ["subvol=data"], []),
+        ("btrfs", ["nofail", "subvol=/@home/a.b"], []),
+        ("btrfs", ["subvolid=5"], []),
+        ("btrfs", ["subvolid=18446744073709551"], []),
+        ("btrfs", ["noatime"], [-1]),
+        *(("btrfs", [one], [0]) for one in ("subvol=/data/", "subvol=//data", "subvol=/a//b", "subvol=a/../b")),
+        *(("btrfs", [one], [0]) for one in ("subvol=./a", "subvolid=0", "subvolid=0x100", "subvolid=0256")),
+        ("btrfs", ["subvol=/a", "noatime", "subvol=/b"], [2]),
+        ("ext4", ["subvol=/data"], [0]),
+        ("ext4", ["nofail", "x-systemd.automount"], [1]),
+        ("nfs", ["x-systemd.automount=yes", "nofail"], [0]),
+        ("ext4", ["x-systemd.device-timeout=10s", "nofail"], []),
+        ("tmpfs", ["size=010m"], [0]),
+        ("tmpfs", ["size=0", "size=10m", "size=50%"], []),
+    ],
+)
+def test_what_cannot_be_compared_is_told(kind: str, options: list[str], places: list[int]) -> None:
+    assert [place for place, _, _ in vague(kind, options)] == places
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "told"),
+    [
+        ("btrfs", ["subvol=/a"], ["subvol=/b"], "unmounts /mnt/a and mounts what is declared"),
+        ("btrfs", ["subvol=/a", "noatime"], ["subvol=a"], ""),
+        ("btrfs", ["subvol=/a"], ["subvolid=256"], "unmounts /mnt/a and mounts what is declared"),
+        ("ext4", ["commit=77", "discard", "nosuid"], ["nosuid"], "commit=77, discard counts at /mnt/a until it"),
+        ("ext4", ["commit=77", "x-a.b=c", "user", "noatime"], ["commit=30"], ""),
+        ("tmpfs", ["size=8M"], ["nosuid"], ""),
+        ("tmpfs", ["mode=0700"], ["nosuid"], "mode=0700 counts at /mnt/a until it is mounted the next time"),
+        ("ext4", ["nosuid (not in force)", "ro (not in /etc/fstab)"], ["nosuid"], ""),
+    ],
+)
+def test_a_plan_tells_what_is_unmounted_and_what_counts_later(
+    kind: str, before: list[str], after: list[str], told: str
+) -> None:
+    text = MOUNTS.impact_of(inputs(kind, "LABEL=a", before), inputs(kind, "LABEL=a", after))
+    assert text.startswith(told)
+    assert bool(text) is bool(told)
 
 
 @pytest.fixture(scope="module")

@@ -179,6 +179,9 @@ def test_a_file_is_the_loop_device_that_is_made_of_it(machine: machines.Machine,
     observed = MOUNTS.read(machines.OneHost(machine), inputs(("/mnt/a", "/mnt/link.img")))  # type: ignore[arg-type]
     assert observed is not None
     assert observed.inputs["mounts"]["/mnt/a"]["device"].startswith("/dev/loop"), "another file is told"
+    with pytest.raises(CommandFailed, match="something else is mounted at /mnt/a"):
+        applied(machine, inputs(("/mnt/a", "/mnt/disk.img")))
+    machine.sh("umount /mnt/a")
     applied(machine, inputs(("/mnt/a", "/mnt/disk.img")))
     gone(machine)
     assert places(machine) == []
@@ -203,6 +206,9 @@ def test_a_part_of_a_btrfs_is_told_by_its_option(machine: machines.Machine) -> N
     assert observed.inputs["mounts"]["/mnt/a"]["options"] == ["subvol=/one (not in force)", "nofail"], (
         "another part is told"
     )
+    with pytest.raises(CommandFailed, match="something else is mounted at /mnt/a"):
+        applied(machine, part("subvol=/one"))
+    machine.sh("umount /mnt/a")
     applied(machine, part("subvol=/one"))
     assert machine.sh("cat /mnt/a/file") == "work\n"
     applied(machine, part("subvol=two"))

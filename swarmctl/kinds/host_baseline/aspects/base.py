@@ -35,7 +35,10 @@ LONGEST = 400
 PRELUDE = r"""
 export LC_ALL=C
 umask 022
+# What is to be undone before a refusal is told is the aspect's.
+refusing() { :; }
 refuse() {
+  refusing
   printf '@refused\t%s\t%s\n' "$1" "${2-}" >&2
   exit 3
 }
@@ -123,8 +126,10 @@ noted() {
   [ ! -e "$1" ] || lines=$(cat "$1") || unwritten "$1"
   put "$1" 0600 "${lines:+$lines$nl}$2" || :
 }
-# rewritten PATH TEXT: in place of a file that is not only ours, where it differs.
+# rewritten PATH TEXT: in place of a file that is not only ours, where it differs. A link stays one: what it leads to is
+# written, with the rights that that has.
 rewritten() {
+  set -- "$(readlink -f -- "$1")" "$2"
   if printf '%s' "$2" | cmp -s - "$1"; then return 1; fi
   fill "$1" "$2"
   mode=0644
