@@ -133,6 +133,11 @@ class TestOfOthers:
         refused(machine, {**inputs(), "mounts": {"/mnt/a": mount}}, "something else is mounted at /mnt/a")
         assert machine.sh("ls /mnt/a") == "precious\n"
         machine.sh("umount /mnt/a")
+        # As it could be declared once.
+        mount["options"] = ["subvol=/data/"]
+        MOUNTS.create(machines.OneHost(machine), {**inputs(), "mounts": {"/mnt/a": mount}})  # type: ignore[arg-type]
+        taken_away(machine, "b")
+        assert sources(machine) == []
 
     def test_files_in_memory_are_kept_when_what_they_lie_in_changes_or_cannot(
         self, machine: machines.Machine, disks: list[str]

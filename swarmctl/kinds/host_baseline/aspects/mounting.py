@@ -43,7 +43,7 @@ rooted() {
   live=,$(options_of "$1"),
   for option in $(printf '%s' "$2" | tr , ' '); do
     case $option in
-      subvol=*) one=subvol=/$(printf '%s' "${option#subvol=}" | sed 's,^/*,,') ;;
+      subvol=*) one=subvol=/$(printf '%s' "${option#subvol=}" | sed 's,^/*,,; s,/*$,,') ;;
       subvolid=*) one=$option ;;
       *) continue ;;
     esac
@@ -331,11 +331,11 @@ listed() {
   } 2>/dev/null | sort -ru
 }
 others() {
-  for one in $(listed); do
-    case $1 in *" $one "*) continue ;; esac
-    freed "$one"
+  for left in $(listed); do
+    case $1 in *" $left "*) continue ;; esac
+    freed "$left"
     # A folder in another mount is in sight no more when that goes.
-    unmade "$one"
+    unmade "$left"
   done
 }
 # From here on nothing is undone any more.
