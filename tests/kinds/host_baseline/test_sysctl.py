@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from swarmctl.backends.base import CommandFailed
 from swarmctl.kinds.host_baseline.aspects.sysctl import SYSCTL
 from swarmctl.kinds.host_baseline.reading import RECORDS
+from tests.kinds.host_baseline import machine as machines
 
 KERNEL = """
 say() {
@@ -49,9 +51,14 @@ def run(kernel: Path, **values: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def carried_out(kernel: Path, values: dict[str, str], baseline: str = "b") -> subprocess.CompletedProcess[str]:
+def carried_out(
+    kernel: Path, values: dict[str, str], baseline: str = "b", *, cut_off: bool = False
+) -> subprocess.CompletedProcess[str]:
     inputs: dict[str, Any] = {"baseline": baseline, "values": values}
     script = SYSCTL.script(inputs, SYSCTL.setting(inputs) if values else SYSCTL.taking_away(inputs))
+    if cut_off:
+        assert '\nput "$file"' in script
+        script = script.replace('\nput "$file"', '\nkill -9 $$\nput "$file"')
     for place in (RECORDS, "/etc/sysctl.d"):
         script = script.replace(place, f"{kernel}{place}")
     script = script.replace("/proc/sys/", f"{kernel}/")
@@ -144,3 +151,47 @@ def test_a_plan_tells_what_no_apply_can_take_back() -> None:
     for then in (without, None):
         assert SYSCTL.impact(with_it, then).text == f"{told} counts on n1 until its next restart"
     assert SYSCTL.impact(None, inputs(kexec_load_disabled="0", unprivileged_bpf_disabled="2")).text == ""
+
+
+@pytest.mark.parametrize("before", [{}, {"page_cluster": "4"}])
+@pytest.mark.parametrize("then", [{}, {"dirty_ratio": "30"}, {"swappiness": "9"}])
+def test_what_was_set_when_it_was_cut_off_is_given_back(
+    kernel: Path, before: dict[str, str], then: dict[str, str]
+) -> None:
+    settings(kernel, dirty_bytes=0, dirty_ratio=20, swappiness=60, page_cluster=3)
+    if before:
+        run(kernel, **before)
+    assert carried_out(kernel, {"vm.page_cluster": "5", "vm.dirty_bytes": "9000"}, cut_off=True).returncode == -9
+    assert (kernel / "vm/page_cluster").read_text() == "5\n"
+    run(kernel, **then)
+    assert (kernel / "vm/page_cluster").read_text() == "3\n"
+    assert both(kernel) == (0, int(then.get("dirty_ratio", 20)))
+    run(kernel)
+    assert [path for path in kernel.rglob("*swarmctl*") if path.is_file()] == []
+    assert both(kernel) == (0, 20)
+
+
+def test_what_was_refused_and_is_set_by_somebody_since_stays(kernel: Path) -> None:
+    settings(kernel, admin=3, dirty_bytes=9000, dirty_ratio=0, swappiness=60)
+    done = carried_out(kernel, {"vm.admin": "5", "vm.dirty_bytes": "0"})
+    assert "does not take '0' for vm.dirty_bytes" in done.stderr
+    assert (kernel / "vm/admin").read_text() == "3\n"
+    settings(kernel, admin=5)
+    run(kernel, swappiness="9")
+    assert (kernel / "vm/admin").read_text() == "5\n"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(bool(machines.missing()), reason=machines.missing())
+def test_what_the_kernel_takes_in_part_is_put_back(tmp_path: Path) -> None:
+    key, at = "net.ipv4.tcp_wmem", "/proc/sys/net/ipv4/tcp_wmem"
+    with machines.Machine(tmp_path) as machine:
+        hosts: Any = machines.OneHost(machine)
+        base = {"machine": "m", "host": {"backend": "test", "node": "n1"}, "node": "n1", "baseline": "b"}
+        before = machine.sh(f"cat {at}")
+        assert before.split()[:2] != ["8192", "65536"]
+        with pytest.raises(CommandFailed, match=f"the kernel does not take '8192 65536 16M' for {key}"):
+            SYSCTL.create(hosts, {**base, "values": {key: "8192 65536 16M"}})
+        assert machine.sh(f"cat {at}") == before
+        machine.sh(f"echo '8192 65536 16M' >{at} || :")
+        assert machine.sh(f"cat {at}") != before, "the kernel takes what comes before"

@@ -30,10 +30,16 @@ class SysctlType(Aspect):
 
     name = "sysctl"
     library = r"""
-file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf moved=
+file=/etc/sysctl.d/99-zz-swarmctl-$baseline.conf moved= fresh=
 # What is in force and what the file says stay the same; else nothing would be given back later.
 undone() {
-  printf '%s' "$moved" | while IFS='	' read -r key was; do back "$key" "$was" || :; done
+  undone() { :; }
+  printf '%s' "$moved" | while IFS='	' read -r key was; do
+    [ "$(now "$key")" = "$was" ] || back "$key" "$was" || :
+  done
+  printf '%s' "$fresh" | while IFS= read -r line; do
+    (put "$record/coming" 0600 "$(grep -vxF -e "$line" "$record/coming")") 2>/dev/null || :
+  done
 }
 turned_down() {
   undone
@@ -100,15 +106,30 @@ set_to() {
     noted "$record/before" "$row"
   fi
   [ "$was" != "$2" ] || return 0
+  # What is cut off before the file is written is known by the record to be ours. A key that is in the file already may
+  # be set without room for that.
+  line=$(printf '%s\t%s' "$1" "$2")
+  if ! grep -qxF -e "$line" "$record/coming" 2>/dev/null; then
+    if [ -z "$(ours "$1")" ]; then noted "$record/coming" "$line"; else
+      (undone() { :; } && noted "$record/coming" "$line") 2>/dev/null || :
+    fi
+    fresh=$fresh$line$nl
+  fi
+  # Of several numbers the kernel takes those before the one that it turns down.
+  moved=$(printf '%s\t%s' "$1" "$was")$nl$moved
   if ! say "$1" "$2"; then
     ! one_way "$1" "$was" || turned_down "the kernel keeps $1 at $was until the next restart" \
       "leave it out, apply, restart the machine, then declare it"
     turned_down "the kernel does not take '$2' for $1" "see what values it takes"
   fi
-  moved=$(printf '%s\t%s' "$1" "$was")$nl$moved
   is=$(squeezed "$(at "$1")")
   [ "$is" = "$2" ] ||
     turned_down "the kernel makes '$is' of '$2' for $1" "declare a value that it takes as it is"
+}
+# Whether it is what a baseline has set it to.
+set_by_us() {
+  is=$(squeezed "$(at "$1")")
+  [ "$is" = "$(ours "$1")" ] || grep -qxF -e "$(printf '%s\t%s' "$1" "$is")" "$record/coming" 2>/dev/null
 }
 # What is not declared any more is what it was, unless it is not what it was set to. Doing it again changes nothing, so
 # the record is written last, and not at all where nothing was given back.
@@ -118,9 +139,8 @@ give_back() {
     case $wanted in *" $key "*) kept=${kept:+$kept$nl}$(printf '%s\t%s' "$key" "$was") && continue ;; esac
     [ -n "$key" ] || continue
     given=yes
-    if [ -z "$(of_others "$key")" ] && [ -e "$(at "$key")" ] &&
-      [ "$(squeezed "$(at "$key")")" = "$(ours "$key")" ]; then
-      back "$key" "$was" || one_way "$key" "$(ours "$key")" ||
+    if [ -z "$(of_others "$key")" ] && [ -e "$(at "$key")" ] && set_by_us "$key"; then
+      back "$key" "$was" || one_way "$key" "$is" ||
         turned_down "the setting $key cannot be put back to '$was'" \
           "see what it takes by now, set that, and apply again"
     fi
@@ -150,7 +170,7 @@ give_back() {
         lines += [f"wanted={quote(' '.join(['', *(key for key, _ in values), '']))}", "give_back"]
         lines += ['[ -z "$given" ] || put "$record/before" 0600 "$kept" || :']
         text = "\n".join(f"{key} = {value}" for key, value in values)
-        return "\n".join([*lines, f'put "$file" 0644 {quote(text)} || :'])
+        return "\n".join([*lines, f'put "$file" 0644 {quote(text)} || :', 'rm -f -- "$record/coming"'])
 
     def taking_away(self, inputs: Inputs) -> str:
         """Settings are what they were."""
