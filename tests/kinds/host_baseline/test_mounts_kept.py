@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(machines.missing(
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[machines.Machine]:
     with machines.Machine(tmp_path) as made:
-        made.sh("printf '# theirs\\n' >/etc/fstab; mount -t tmpfs tmpfs /mnt")
+        # As systemd has it: what is mounted is mounted for all.
+        made.sh("mount --make-rshared /; printf '# theirs\\n' >/etc/fstab; mount -t tmpfs tmpfs /mnt")
         yield made
 
 
@@ -222,7 +223,7 @@ class TestAsAWhole:
     def test_a_table_that_cannot_be_written_leaves_all_within_each_other_in_place(
         self, machine: machines.Machine, disks: list[str]
     ) -> None:
-        machine.sh(SMALL.replace("PLACE", "/etc"))
+        machine.sh("mount --make-rprivate /" + SMALL.replace("PLACE", "/etc"))
         outer = inputs(("/mnt/a", disks[0]), ("/mnt/a/b", disks[1]))
         inner = inputs(("/mnt/a/c", "tmpfs"), baseline="inner")
         applied(machine, outer)

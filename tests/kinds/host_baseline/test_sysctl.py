@@ -195,3 +195,19 @@ def test_what_the_kernel_takes_in_part_is_put_back(tmp_path: Path) -> None:
         assert machine.sh(f"cat {at}") == before
         machine.sh(f"echo '8192 65536 16M' >{at} || :")
         assert machine.sh(f"cat {at}") != before, "the kernel takes what comes before"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(bool(machines.missing()), reason=machines.missing())
+def test_a_file_without_an_end_is_read_whole(tmp_path: Path) -> None:
+    file = "/etc/sysctl.d/99-zz-swarmctl-b.conf"
+    with machines.Machine(tmp_path) as machine:
+        hosts: Any = machines.OneHost(machine)
+        base = {"machine": "m", "host": {"backend": "test", "node": "n1"}, "node": "n1", "baseline": "b"}
+        wanted = {**base, "values": {"net.core.somaxconn": "4321"}}
+        SYSCTL.create(hosts, wanted)
+        machine.sh(f'printf %s "$(cat {file})" >/run/file; cat /run/file >{file}')
+        hosts.changed({})
+        found = SYSCTL.read(hosts, wanted)
+        assert found is not None
+        assert found.inputs == wanted
