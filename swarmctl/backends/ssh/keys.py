@@ -62,11 +62,19 @@ def host_keys(address: Address) -> list[asyncssh.SSHKey]:
 
 def _read(path: str) -> tuple[bytes, int]:
     """What is in a file of keys, and its mode. Raises OSError; never waits, as for whoever writes to a pipe."""
-    with open(os.open(Path(path).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        return stream.read(1 << 16), mode
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError:
+        raise OSError(errno.ENOENT, "no such home folder") from None
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):  # looked at first: of a folder no stream can be made, and nobody would close it
+            raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(1 << 16), mode
+    finally:
+        os.close(descriptor)
 
 
 def _private(path: str) -> asyncssh.SSHKey:
@@ -90,8 +98,10 @@ def _private(path: str) -> asyncssh.SSHKey:
 def _public(path: str) -> bytes:
     try:
         return asyncssh.import_public_key(_read(path)[0]).public_data
-    except (OSError, asyncssh.KeyImportError):
-        raise HostRefused(f"the public key {path} can't be read", "declare where it is") from None
+    except OSError as error:
+        raise HostRefused(f"the public key {path} can't be read: {error.strerror}", "declare where it is") from None
+    except asyncssh.KeyImportError:
+        raise HostRefused(f"{path} is no public key", "declare the `.pub` file that `ssh-keygen` made") from None
 
 
 def _certificate(path: str) -> asyncssh.SSHCertificate:
