@@ -52,6 +52,8 @@ class Listed:
     """Version of swarmctl that wrote it."""
     complete: bool
     """The last run did all that it was asked for."""
+    destroyed: bool
+    """The last run that changed something was a destroy: what is recorded is what it has left."""
     pending: int
     """Runs that go on or were cut off: what they have done is in the list, and not in the published state yet."""
     resources: tuple[Resource, ...] = ()
@@ -69,6 +71,7 @@ def list_(folder: Path, emit: Emit) -> Listed:
         generation=published.generation if published else 0,
         writer=published.writer if published else "",
         complete=bool(current and current.applied and current.applied.complete),
+        destroyed=bool(current and current.generation and current.applied is None),
         pending=len(store.runs()),
         resources=_resources(current),
     )

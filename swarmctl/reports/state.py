@@ -31,17 +31,21 @@ def render(listed: Listed, *, color: bool, width: int) -> str:
         if listed.generation
         else ("not published yet")
     )
-    notes = (
-        []
-        if listed.complete
-        else ["The last run left something undone, or was held to a part (--target): `swarmctl apply` does the rest."]
-    )
+    notes = [] if listed.complete else [_rest(listed)]
     if listed.pending:
         runs = amount(listed.pending, "run")
         notes.append(f"With what {runs} did that {_are(listed.pending)} going on or cut off.")
     return "\n".join(
         [paint(head, "bold", color=color), *lines, "", f"{amount(len(rows), 'resource')}; {state}.", *notes, ""]
     )
+
+
+def _rest(listed: Listed) -> str:
+    if listed.destroyed:
+        return (
+            "This is what a destroy has left: `swarmctl destroy` takes it away, `swarmctl apply` makes all of it anew."
+        )
+    return "The last run left something undone, or was held to a part (--target): `swarmctl apply` does the rest."
 
 
 def _are(count: int) -> str:
@@ -136,6 +140,7 @@ def to_json(listed: Listed) -> dict[str, Any]:
         "generation": listed.generation,
         "writer": listed.writer,
         "complete": listed.complete,
+        "destroyed": listed.destroyed,
         "pendingRuns": listed.pending,
         "resources": [_brief(it) for it in listed.resources],
     }

@@ -29,7 +29,10 @@ def replayed(base: Published | None, found: Sequence[RunFolder], identity: str) 
         if not records:
             continue
         checkpoint = replay.replay(checkpoint, run.header, records)
-        applied = replace(applied, complete=False) if applied else Applied(run.header.graph, complete=False)
+        if run.header.operation == "destroy":
+            applied = None  # as of one that came to its end: what is left is no graph that anyone has asked for
+        else:
+            applied = replace(applied, complete=False) if applied else Applied(run.header.graph, complete=False)
         if run.header.plan:
             plans = published.marked(plans, run.header.plan, finished=False)
         told.append(f"a run of {run.header.owner} was cut off: what it did was taken into the state from its journal")

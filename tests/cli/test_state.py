@@ -14,7 +14,9 @@ import pytest
 from swarmctl import cli
 from swarmctl.state import backups, files
 from swarmctl.state.checkpoint import salt
+from swarmctl.state.journal import Intent, Result, encode
 from swarmctl.state.migration import checkpoint_file
+from swarmctl.state.model import Applied
 from swarmctl.state.moving import StateMoved, move
 from swarmctl.state.passphrase import Crypter
 from swarmctl.state.store import Store
@@ -43,10 +45,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out) -> Store
     return store
 
 
-def publish(store: Store, *resources: dict[str, Any], salt: str = "", token: int = 7) -> None:
+def publish(
+    store: Store, *resources: dict[str, Any], salt: str = "", token: int = 7, applied: Applied | None = None
+) -> None:
     lease = leased(store, token)
     before = store.load()
-    store.publish(lease, before.generation if before else 0, checkpoint(*resources, salt=salt), applied=None)
+    store.publish(lease, before.generation if before else 0, checkpoint(*resources, salt=salt), applied=applied)
     lease.give_back()
 
 
@@ -86,6 +90,30 @@ def test_every_resource_is_listed_with_what_is_special_about_it(store: Store, ca
     assert cli.run(["state", "list", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [(it["address"], it["node"]) for it in document["resources"]] == [("mesh/a", ""), ("mesh/b", "web-0")]
+
+
+def test_what_is_to_be_done_about_the_rest_is_said_by_what_left_it(store: Store, capsys: Out) -> None:
+    def listed() -> tuple[str, bool]:
+        assert cli.run(["state", "list", "--format", "json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert cli.run(["state", "list"]) == 0
+        return capsys.readouterr().out, document["destroyed"]
+
+    publish(store, resource("a"), resource("b"), applied=Applied("digest", complete=False))
+    said, destroyed = listed()
+    assert "`swarmctl apply` does the rest" in said
+    assert not destroyed
+    # A destroy is cut off: after it, an apply would make all anew.
+    run = store.begin(leased(store, 8), operation="destroy", resources={})
+    urn = resource("b")["urn"]
+    run.journal.write_bytes(encode(Intent(1, "delete", urn, {})) + encode(Result(1, {})))
+    for _ in ("cut off", "recovered"):
+        said, destroyed = listed()
+        assert "`swarmctl destroy` takes it away" in said
+        assert "does the rest" not in said
+        assert destroyed
+        assert recorded(store) == {"a"}
+        store.recover(leased(store, 9))
 
 
 def test_one_resource_is_shown_without_its_secrets(store: Store, capsys: Out) -> None:

@@ -200,7 +200,7 @@ def test_lock() -> None:
 
 def test_state() -> None:
     one = state_operations.Resource("a/b", "swarm:test:File", "n", {"x": 1}, {}, ("a/c",), protect=True, begun=True)
-    nothing = state_operations.Listed("lab", 0, "", False, 0)
+    nothing = state_operations.Listed("lab", 0, "", False, False, 0)
     compare("swarmctl/resources/v1", *map(state.to_json, (replace(nothing, resources=(one,)), nothing)))
     compare("swarmctl/resource/v1", state.one_to_json("lab", one))
     compare("swarmctl/backup/v1", state.backup_to_json(state_operations.BackedUp(Path("f"), 3, 4, Path("keys"))))
