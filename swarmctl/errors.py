@@ -48,6 +48,13 @@ class SwarmError(Exception):
         """Further lines, such as every way that was tried."""
 
 
+def together(one: SwarmError, other: SwarmError) -> SwarmError:
+    """Of two errors of one run the one whose exit code counts first, with what the other one says beside it."""
+    first, then = sorted((one, other), key=lambda it: PRECEDENCE.index(it.exit_code))
+    first.details = (*first.details, then.message, *then.details)
+    return first
+
+
 class UsageError(SwarmError):
     """The command line asks for what cannot be done: no such node, no terminal and no `--yes`."""
 

@@ -58,5 +58,7 @@ def command(context: Context, yes: bool, lock_timeout: float, format_: str) -> N
 
         print_out(json_v1.text(json_v1.destroy(run)))
     else:
-        show_run(run, nothing="Nothing to destroy.", done="Partly destroyed" if run.silent else "Destroyed")
+        show_run(
+            run, nothing="Nothing to destroy.", done="Partly destroyed" if run.silent or run.unswept else "Destroyed"
+        )
     run.judge()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl import backends
 from swarmctl.backends.base import HostUnreachable
-from swarmctl.errors import Declined, PlanRefused, SwarmError
+from swarmctl.errors import Declined, PlanRefused, SwarmError, WorldUnreadable, together
 from swarmctl.kinds import resource_type
 from swarmctl.operations import silent, strays
 from swarmctl.operations import stack as stacks
@@ -28,7 +28,7 @@ from swarmctl.state import destroyed
 if TYPE_CHECKING:
     from swarmctl.backends.base import Fence
     from swarmctl.engine.changes import Place
-    from swarmctl.engine.outcome import Outcome
+    from swarmctl.engine.outcome import Failure, Outcome
     from swarmctl.engine.session import Session
     from swarmctl.operations.load import LoadedStack
     from swarmctl.state.checkpoint import StateUnreadable
@@ -67,6 +67,7 @@ def destroy(
             raise Declined("nothing was destroyed")
         lease.check()
         started = time.monotonic()
+        done: Run | None = None
         if snapshot and store.exists():
             if store.do_without_secrets(lease):
                 note = "the passphrase of the state is gone: what is recorded is removed without the secrets in it"
@@ -74,15 +75,21 @@ def destroy(
             session = stacks.open_session(store, stacks.obtain_engine(emit), emit)
             with stopper.watching(session):
                 outcome, kept, left = _remove(session, loaded.identity, snapshot, lease, emit)
-            removed: list[str] = []
-            if left and not (outcome.failures or outcome.interrupted):
-                removed, more = _unknown(loaded.identity, unknown, lease)
-                left = {**left, **more}
-                Cache(loaded.identity).forget()
-            run = replace(Run.of(plan, outcome, removed, time.monotonic() - started), silent=left, kept=kept)
-            if outcome.failures or outcome.interrupted or left:
-                return run
-        removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
+            Cache(loaded.identity).forget()
+            done = Run.of(plan, outcome, (), time.monotonic() - started)
+            if outcome.failures or outcome.interrupted:
+                return replace(done, silent=left, kept=kept)
+            if left:
+                removed, more, failed = _unknown(loaded.identity, unknown, lease)
+                seconds = time.monotonic() - started
+                run = replace(done, failures=failed, removed=tuple(removed), seconds=seconds)
+                return replace(run, silent={**left, **more}, kept=kept)
+        try:
+            removed = sweep(loaded.identity, stacks.fence_of(loaded.identity, lease), emit)
+        except SwarmError as error:
+            if not (done and done.changes):
+                raise
+            return replace(done, unswept=error, seconds=time.monotonic() - started)
         Cache(loaded.identity).forget()
         destroyed.note(store.folder)
         store.forget(lease)
@@ -99,7 +106,15 @@ def _remove(
     def work(left: silent.Silent) -> Outcome:
         nonlocal kept
         kept = tuple(sorted(silent.recorded_on(snapshot, left)))
-        return session.destroy(lease, kept)
+        try:
+            return session.destroy(lease, kept)
+        except WorldUnreadable as error:
+            try:
+                silent.judge(left, kept=kept)
+            except WorldUnreadable as others:
+                # One more has fallen silent meanwhile: those that were left out before are told with it.
+                raise together(error, others) from None
+            raise
 
     outcome, left = silent.without(identity, snapshot, work, emit)
     return outcome, kept, left
@@ -107,16 +122,22 @@ def _remove(
 
 def _unknown(
     identity: str, unknown: Iterable[tuple[str, str]], lease: Lease
-) -> tuple[list[str], dict[str, SwarmError]]:
-    """Remove machines that nothing but their mark tells of; returns which, and why others can't be asked."""
-    removed, left = [], dict[str, SwarmError]()
+) -> tuple[list[str], dict[str, SwarmError], tuple[Failure, ...]]:
+    """Remove machines that nothing but their mark tells of; returns which, why others can't be asked, and what could
+    not be taken away on others again: none of them keeps the next one, or what was done before, from being told."""
+    from swarmctl.engine.outcome import Failure
+    from swarmctl.provider.errors import describe
+
+    removed, left, failed = list[str](), dict[str, SwarmError](), list[Failure]()
     for backend, node in unknown:
         try:
             strays.remove(identity, backend, node, stacks.fence_of(identity, lease))
             removed.append(node)
         except HostUnreachable as error:
             left[node] = error
-    return removed, left
+        except SwarmError as error:
+            failed.append(Failure(strays.change(backend, node).address, node, describe(error)))
+    return removed, left, tuple(failed)
 
 
 def require_unprotected(loaded: LoadedStack) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from swarmctl.errors import CutOff, Interrupted, NothingDone, PartlyDone, SwarmError
+from swarmctl.errors import CutOff, Interrupted, NothingDone, PartlyDone, SwarmError, WorldUnreadable, together
 from swarmctl.operations import silent, unfit
 from swarmctl.plans.model import Action, Change, Plan
 
@@ -59,6 +59,8 @@ class Run:
     """What was left alone on machines whose facts contradict it."""
     emptied: tuple[str, ...] = ()
     """Addresses at which the old one was removed, and the one in its place was not made."""
+    unswept: SwarmError | None = None
+    """Why a destroy that has removed all that is recorded could not remove other remains."""
 
     @classmethod
     def of(
@@ -92,11 +94,24 @@ class Run:
         return sum(1 for change in self.changes if change.action is action)
 
     def judge(self) -> None:
-        """Raises Interrupted, PartlyDone, NothingDone, CutOff or WorldUnreadable, naming what failed where and why;
-        returns when all went well and nothing was left alone."""
+        """Raises Interrupted, PartlyDone, NothingDone, CutOff or WorldUnreadable, naming what failed where and why,
+        and what was left alone; returns when all went well and nothing was left alone."""
         unfit.judge(self.unfit, self._judge, done=bool(self.changes or self.removed))
 
     def _judge(self) -> None:
+        try:
+            self._judge_changes()
+        except SwarmError as error:
+            try:
+                silent.judge(self.silent, kept=self.kept)
+            except WorldUnreadable as unread:
+                raise together(error, unread) from None
+            raise
+        silent.judge(self.silent, kept=self.kept)
+        if self.unswept:
+            raise self.unswept
+
+    def _judge_changes(self) -> None:
         if self.interrupted:
             done = f"interrupted after {len(self.changes)} of {len(self.plan.changes)} changes"
             raise Interrupted(done, GO_ON, details=self._told())
@@ -115,7 +130,6 @@ class Run:
             what = f"{len(self.undone)} change{'s' if len(self.undone) > 1 else ''} cut nodes off and were undone"
             kind = PartlyDone if self.changes else CutOff
             raise kind(what, "see what the plan says of them; it shows them again", details=self._told())
-        silent.judge(self.silent, kept=self.kept)
 
     def _begun_on_many(self) -> bool:
         """Whether something failed that goes through many nodes, such as a rotation of keys: it is done on some."""

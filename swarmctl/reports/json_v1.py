@@ -89,8 +89,14 @@ def apply(run: Run) -> dict[str, Any]:
 
 
 def destroy(run: Run) -> dict[str, Any]:
-    """`swarmctl/destroy/v1`: the same fields under a name of its own, so that the two can be told apart."""
-    return _run("swarmctl/destroy/v1", run)
+    """`swarmctl/destroy/v1`: the same fields under a name of its own, so that the two can be told apart, and what stays
+    in the state because it lies on silent machines."""
+    document = _run("swarmctl/destroy/v1", run)
+    if run.unswept:
+        from swarmctl.provider.errors import describe
+
+        document["failures"].append({"address": "", "node": "", "error": describe(run.unswept)})
+    return {**document, "kept": list(run.kept)}
 
 
 def _run(schema: str, run: Run) -> dict[str, Any]:

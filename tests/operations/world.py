@@ -115,6 +115,10 @@ class World:
         self.error: SwarmError | None = None
         self.silent: dict[str, SwarmError] = {}
         """Why machines can't be read, by node."""
+        self.stubborn: dict[str, SwarmError] = {}
+        """Why machines can't be removed, by node."""
+        self.unswept: SwarmError | None = None
+        """Why remains can't be removed."""
         self.kept: frozenset[str] | None = None
         """What was kept when the rest was destroyed."""
         self.machines: list[str] = []
@@ -205,6 +209,8 @@ class World:
     def sweep(self, identity: str, fence: Fence) -> list[str]:
         assert identity == fence.stack == IDENTITY
         assert fence.token > 0
+        if self.unswept:
+            raise self.unswept
         self.done.append("sweep")
         gone, self.machines = self.machines, []
         return gone
@@ -245,6 +251,8 @@ class Backend:
         assert fence.token > 0
         node = inputs["node"]
         assert inputs == {"backend": "fake", "node": node, "host": {"backend": "fake", "stack": IDENTITY, "node": node}}
+        if node in self._world.stubborn:
+            raise self._world.stubborn[node]
         self._world.machines.remove(node)
         self._world.done.append(f"remove {node}")
 

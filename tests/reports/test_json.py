@@ -166,7 +166,12 @@ def runs() -> list[Run]:
 def test_apply_and_destroy() -> None:
     compare("swarmctl/apply/v1", *map(json_v1.apply, runs()))
     compare("swarmctl/destroy/v1", *map(json_v1.destroy, runs()))
-    assert {**documented()["swarmctl/apply/v1"]} == documented()["swarmctl/destroy/v1"]
+    assert {**documented()["swarmctl/apply/v1"], "kept": "list of string"} == documented()["swarmctl/destroy/v1"]
+    assert json_v1.destroy(replace(runs()[1], kept=("mesh/m[n1]",)))["kept"] == ["mesh/m[n1]"]
+    unswept = replace(runs()[0], unswept=HostUnreachable("1 is left", "mend it", details=["n7: /srv/x"]))
+    assert json_v1.destroy(unswept)["failures"] == [
+        {"address": "", "node": "", "error": "1 is left\nn7: /srv/x\nhelp: mend it"}
+    ]
 
 
 def test_status() -> None:
