@@ -31,7 +31,9 @@ Where = Annotated[
     str,
     msgspec.Meta(
         pattern="^[A-Za-z0-9_]([A-Za-z0-9_.:-]{0,251}[A-Za-z0-9])?$",
-        extra_json_schema={"patternErrorMessage": "an IPv4 or IPv6 address without brackets, or a DNS name"},
+        extra_json_schema={
+            "patternErrorMessage": "an IPv4 or IPv6 address without brackets, or a DNS name; a port goes into `port`"
+        },
     ),
 ]
 HostKeys = Annotated[list[str], msgspec.Meta(max_length=16)]

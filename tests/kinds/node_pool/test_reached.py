@@ -30,7 +30,11 @@ def pool(name: str, *hosts: tuple[str, str, str], more: str = "") -> str:
         ("FEBF::1", "it is good on one link only", "that other networks know, too"),
         ("2001:db8::1::2", "it is no IPv6 address", "`2001:db8::10`"),
         ("10.201.7", "no name ends in a number", "write all four numbers"),
-        ("10.201.7.300", "no name ends in a number", "write all four numbers"),
+        ("14", "no name ends in a number", "write all four numbers"),
+        ("10.201.7.300", "no name ends in a number", "255 at most, and 300 is not"),
+        ("10.900.7.300", "no name ends in a number", "255 at most, and 900 and 300 are not"),
+        ("203.0.113.010", "no name ends in a number", "without zeros before them: `203.0.113.10`"),
+        ("n1.example.5", "no name ends in a number", "write the whole DNS name, or an address"),
     ],
 )
 @pytest.mark.parametrize("whose", ["machine", "jump host"])
@@ -47,6 +51,13 @@ def test_what_leads_nowhere_is_told_with_place_and_mend(
     assert found.range is not None
     line = text.splitlines()[found.range.start.line - 1]
     assert line[found.range.start.column - 1 :].startswith(f'"{address}"')
+
+
+def test_brackets_are_refused_with_where_a_port_goes(tmp_path: Path) -> None:
+    found = diagnose(tmp_path, pool("metal", ("n1", '"[2001:db8::1]:22"', A)), without=("NodePool",))
+    said = " ".join(f"{it.message} {it.label} {it.help}" for it in found)
+    assert "without brackets" in said
+    assert "a port goes into `port`" in said
 
 
 @pytest.mark.parametrize(

@@ -38,5 +38,17 @@ def _name(text: str) -> Wrong | None:
     if colon:
         return Wrong("no name has a colon", "not a name", "write an address or a DNS name; a port goes into `port`")
     if text.rpartition(".")[2].isdigit():
-        return Wrong("no name ends in a number, and it is no address", "not an address", "write all four numbers")
+        return Wrong("no name ends in a number, and it is no address", "not an address", _numbers(text.split(".")))
     return None
+
+
+def _numbers(parts: list[str]) -> str:
+    """How to mend what has dots between its parts, of which the last is a number."""
+    if not all(part.isdigit() for part in parts):
+        return "write the whole DNS name, or an address"
+    if len(parts) != 4:
+        return "write all four numbers"
+    if large := [part for part in parts if len(part.lstrip("0")) > 3 or int(part) > 255]:
+        return f"each of the four numbers is 255 at most, and {' and '.join(large)} {'are' if large[1:] else 'is'} not"
+    # Some read 010 as eight, and so it is nobody's address.
+    return f"write the numbers without zeros before them: `{'.'.join(str(int(part)) for part in parts)}`"

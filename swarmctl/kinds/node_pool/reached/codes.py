@@ -102,9 +102,9 @@ NOT_AN_ADDRESS = Code(
     """`address` is an IPv4 or IPv6 address or a DNS name, and nothing else. A port stands in `port`. An address that is
 good on one link only (`fe80::…`) leads nowhere without the name of that link, which is another one on each computer; so
 it can't be declared. What ends in a number is an address, and never a name: with a part missing it would be read as
-another address.
+another address, and with a zero before a number some programs count it in eights.
 
-Wrong: `address: 203.0.113.10:2222`, `address: fe80::1`, `address: 203.0.113`
+Wrong: `address: 203.0.113.10:2222`, `address: fe80::1`, `address: 203.0.113`, `address: 203.0.113.010`
 
 Right: `address: 203.0.113.10` with `port: 2222`; an address that other networks know, too
 """,
