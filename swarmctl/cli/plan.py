@@ -83,7 +83,7 @@ def command(
       swarmctl plan                         what would change
       swarmctl plan --out plan.json         save it, review it, `apply --plan plan.json`
       swarmctl plan show plan.json          look at a saved plan again
-      swarmctl plan --no-refresh            by what is recorded, without asking the machines
+      swarmctl plan --no-refresh            by what is recorded, not read back from the machines
       swarmctl plan --detailed-exitcode     20 when changes are pending, for pipelines
       swarmctl plan --format json | jq .summary
     """

@@ -73,7 +73,7 @@ def apply(
             plan = look(stack, held)
             saved_plans.compare(reviewed, plan, stack, resumed=resumed)
         else:
-            plan, stack, held, left = silent.leaving_out(stack, held, look, emit)
+            plan, stack, held, left = silent.leaving_out(stack, held, look, emit, partial=options.partial)
             amiss = tuple(one for one in amiss if one.node not in left)
         plan_id = reviewed.id if reviewed else ""
         if plan.empty:

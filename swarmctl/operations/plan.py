@@ -74,7 +74,10 @@ def plan(folder: Path, *, emit: Emit, stopper: Stopper, options: Options = stack
     if found is None:
         session = stacks.open_session(store, engine, stacks.only_looking(emit), stack.secrets)
         look = partial(preview, session=session, stopper=stopper, options=options)
-        found, _, _, left = silent.leaving_out(stack, held, look, emit, partial(_told, Cache(stack.identity)))
+        told = partial(_told, Cache(stack.identity))
+        found, _, _, left = silent.leaving_out(
+            stack, held, look, emit, told, ask=options.refresh, partial=options.partial
+        )
     amiss = tuple(one for one in amiss if one.node not in left)
     return Planned(found, stacks.preconditions(stack, engine), loaded.signers, store.signing_key(), left, amiss)
 

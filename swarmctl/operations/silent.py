@@ -13,12 +13,12 @@ from swarmctl.backends.base import NewMachines
 from swarmctl.errors import SwarmError, WorldUnreadable
 from swarmctl.kinds.base import MACHINE
 from swarmctl.plans.events import Note
+from swarmctl.plans.model import Plan
 
 if TYPE_CHECKING:
     from swarmctl.graph.model import Machine
     from swarmctl.hosts.first_look import Seen
     from swarmctl.operations.stack import Emit, Stack
-    from swarmctl.plans.model import Plan
     from swarmctl.state.store import Snapshot
 
 _SHOWN = 20
@@ -34,24 +34,28 @@ def leaving_out(
     look: Callable[[Stack, frozenset[str]], Plan],
     emit: Emit,
     told: Callable[[Machine], Seen | None] = lambda machine: None,
+    *,
+    ask: bool = True,
+    partial: tuple[str, ...] = (),
 ) -> tuple[Plan, Stack, frozenset[str], Silent]:
     """What `look` sees of a world in which it must not touch what is `held`; where machines are silent, without these:
-    with the stack as it is then, what is to be held, and why. Raises what `look` does, and WorldUnreadable where all
-    there would be is machines that can't be taken over.
+    with the stack as it is then, what is to be held, and why. An empty plan where all there would be is machines that
+    can't be taken over. Raises what `look` does.
 
     Others are not told a new address of a silent machine: nobody has reached it there. A new one that can't be taken
     over is not there yet, for the others either: their tunnels don't wait for it. Those that have `told` of themselves
-    just now are not asked for that.
+    just now are not asked for that, and none is unless it is to `ask`; `partial` is what the plan is held to.
     """
     from swarmctl.graph.model import Machine
 
     now, more = stack, held
-    looked = _look_at_new(stack, held, told)
+    looked = _look_at_new(stack, held, told) if ask else NewMachines({}, frozenset())
     new = looked.unfit
     for node, why in sorted(new.items()):
         _tell(node, why, emit)
     if new and new.keys() == stack.nodes and not any(it.type == MACHINE for it in stack.snapshot.resources.values()):
-        judge(new)
+        empty = Plan(stack.identity, (), 0, partial=partial, left_alone=tuple(sorted(new)))
+        return empty, stack, held, new
 
     def see(silent: Silent) -> Plan:
         nonlocal now, more

@@ -277,9 +277,24 @@ def test_where_no_machine_can_be_taken_over_there_is_nothing_to_plan(
         ),
     )
     cast(Any, stack).nodes = {"n3"}
+
+    def look(stack: Stack, held: frozenset[str]) -> Plan:
+        raise AssertionError("there is nothing to look at")
+
+    only = ("nodepool/metal",)
+    plan, _, _, left = silent.leaving_out(stack, frozenset(), look, lambda event: None, partial=only)
+    assert plan == Plan(STACK, (), 0, partial=only, left_alone=("n3",))
     with pytest.raises(WorldUnreadable) as raised:
-        silent.leaving_out(stack, frozenset(), lambda stack, held: Plan(STACK, (), 1), lambda event: None)
+        silent.judge(left)
     assert raised.value.details == ("n3 is down", "    help: mend it")
+
+
+def test_who_goes_by_what_is_recorded_asks_no_new_machine_either(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_machines(stack, "n3")
+    monkeypatch.setattr(backends, "load", lambda name: SimpleNamespace())
+    plan = Plan(STACK, (), 1)
+    found = silent.leaving_out(stack, frozenset(), lambda stack, held: plan, lambda event: None, ask=False)
+    assert found == (plan, stack, frozenset(), {})
 
 
 def test_machines_that_are_declared_lost_are_not_asked(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
