@@ -22,7 +22,7 @@ def metal(tmp_path_factory: pytest.TempPathFactory, engine: object) -> Iterator[
 def test_a_stack_of_which_no_machine_can_be_taken_over_has_an_empty_plan(metal: Fleet) -> None:
     metal.declare(metal.host("n2"))
     with silenced(metal, "n2"):
-        for command in (("plan",), ("apply", "--yes")):
+        for command in (("plan",), ("apply", "--yes"), ("apply", "--yes", "--no-refresh")):
             document = json.loads(metal(*command, "--format", "json", code=8).out)
             assert document["changes"] == []
             assert [one["node"] for one in document["unread"]] == ["n2"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import termios
 import threading
@@ -71,8 +72,10 @@ class _Relay(asyncssh.SSHClientSession[bytes]):
     """Passes on what the command writes, from where it has begun; keeps a little of what comes before."""
 
     def __init__(self, mark: bytes, terminal: bool, begins: Callable[[_Channel], None]) -> None:
-        """`begins` is called when the command has begun, before anything of it is passed on."""
-        self._mark = mark
+        """`mark` stands on a line of its own where the command begins; `begins` is called when it has, before anything
+        of it is passed on."""
+        # What a terminal makes of the end of a line is up to its settings, which a profile may change.
+        self._mark = re.compile(re.escape(mark) + (rb"\r*\n" if terminal else rb"\n"))
         self._begins = begins
         self._before: dict[int, bytes | None] = {1: b"", 2: b""}
         self._terminal = terminal
@@ -87,10 +90,12 @@ class _Relay(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         sink = 2 if datatype == asyncssh.EXTENDED_DATA_STDERR else 1
         if (before := self._before[sink]) is not None:
-            noise, mark, data = (before + data).partition(self._mark)
-            if not mark:
-                self._before[sink] = noise[-answers.NOISE :]
+            before += data
+            mark = self._mark.search(before)
+            if mark is None:
+                self._before[sink] = before[-answers.NOISE :]
                 return
+            data = before[mark.end() :]
             self._before[sink] = None
             if self._terminal:  # one stream there, so that both marks are in it
                 self._terminal = False
@@ -133,23 +138,23 @@ async def _attached(
     transport: Transport, name: str, address: Address, line: str, nonce: str, term: str, begins: Callable[[], None]
 ) -> int | Outcome | None:
     connection = await transport.connected(name, address)
-    newline = "\r\n" if term else "\n"
     loop = asyncio.get_running_loop()
 
     def begun(channel: _Channel) -> None:
         begins()
         threading.Thread(target=_feed, args=(loop, channel), name="swarmctl-ssh-input", daemon=True).start()
 
-    relay = _Relay(f"{shell.MARK} {nonce} begin{newline}".encode(), bool(term), begun)
+    relay = _Relay(shell.begin(nonce).rstrip(b"\n"), bool(term), begun)
     more: dict[str, Any] = (
         {"request_pty": "force", "term_type": term, "term_size": os.get_terminal_size(0)} if term else {}
     )
+    due = loop.time() + answers.BEGINS  # for the session, the login shell, its profile and sudo together
     try:
-        async with asyncio.timeout(answers.BEGINS):
+        async with asyncio.timeout_at(due):
             channel, _ = await connection.create_session(lambda: relay, line, encoding=None, **more)
     except TimeoutError:
         return Outcome(None, b"", b"", stopped=session.LATE)
-    clock = loop.call_later(answers.BEGINS, relay.must_have_begun)
+    clock = loop.call_at(due, relay.must_have_begun)
     try:
         size = more.get("term_size")
         while not relay.ended.is_set():

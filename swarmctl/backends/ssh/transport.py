@@ -33,6 +33,8 @@ HELD = 2.0
 """Seconds after which a login that has not come to its end leaves its place: it waits, and has nothing to reckon."""
 STUCK = 45.0
 """Seconds for which a login shell that began nothing in time counts as one that begins nothing, for the same reason."""
+SHORT = 256 << 10
+"""Bytes of input that arrive at once."""
 SILENCE = 10.0
 """Seconds for which a server that said nothing counts as silent: waiting costs each who asks what it cost the first."""
 
@@ -61,6 +63,8 @@ class _Link:
     """Until when, by the loop's clock, nobody waits again for a server that said nothing, and what to say."""
     stuck: tuple[float, Outcome] | None = None
     """Until when, by the loop's clock, nobody waits again for a login shell that began nothing, and what came of it."""
+    well: float = float("-inf")
+    """When, by the loop's clock, the login shell was last seen to have begun a command."""
     users: int = 0
     """Commands under way or waiting for it, and connections through it that are being made."""
 
@@ -112,7 +116,8 @@ class Transport:
         def talk(connection: asyncssh.SSHClientConnection) -> Coroutine[Any, Any, Outcome]:
             return session.converse(connection, line, stdin, limit, mark, begins)
 
-        return self.submit(self._run(name, address, talk, timeout))
+        # Of a long input it may be the way there that is slow, and not the shell.
+        return self.submit(self._run(name, address, talk, timeout, tells=len(stdin) <= SHORT))
 
     def submit(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop and wait for it; it is cancelled when the waiting is."""
@@ -133,7 +138,8 @@ class Transport:
                 self._thread.start()
             return self._loop
 
-    async def _run(self, name: str, address: Address, talk: Talk, seconds: float) -> Outcome:
+    async def _run(self, name: str, address: Address, talk: Talk, seconds: float, *, tells: bool) -> Outcome:
+        """`tells`: whether its beginning too late says something about the login shell."""
         link = self._link(address)
         link.users += 1
         try:
@@ -145,8 +151,12 @@ class Transport:
                         return link.stuck[1]
                     try:
                         async with self._commands, asyncio.timeout(seconds):
+                            since = clock()
                             outcome = await talk(connection)
-                        link.stuck = (clock() + STUCK, outcome) if outcome.stopped == session.LATE else None
+                        if outcome.stopped != session.LATE:
+                            link.stuck, link.well = None, clock()
+                        elif tells and link.well < since:  # else it is slow, and begins what others ask for
+                            link.stuck = clock() + STUCK, outcome
                         return outcome
                     except asyncssh.Error as error:
                         # Not begun: the connection was a dead one, and nobody had noticed; or the server still

@@ -129,7 +129,10 @@ def test_ctrl_c_ends_what_waits_for_a_profile(machine: Machine, server: Server) 
     assert b"KeyboardInterrupt" in seen
 
 
-def test_a_terminal(server: Server) -> None:
+@pytest.mark.usefixtures("own_profile")
+@pytest.mark.parametrize("setting", ["true", "stty -onlcr", "stty raw"])
+def test_a_terminal(machine: Machine, server: Server, setting: str) -> None:
+    profile(machine, f"{setting}; stty icrnl icanon")  # so that a typed line ends
     outer, inner = pty.openpty()
     argv = command(server, "worker", "sh", "-c", "tty; stty size; read line; echo got:$line; exit 7")
     process = subprocess.Popen(argv, stdin=inner, stdout=inner, stderr=inner, cwd=ROOT, start_new_session=True)
