@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmctl.backends import clocks
 from swarmctl.errors import SwarmError
-from swarmctl.operations import strays
+from swarmctl.operations import strays, unfit
 from swarmctl.plans.events import Note, PhaseEnded, PhaseStarted
 from swarmctl.plans.model import Plan
 
@@ -47,7 +47,10 @@ def proved(stack: Stack, emit: Emit, options: Options, held: Collection[str] = (
             return None  # the engine reads them again, and tells
         for text in said:
             emit(Note(text, warning=True))
-    return Plan(stack.identity, (), len(recorded), partial=options.partial, world_read=options.refresh)
+    notes = unfit.notes(unfit.of(stack.graph, options.targets, held))
+    return Plan(
+        stack.identity, (), len(recorded), notes=tuple(notes), partial=options.partial, world_read=options.refresh
+    )
 
 
 def _applied(stack: Stack) -> bool:

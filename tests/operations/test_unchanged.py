@@ -13,9 +13,11 @@ import pytest
 from swarmctl import __version__, backends, kinds
 from swarmctl.backends import clocks
 from swarmctl.backends.base import HostGone, HostUnreachable
+from swarmctl.diagnostics import Diagnostic
 from swarmctl.errors import SwarmError
-from swarmctl.graph.model import Address, Graph, Machine, Resource
+from swarmctl.graph.model import Address, Graph, Machine, Resource, Unfit
 from swarmctl.kinds.base import ChangeKind, Observed, PropertyChange
+from swarmctl.kinds.node_pool.accelerators.codes import CARDS
 from swarmctl.operations import unchanged
 from swarmctl.operations.stack import Options, Stack
 from swarmctl.plans.events import Event, Note, PhaseStarted
@@ -48,6 +50,9 @@ class World:
         self.recorded[address] = Recorded(THING, inputs, outputs)
         self.there[address] = Observed(inputs, outputs)
 
+    unfit: list[Unfit] = field(default_factory=list)
+    """What is left alone."""
+
     def proved(
         self, options: Options | None = None, held: Collection[str] = (), *, published: bool = True
     ) -> Plan | None:
@@ -55,6 +60,8 @@ class World:
         graph.export(Machine("n-0", Address("nodepool", "n", "0"), "n", "core", "eu", {}, (), {"backend": "fake"}))
         for name in ("a", "b"):
             graph.add(Resource(Address("test", "things", f"n-0/{name}"), THING, {}, node="n-0"))
+        for one in self.unfit:
+            graph.export(one)
         state = Published(STACK, 3, 7, __version__, {}, self.applied) if published else None
         loaded, store = SimpleNamespace(identity=STACK), SimpleNamespace()
         stack = Stack(cast(Any, loaded), cast(Any, store), Snapshot(self.recorded, "s"), graph, "digest", state)
@@ -100,6 +107,16 @@ def test_what_was_applied_to_its_end_and_is_as_it_was_left_needs_nothing(world: 
     assert world.proved() == Plan(STACK, (), 2, world_read=True)
     assert sorted(world.read) == ["machines", A, B]
     assert PhaseStarted("reading the world", 2) in world.said
+
+
+def test_what_is_left_alone_is_noted_where_no_engine_plans(world: World) -> None:
+    world.unfit = [Unfit("n-0", Address.parse(A), Diagnostic(CARDS, "n-0: no card", None, help="look"))]
+    plan = world.proved()
+    assert plan is not None
+    assert plan.notes == (f"n-0: no card ({CARDS.id})",), "a saved plan has nothing else that tells it"
+    plan = world.proved(Options(targets=(B,)), held={A})
+    assert plan is not None
+    assert plan.notes == ()
 
 
 def test_clocks_that_are_far_off_are_told_where_no_engine_tells_them(world: World) -> None:
