@@ -112,15 +112,17 @@ class Runner:
         gatherer = Gatherer(on_step, gathered, only_refreshes=order.refreshes, on_note=told, moved=order.moved)
         started = time.monotonic()
         self._emit(PhaseStarted(order.title, order.total))
-        with serving(order.program, gatherer.receive) as served:
+        try:
+            with serving(order.program, gatherer.receive) as served:
 
-            def overdue() -> str:
-                if served.failure is not None:
-                    return "what it tells cannot be understood"
-                return order.watchdog.overdue(served.silence(), finished=gathered.finished)
+                def overdue() -> str:
+                    if served.failure is not None:
+                        return "what it tells cannot be understood"
+                    return order.watchdog.overdue(served.silence(), finished=gathered.finished)
 
-            ended = self._wait(space, order, served.address, gathered, overdue)
-        told.end()
+                ended = self._wait(space, order, served.address, gathered, overdue)
+        finally:
+            told.end()  # also of one that broke off: what it has not named it has counted
         self._emit(PhaseEnded(order.title, time.monotonic() - started))
         return Ended(*ended[:2], gathered, served.failure, ended[2])
 
