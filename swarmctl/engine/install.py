@@ -108,10 +108,10 @@ def _search() -> Engine | list[str]:
     """The engine, or why each way of finding one failed. Raises EngineMissing when the configured one is of no use:
     what someone configured is never silently replaced by something else."""
     if configured := os.environ.get(PATH_VARIABLE):
-        path = Path(configured).expanduser()
         try:
+            path = Path(configured).expanduser()
             return Engine(path, fitting_version(path), "configured")
-        except _Unfit as reason:
+        except (_Unfit, RuntimeError) as reason:  # the latter of a home folder that nobody has
             raise EngineMissing(
                 f"{PATH_VARIABLE} names an engine that can't be used: {reason}",
                 f"mend {PATH_VARIABLE} or unset it; swarmctl then looks for an engine, or gets one",

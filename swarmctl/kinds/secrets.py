@@ -86,7 +86,10 @@ class Secrets:
                 raise _Unreadable("this variable is not set", f"set it where swarmctl runs: `{ref.env}=… swarmctl …`")
             content = os.fsencode(value)
         else:
-            path = self._folder / Path(str(ref.file)).expanduser()
+            try:
+                path = self._folder / Path(str(ref.file)).expanduser()
+            except RuntimeError:
+                raise _Unreadable("there is no such home folder", "write the whole path of the file") from None
             content, mode = _content(path)
             content = content.removesuffix(b"\n")
             if mode & OTHERS:

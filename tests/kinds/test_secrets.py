@@ -67,6 +67,7 @@ def test_a_secret_in_a_file_that_others_get_at_is_warned_of_at_its_place(tmp_pat
         (SecretRef(env="BYTES"), "it is no text in UTF-8"),
         (SecretRef(file="missing"), "no such file or directory"),
         (SecretRef(file="."), "is a directory"),
+        (SecretRef(file="~nosuchuser/token"), "there is no such home folder"),
         (SecretRef(file="pipe"), "it is no regular file"),
         (SecretRef(file="large"), "it is larger than 64 KiB"),
     ],

@@ -95,6 +95,9 @@ def test_a_configured_engine_comes_first_and_is_never_replaced(bare: Path, monke
     mine = fakes.executable(bare / "mine", fakes.program(VERSION))
     monkeypatch.setenv("SWARMCTL_ENGINE", str(mine))
     assert install.locate() == install.Engine(mine, VERSION, "configured")
+    monkeypatch.setenv("SWARMCTL_ENGINE", "~nosuchuser/pulumi")
+    with pytest.raises(install.EngineMissing, match="SWARMCTL_ENGINE names an engine that can't be used"):
+        install.locate()
     monkeypatch.setenv("SWARMCTL_ENGINE", str(bare / "gone"))
     for get in (install.locate, lambda: install.install(ignore)):
         with pytest.raises(install.EngineMissing, match="gone"):
