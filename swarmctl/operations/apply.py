@@ -70,6 +70,7 @@ def apply(
         look = partial(preview, session=session, stopper=stopper, options=options)
         left: silent.Silent = {}
         if reviewed:
+            silent.require_fit(stack, held)
             plan = look(stack, held)
             saved_plans.compare(reviewed, plan, stack, resumed=resumed)
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from swarmctl import backends
 from swarmctl.backends import ways
 from swarmctl.backends.base import NewMachines
-from swarmctl.errors import SwarmError, WorldUnreadable
+from swarmctl.errors import PlanRefused, SwarmError, WorldUnreadable
 from swarmctl.kinds.base import MACHINE
 from swarmctl.plans.events import Note
 from swarmctl.plans.model import Plan
@@ -73,6 +73,19 @@ def leaving_out(
     finally:
         ways.blank(stack.identity, ())
     return plan, now, more, silent
+
+
+def require_fit(stack: Stack, held: frozenset[str]) -> None:
+    """Raises PlanRefused where a machine can't be taken over now: a saved plan is carried out whole, and would empty
+    the one that it is to stand in for."""
+    unfit = _look_at_new(stack, held, lambda machine: None).unfit
+    if unfit:
+        many = f"{len(unfit)} machines" if len(unfit) > 1 else "a machine"
+        raise PlanRefused(
+            f"{many} of the plan can't be taken over now",
+            "mend the cause and apply the plan again, or make a new one: that leaves them out",
+            details=_told_of(unfit),
+        )
 
 
 def _without_absent(stack: Stack) -> Stack:
@@ -200,10 +213,7 @@ def judge(
     there are none."""
     if silent:
         many = f"{len(silent)} machines could not be read, {ends}"
-        details = []
-        for node, error in sorted(silent.items()):
-            named = error.message if node in error.message else f"{node}: {error.message}"
-            details += [named, *([f"    help: {error.hint}"] if error.hint else [])]
+        details = _told_of(silent)
         if kept:
             more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
             details.append(f"still in the state: {', '.join(kept[:_SHOWN])}{more}")
@@ -212,3 +222,11 @@ def judge(
             "mend the cause, and run the same command again; a machine that is gone for good is declared `state: lost`",
             details=details,
         )
+
+
+def _told_of(silent: Silent) -> list[str]:
+    details = []
+    for node, error in sorted(silent.items()):
+        named = error.message if node in error.message else f"{node}: {error.message}"
+        details += [named, *([f"    help: {error.hint}"] if error.hint else [])]
+    return details

@@ -194,7 +194,7 @@ def test_it_is_missing_changed_or_left_over_as_a_plan_says(world: World) -> None
     assert world.drift(SEVEN) == {startup.PROPERTY}
     found = observed(world.inputs(SEVEN), world.installed(), world.seen())
     told = [effect.text for effect in DRIVER.effects(found, world.inputs(SEVEN))]
-    assert told == ["MIG after a restart another layout → as declared"]
+    assert told == ["MIG after a restart another layout or program → as declared"]
     impact = DRIVER.impact(found, world.inputs(SEVEN))
     assert not impact.text, "nothing is in the way of programs"
     assert world.drift({}) == {"mig", startup.PROPERTY}

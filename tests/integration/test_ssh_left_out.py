@@ -48,8 +48,12 @@ def test_a_machine_is_not_emptied_for_one_that_could_not_stand_in_its_place(meta
     metal.declare(metal.host("n1"), metal.host("n2"))
     told(metal, "apply", "--yes", code=0)
     before = metal.inside("n2", "wg show all dump | cut -f 1-2; nft list table inet swarmctl | grep -c accept")
-    metal.inside("n3", f"{FULL}; echo >/var/lib/swarmctl/x")
     metal.declare(metal.host("n1"), metal.host("n3") | {"name": "n2"})
+    told(metal, "plan", "--out", "reviewed.json", code=0)
+    metal.inside("n3", f"{FULL}; echo >/var/lib/swarmctl/x")
+    said = told(metal, "apply", "--yes", "--plan", "reviewed.json", code=5)
+    assert "a machine of the plan can't be taken over now" in said
+    assert "n2: its disk is full: 0 KiB are free in /var/lib" in said
     for command in (["plan"], ["apply", "--yes"]):
         said = told(metal, *command, code=8)
         assert "n2 is left alone: its disk is full: 0 KiB are free in /var/lib" in said

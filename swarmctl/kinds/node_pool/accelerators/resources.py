@@ -111,7 +111,7 @@ class DriverType:
         if not old.get("verified", True):
             changed.append(Effect(ChangeKind.UPDATE, "what was installed was never verified to work: that is done now"))
         if how := old.get(startup.PROPERTY):
-            comes = "nothing" if how == startup.GONE else "another layout"
+            comes = "nothing" if how == startup.GONE else "another layout or program"
             changed.append(Effect(ChangeKind.UPDATE, f"MIG after a restart {comes} → as declared"))
         if old.get("drained"):
             changed.append(Effect(ChangeKind.UPDATE, f"drained {old['drained']}: what that began is ended first"))
