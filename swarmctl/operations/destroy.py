@@ -16,7 +16,7 @@ from swarmctl import backends
 from swarmctl.backends.base import HostUnreachable
 from swarmctl.errors import Declined, PlanRefused, SwarmError, WorldUnreadable, together
 from swarmctl.kinds import resource_type
-from swarmctl.operations import silent, strays
+from swarmctl.operations import silent, snapshots, strays
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.facts_cache import Cache
 from swarmctl.operations.running import Run, Stopper
@@ -54,8 +54,8 @@ def destroy(
     with stacks.lease_of(store, options.lock_timeout, emit) as lease:
         snapshot, damage = _recorded(store, lease, emit)
         if snapshot:
-            stacks.record_ways(loaded.identity, snapshot)
-        unknown = strays.found(loaded.identity, stacks.nodes_in(snapshot) if snapshot else set())
+            snapshots.record_ways(loaded.identity, snapshot)
+        unknown = strays.found(loaded.identity, snapshots.nodes_in(snapshot) if snapshot else set())
         if damage:
             if not unknown:
                 # Nothing carries a mark here; what the state knew may be elsewhere, and would be forgotten.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl.backends.base import Fence
 from swarmctl.errors import Declined, PlanRefused
-from swarmctl.operations import guards, remains
+from swarmctl.operations import guards, remains, snapshots
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.remains import Adoption, Finding, Standing, World
 from swarmctl.operations.stack import Emit
@@ -105,8 +105,8 @@ def _compiled(loaded: LoadedStack, store: Store, emit: Emit) -> tuple[Graph, Sna
     graph = compile_graph(
         loaded.inventory,
         loaded.identity,
-        stacks.previous(snapshot),
-        stacks.on_node(snapshot),
+        snapshots.previous(snapshot),
+        snapshots.on_node(snapshot),
         existing=stacks.existing(loaded.identity),
     )
     return graph, snapshot

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swarmctl.backends import ways
 from swarmctl.errors import SwarmError
-from swarmctl.operations import silent
+from swarmctl.operations import silent, snapshots
 from swarmctl.operations import stack as stacks
 from swarmctl.operations.nodes import OF_TUNNELS
 from swarmctl.operations.running import Stopper
@@ -42,7 +42,7 @@ def drift(folder: Path, *, emit: Emit, stopper: Stopper) -> Drifted:
     stacks.look_around(store, emit)
     if not store.exists() or not (snapshot := store.snapshot()).resources:
         return Drifted(Plan(loaded.identity, (), 0, notes=(NEVER_APPLIED,)))
-    stacks.record_ways(loaded.identity, snapshot)
+    snapshots.record_ways(loaded.identity, snapshot)
     session = stacks.open_session(store, stacks.obtain_engine(emit), stacks.only_looking(emit))
 
     def look(unread: silent.Silent) -> Plan:

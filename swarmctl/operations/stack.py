@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarmctl.kinds.base import MACHINE
+from swarmctl.operations import snapshots
 from swarmctl.plans.events import Event, Note, StepEnded, StepStarted
 from swarmctl.plans.model import Plan, Preconditions
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from swarmctl.engine.guarded import Settle
     from swarmctl.engine.install import Engine
     from swarmctl.engine.session import Session
-    from swarmctl.graph.model import Address, Graph, Json
+    from swarmctl.graph.model import Graph
     from swarmctl.operations.load import LoadedStack
     from swarmctl.state.lease import Lease, Waiting
     from swarmctl.state.model import Published
@@ -237,18 +237,18 @@ def compile_stack(
     ways.absent(loaded.identity, ())
     published = store.current()
     snapshot = read_snapshot(published.checkpoint) if published else Snapshot(digest=EMPTY)
-    record_ways(loaded.identity, snapshot)
+    snapshots.record_ways(loaded.identity, snapshot)
     secrets, systems = Secrets(loaded.folder, store.hmac), Systems(Cache(loaded.identity), emit)
     read: Any = {"secret": secrets.secret, "system": systems, "anew": systems.anew} if reveal else {}
     compiled = partial(
         compile_graph,
         loaded.inventory,
         loaded.identity,
-        previous(snapshot),
-        on_node(snapshot),
+        snapshots.previous(snapshot),
+        snapshots.on_node(snapshot),
         rotate=rotate,
         existing=existing(loaded.identity),
-        nodes=machines_in(snapshot) if reveal else {},
+        nodes=snapshots.machines_in(snapshot) if reveal else {},
         kinds=kinds,
         **read,
     )
@@ -258,13 +258,6 @@ def compile_stack(
         raise InvalidDeclaration(secrets.problems, loaded.sources)
     warnings = (*secrets.warnings, *graph.notes)
     return Stack(loaded, store, snapshot, graph, digest(graph), published, secrets.values, warnings, compiled)
-
-
-def record_ways(identity: str, snapshot: Snapshot) -> None:
-    """From now on machines that have left the declarations are found by what the state recorded of them."""
-    from swarmctl.backends import ways
-
-    ways.record(identity, (it.inputs for it in snapshot.resources.values() if it.type == MACHINE))
 
 
 def _require_members(graph: Graph, snapshot: Snapshot, nodes: Collection[str]) -> None:
@@ -288,22 +281,6 @@ def warn(stack: Stack, emit: Emit) -> None:
     """Say what is unwise about the places of the stack's secrets, and what the kinds noted."""
     for text in stack.warnings:
         emit(Note(text, warning=True))
-
-
-def previous(snapshot: Snapshot) -> Callable[[Address], Mapping[str, Json] | None]:
-    """Inputs by address as they were last applied."""
-
-    def look_up(address: Address) -> Mapping[str, Json] | None:
-        recorded = snapshot.resources.get(str(address))
-        return recorded.inputs if recorded else None
-
-    return look_up
-
-
-def on_node(snapshot: Snapshot) -> Callable[[str, str], Mapping[str, Json] | None]:
-    """Inputs by type and node as they were last applied."""
-    found = {(it.type, str(it.inputs["node"])): it.inputs for it in snapshot.resources.values() if "node" in it.inputs}
-    return lambda type_, node: found.get((type_, node))
 
 
 def existing(identity: str) -> Callable[[str], Collection[str]]:
@@ -402,16 +379,3 @@ def fence_of(identity: str, lease: Lease) -> Fence:
     from swarmctl.backends.base import Fence
 
     return Fence(identity, lease.token, lease.holder.owner)
-
-
-def machines_in(snapshot: Snapshot) -> dict[str, str]:
-    """The address of each machine that the state knows, by its name."""
-    from swarmctl.kinds.base import MACHINE
-
-    found = snapshot.resources.items()
-    return {str(it.inputs["node"]): address for address, it in found if it.type == MACHINE and it.inputs.get("node")}
-
-
-def nodes_in(snapshot: Snapshot) -> set[str]:
-    """Names of all machines that the state knows."""
-    return {str(recorded.inputs["node"]) for recorded in snapshot.resources.values() if recorded.inputs.get("node")}
