@@ -6,76 +6,19 @@ what has been unmounted is mounted again where something fails.
 
 from __future__ import annotations
 
-LIBRARY = r"""
+from swarmctl.kinds.host_baseline.mounted import MOUNTED
+
+LIBRARY = (
+    MOUNTED
+    + r"""
 mark=x-swarmctl.$baseline hold=/run/swarmctl-mounts
 anew= gone= fresh= turned= rows= let_go= lost=
 set -f
-# What a path stands for: links to devices are known to the kernel by what they lead to, volumes by either name.
-meant() { case $1 in /*) readlink -f -- "$1" 2>/dev/null || printf '%s' "$1" ;; *) printf '%s' "$1" ;; esac; }
-real() {
-  case $1 in
-    /*) meant "$1" ;;
-    *=*) meant "$(findfs "$1" 2>/dev/null || :)" ;;
-    *) printf '%s' "$1" ;;
-  esac
-}
-# What lies uppermost there is what people see.
-told_of() { findmnt -rno "$2" --mountpoint "$1" 2>/dev/null | tail -n 1; }
-source_of() { told_of "$1" SOURCE; }
-type_of() { told_of "$1" FSTYPE; }
-options_of() { told_of "$1" OPTIONS; }
-# Whether it is that device, by any of its names; a file is one that a loop device makes, and of a btrfs the kernel
-# tells the folder, too.
-is_of() {
-  live=$(source_of "$1")
-  [ "$(type_of "$1")" != btrfs ] || live=${live%%"["*}
-  [ -n "$live" ] || return 1
-  if [ "$(meant "$live")" = "$2" ]; then return 0; fi
-  [ -f "$2" ] && losetup -j "$2" 2>/dev/null | grep -q "^$live:"
-}
-# A server tells which version of its protocol it is.
-is_a() {
-  kind=$(type_of "$1")
-  [ "$kind" = "$2" ] || [ "$2 $kind" = "nfs nfs4" ]
-}
-# Which part of a btrfs is mounted is decided when it is.
-rooted() {
-  live=,$(options_of "$1"),
-  for option in $(printf '%s' "$2" | tr , ' '); do
-    case $option in
-      subvol=*) one=subvol=/$(printf '%s' "${option#subvol=}" | sed 's,^/*,,; s,/*$,,') ;;
-      subvolid=*) one=$option ;;
-      *) continue ;;
-    esac
-    case $live in *",$one,"*) ;; *) return 1 ;; esac
-  done
-}
-# is_said PATH DEVICE TYPE OPTIONS: whether that is what is mounted there.
-is_said() { is_of "$1" "$(real "$2")" && is_a "$1" "$3" && rooted "$1" "$4"; }
-anyones() { awk -v path="$1" '$2 == path && index("," $4, ",x-swarmctl.")' /etc/fstab 2>/dev/null; }
 ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
-# By the path, which begins a line: of a record's file, and all but that.
-row() { awk -F '\t' -v path="$1" '$1 == path' "$2" 2>/dev/null || :; }
 drop() {
   [ -z "$(row "$1" "$2")" ] || put "$2" 0600 "$(awk -F '\t' -v path="$1" '$1 != path && NF' "$2")" || :
 }
 without() { [ ! -e "$2" ] || put "$2" 0600 "$(grep -vxF -e "$1" "$2")" || :; }
-# What a line of the table, or of a record that has no more than the place, stands for.
-lined() { anyones "$1" | awk '{ print $2 "\t" $1 "\t" $3 "\t" $4 }' | head -n 1; }
-# Whether what is mounted there is what a baseline has mounted there. In a shell of its own, for its variables.
-mine() (
-  {
-    row "$1" "$record/did"
-    others_have did | while read -r file; do row "$1" "$file"; done
-  } | while IFS='	' read -r place device type options; do
-    if [ -z "$device" ]; then
-      IFS='	' read -r place device type options <<END
-$(lined "$1")
-END
-    fi
-    if [ -n "$device" ] && is_said "$1" "$device" "$type" "$options"; then echo yes; fi
-  done | grep -q yes
-)
 foreign() {
   refuse "something else is mounted at $1" \
     "only what a baseline has mounted is unmounted; unmount it yourself, or choose another path"
@@ -212,8 +155,7 @@ inherit() {
 }
 # What somebody has mounted there, as declared, is not ours to unmount: nothing says that a baseline has mounted it.
 found() {
-  is_said "$@" || return 0
-  [ -z "$(anyones "$1")$(row "$1" "$record/did")$(row "$1" "$record/there")" ] || return 0
+  if ! is_said "$@" || mine "$1" || [ -n "$(row "$1" "$record/there")" ]; then return 0; fi
   noted "$record/there" "$(printf '%s\t%s' "$1" "$(options_of "$1")")"
 }
 # What was mounted for the baseline goes; what was there before stays, with the options that it had. The record tells
@@ -266,7 +208,7 @@ mounted() {
     spared "$1"
     gone="$gone $1"
   fi
-  line=$(printf '%s\t%s\t%s\t%s' "$1" "$2" "$3" "$4")
+  line=$(printf '%s\t%s\t%s\t%s' "$1" "$2" "$3" "${4:-defaults}")
   if ! grep -qxF -e "$line" "$record/did" 2>/dev/null; then
     rows=$rows$line$nl
     noted "$record/did" "$line"
@@ -346,13 +288,20 @@ written() {
     drop "$one" "$record/did"
   done
 }
-# is_now PATH DEVICE TYPE OPTIONS: what was mounted there for a baseline is that.
+# is_now PATH DEVICE TYPE OPTIONS: what is mounted there is what somebody had mounted, or ours, with what the kernel
+# calls it. One row takes the place of the other: in between nobody would know whose it is.
 is_now() {
-  line=$(printf '%s\t%s\t%s\t%s' "$1" "$2" "$3" "$4") had=$(row "$1" "$record/did")
-  if [ -n "$had" ] && [ "$had" != "$line" ]; then
+  if [ -n "$(row "$1" "$record/there")" ]; then
     drop "$1" "$record/did"
-    noted "$record/did" "$line"
+    return 0
   fi
+  # What mount(8) makes of a file is another file's as soon as this one is unmounted.
+  named=
+  [ -f "$(real "$2")" ] || named=$(source_of "$1")
+  line=$(printf '%s\t%s\t%s\t%s%s' "$1" "$2" "$3" "${4:-defaults}" "${named:+	$named}")
+  [ "$(row "$1" "$record/did")" != "$line" ] || return 0
+  rest=$(awk -F '\t' -v path="$1" '$1 != path && NF' "$record/did" 2>/dev/null || :)
+  put "$record/did" 0600 "${rest:+$rest$nl}$line" || :
 }
 folders() {
   [ -e "$record/made" ] || return 0
@@ -363,3 +312,4 @@ folders() {
   put "$record/made" 0600 "$text" || :
 }
 """
+)
