@@ -253,6 +253,22 @@ class TestAsAWhole:
         assert machine.sh("cat /mnt/a/number /mnt/a/c/file") == "1\nwork\n"
         assert machine.sh("ls -d /run/swarmctl-mounts 2>/dev/null || :") == ""
 
+    def test_a_systemd_that_does_not_take_the_table_undoes_nothing(
+        self, machine: machines.Machine, disks: list[str]
+    ) -> None:
+        applied(machine, inputs(("/mnt/a", disks[0])))
+        machine.sh("mkdir -p /run/systemd/system; printf '#!/bin/sh\\n[ $1 != daemon-reload ] || { echo Access denied; "
+                   "exit 1; }\\n' >/usr/sbin/systemctl; chmod +x /usr/sbin/systemctl")  # fmt: skip
+        then = inputs(("/mnt/a", disks[1]), ("/mnt/c", disks[2]))
+        refused(machine, then, "systemd does not take /etc/fstab anew: Access denied")
+        kept(machine, then)
+        assert sources(machine) == [f"{disks[1]} /mnt/a", f"{disks[2]} /mnt/c"]
+        with pytest.raises(CommandFailed, match="systemd does not take /etc/fstab anew") as caught:
+            taken_away(machine, "b")
+        assert "systemctl daemon-reload" in (caught.value.hint or "")
+        assert (sources(machine), machine.sh(f"ls -d {RECORDS} 2>/dev/null || :")) == ([], "")
+        taken_away(machine, "b")
+
     def test_folders_made_on_the_way_go_with_the_mount(self, machine: machines.Machine) -> None:
         applied(machine, inputs(("/mnt/x/y/z", "tmpfs"), ("/mnt/x/k", "tmpfs")))
         applied(machine, inputs(("/mnt/x/k", "tmpfs")))

@@ -12,7 +12,7 @@ LIBRARY = (
     MOUNTED
     + r"""
 mark=x-swarmctl.$baseline hold=/run/swarmctl-mounts
-anew= gone= fresh= turned= rows= let_go= lost=
+anew= gone= fresh= turned= rows= let_go= lost= reload=
 set -f
 ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
 drop() {
@@ -261,9 +261,14 @@ table() {
   lines=$(printf '%s' "${text%x}" | awk '!/^[ \t]*#/ && index("," $4, ",x-swarmctl.")' | sort -k2,2)
   text=$(printf '%s' "${text%x}" | awk '/^[ \t]*#/ || !index("," $4, ",x-swarmctl.")' && echo x) || unwritten /etc/fstab
   text=${text%x}${lines:+$lines$nl}x
-  rewritten /etc/fstab "${text%x}" || { next_one; return 0; }
+  ! rewritten /etc/fstab "${text%x}" || reload=yes
   next_one
-  ! systemd || systemctl daemon-reload
+}
+# At the end: the table is as it is to be, and what systemd makes of it is no reason to undo anything.
+reloaded() {
+  [ -n "$reload" ] && systemd || return 0
+  said=$(systemctl daemon-reload 2>&1) || refuse "systemd does not take /etc/fstab anew${said:+: $(first_of "$said")}" \
+    "all else is done; see what \`systemctl daemon-reload\` says there"
 }
 # Ours, each before what it is in; what was cut off before it came into the table, too.
 listed() {

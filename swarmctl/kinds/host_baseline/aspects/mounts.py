@@ -55,7 +55,7 @@ class MountsType(Aspect):
         lines += [f"found {it}" for it in said]
         lines += [f"in_place {one} {_compared(it)}" for one, (_, it) in zip(said, mounts, strict=True)]
         lines += [f"table {wanted} {quote(rows)}", "written", *(f"is_now {it}" for it in said), "all_back"]
-        return "\n".join([*lines, f"folders {wanted}"])
+        return "\n".join([*lines, f"folders {wanted}", "reloaded"])
 
     def taking_away(self, inputs: Inputs) -> str:
         """Lines of others are what they were, and what they mount is mounted again."""
@@ -70,6 +70,7 @@ for path in $again; do [ -n "$(source_of "$path")" ] || mount "$path" 2>/dev/nul
 all_back
 folders ' '
 forget
+reloaded
 """
 
     def items(self, inputs: Inputs) -> dict[str, str]:
