@@ -193,6 +193,37 @@ class TestAsAWhole:
             kept(machine, one)
         assert machine.sh("cat /mnt/a/number /mnt/a/c/file") == "0\nwork\n"
 
+    @pytest.mark.parametrize("whose", ["b", "inner"])
+    def test_an_image_that_lies_in_an_outer_one_makes_way_with_it(
+        self, machine: machines.Machine, disks: list[str], whose: str
+    ) -> None:
+        for disk in disks[:2]:
+            machine.sh(f"mount {disk} /run/x; truncate -s 400K /run/x/i.img; mkfs.ext4 -q /run/x/i.img; "
+                       "mount /run/x/i.img /mnt; cp /run/x/number /mnt; umount /mnt /run/x")  # fmt: skip
+        image = ("/mnt/a/i", "/mnt/a/i.img")
+        inner = inputs(image, baseline="inner")
+        more = [image] if whose == "b" else []
+        applied(machine, inputs(("/mnt/a", disks[0])))
+        applied(machine, inputs(("/mnt/a", disks[0]), *more) if more else inner)
+        assert machine.sh("cat /mnt/a/i/number") == "0\n"
+        applied(machine, inputs(("/mnt/a", disks[1]), *more))
+        assert machine.sh("cat /mnt/a/number /mnt/a/i/number; ls /run/swarmctl-mounts 2>/dev/null || :") == "1\n1\n"
+        machine.sh(f"dd if=/dev/zero of={disks[3]} bs=1k count=100 2>/dev/null")
+        refused(machine, inputs(("/mnt/a", disks[2]), ("/mnt/b", disks[3]), *more), "cannot be mounted at")
+        assert machine.sh("cat /mnt/a/number /mnt/a/i/number") == "1\n1\n", "all is as it was"
+        for one in ("inner", "b"):
+            taken_away(machine, one)
+        assert sources(machine) == []
+
+    def test_what_somebody_has_put_in_an_inner_place_stays_there(
+        self, machine: machines.Machine, disks: list[str]
+    ) -> None:
+        applied(machine, inputs(("/mnt/a", disks[0])))
+        applied(machine, inputs(("/mnt/a/c", disks[1]), baseline="inner"))
+        machine.sh(f"umount /mnt/a/c; mount {disks[2]} /mnt/a/c")
+        applied(machine, inputs(("/mnt/a", disks[3])))
+        assert machine.sh("cat /mnt/a/number /mnt/a/c/number") == "3\n2\n"
+
     def test_what_is_left_out_stays_where_the_rest_cannot_be(self, machine: machines.Machine, disks: list[str]) -> None:
         machine.sh(f"dd if=/dev/zero of={disks[1]} bs=1k count=100 2>/dev/null")
         before = inputs(("/mnt/a", disks[0]), ("/mnt/t", "tmpfs"))

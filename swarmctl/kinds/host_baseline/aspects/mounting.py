@@ -38,7 +38,8 @@ within() {
     sort -r
 }
 in_use() { refuse "$1 is in use, so it is not unmounted" "see by \`fuser -vm $1\` who uses it"; }
-# What makes way is bound elsewhere meanwhile, so that a file system in memory keeps what is in it. No path has a `%`.
+# What makes way is mounted again by the table where that says what is there; all else is bound elsewhere meanwhile, so
+# that a file system in memory keeps what is in it. No path has a `%`.
 aside_of() { printf '%s/%s' "$hold" "$(printf '%s' "$1" | tr / %)"; }
 aside() {
   kept=$(aside_of "$1")
@@ -48,11 +49,26 @@ spared() {
   umount "$(aside_of "$1")" 2>/dev/null || :
   rmdir "$(aside_of "$1")" "$hold" 2>/dev/null || :
 }
+by_table() {
+  IFS='	' read -r _ device type options <<END
+$(lined "$1")
+END
+  [ "$type" != tmpfs ] && is_said "$1" "$device" "$type" "$options"
+}
+inner_away() {
+  for inner in $(within "$1"); do
+    [ -n "$(source_of "$inner")" ] || continue
+    if by_table "$inner"; then
+      umount "$inner" 2>/dev/null || { "$2" "$inner"; continue; }
+      gone="$gone $inner"
+    else
+      aside "$inner" || "$2" "$inner"
+    fi
+  done
+}
 release() {
   [ -n "$(source_of "$1")" ] || return 0
-  for inner in $(within "$1"); do
-    [ -z "$(source_of "$inner")" ] || aside "$inner" || in_use "$inner"
-  done
+  inner_away "$1" in_use
   if [ "$(type_of "$1")" = tmpfs ]; then
     aside "$1" || in_use "$1"
   else
@@ -90,7 +106,7 @@ back() {
   done
 }
 all_back() {
-  back ''
+  back "$gone"
   [ -z "$lost" ] || refuse "$lost cannot be mounted again" "see what \`dmesg\` says there"
 }
 # All is as it was: without its line in the table, nobody would know any more what is ours.
@@ -98,9 +114,7 @@ refusing() { undone; }
 undone() {
   undone() { :; }
   for path in $anew; do
-    for inner in $(within "$path"); do
-      [ -z "$(source_of "$inner")" ] || aside "$inner" || :
-    done
+    inner_away "$path" :
     umount "$path" 2>/dev/null || :
   done
   for path in $fresh; do
