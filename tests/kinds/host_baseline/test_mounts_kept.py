@@ -307,6 +307,31 @@ class TestAsAWhole:
         taken_away(machine, "b")
         assert machine.sh("ls /mnt") == ""
 
+    @pytest.mark.parametrize("renamed", [True, False], ids=["renamed", "handed over"])
+    def test_folders_that_another_baseline_has_made_on_the_way_go_with_the_mount(
+        self, machine: machines.Machine, renamed: bool
+    ) -> None:
+        before, then = (inputs(("/mnt/x/y/z", "tmpfs"), baseline=name) for name in ("aa", "bb"))
+        applied(machine, before)
+        if renamed:
+            MOUNTS.update(machines.OneHost(machine), before, then)  # type: ignore[arg-type]
+        else:
+            applied(machine, then)
+            taken_away(machine, "aa")
+        kept(machine, then)
+        taken_away(machine, "bb")
+        assert machine.sh("ls /mnt") == ""
+
+    def test_a_refused_change_leaves_no_folder_on_a_device(self, machine: machines.Machine, disks: list[str]) -> None:
+        machine.sh(f"dd if=/dev/zero of={disks[3]} bs=1k count=100 2>/dev/null")
+        applied(machine, inputs(("/mnt/a", disks[0])))
+        then = inputs(("/mnt/a", disks[1]), ("/mnt/a/in", disks[3]))
+        refused(machine, then, f"{disks[3]} cannot be mounted at /mnt/a/in")
+        assert machine.sh(f"mount {disks[1]} /run/x; ls /run/x; umount /run/x") == "lost+found\nnumber\n"
+        machine.sh("mkdir /mnt/a/in")
+        applied(machine, inputs(("/mnt/a", disks[0]), ("/mnt/b", disks[2])))
+        assert machine.sh("ls /mnt/a") == "in\nlost+found\nnumber\n", "somebody's"
+
     def test_a_table_that_is_a_link_stays_one(self, machine: machines.Machine) -> None:
         machine.sh("mv /etc/fstab /etc/fstab.real; ln -s fstab.real /etc/fstab; chmod 600 /etc/fstab.real")
         wanted = inputs(("/mnt/a", "tmpfs"))

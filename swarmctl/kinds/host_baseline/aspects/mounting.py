@@ -113,12 +113,18 @@ all_back() {
 refusing() { undone; }
 undone() {
   undone() { :; }
-  for path in $anew; do
-    inner_away "$path" :
-    umount "$path" 2>/dev/null || :
-  done
-  for path in $fresh; do
-    if rmdir "$path" 2>/dev/null; then (drop "$path" "$record/made") 2>/dev/null || :; fi
+  # A folder in a new mount is in sight as long as that is there; what somebody has put something in is theirs by now.
+  for path in $(printf '%s\n' $anew $fresh | sort -ru); do
+    case " $anew" in *" $path "*)
+      inner_away "$path" :
+      umount "$path" 2>/dev/null || :
+      ;;
+    esac
+    case " $fresh" in *" $path "*)
+      rmdir "$path" 2>/dev/null || :
+      (drop "$path" "$record/made") 2>/dev/null || :
+      ;;
+    esac
   done
   (back "$gone") 2>/dev/null || :
   printf '%s' "$turned" | while read -r path flags; do as_it_was "$path" "$flags" || :; done
@@ -158,13 +164,20 @@ as_it_was() {
   if [ "$(type_of "$1")" = tmpfs ] && [ -n "$size" ] && remounted "$1" "$flags,$atime,$size"; then return 0; fi
   remounted "$1" "$flags,$atime"
 }
-# A folder that another baseline has made is ours to take away with what it has mounted there; what that one has found
+# Folders that another baseline has made are ours to take away with what it has mounted there; what that one has found
 # mounted stays mounted with ours.
+inherited() {
+  [ -z "$(row "$1" "$record/$2")" ] || return 0
+  taken=$(others_have "$2" | while read -r path; do row "$1" "$path"; done | head -n 1)
+  [ -z "$taken" ] || noted "$record/$2" "$taken"
+}
 inherit() {
-  for file in made did there; do
-    [ -z "$(row "$1" "$record/$file")" ] || continue
-    taken=$(others_have "$file" | while read -r path; do row "$1" "$path"; done | head -n 1)
-    [ -z "$taken" ] || noted "$record/$file" "$taken"
+  inherited "$1" did
+  inherited "$1" there
+  at=$1
+  while [ -n "$at" ]; do
+    inherited "$at" made
+    at=${at%/*}
   done
 }
 # What somebody has mounted there, as declared, is not ours to unmount: nothing says that a baseline has mounted it.
