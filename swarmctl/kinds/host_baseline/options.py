@@ -31,6 +31,7 @@ _FOR_OTHERS = re.compile(
 _SIZE = re.compile(r"size=([0-9]{1,15})([kmgt]?)", re.IGNORECASE)
 _PART = re.compile(r"subvol=(/|/?(?!\.{1,2}(/|$))[^/]+(/(?!\.{1,2}(/|$))[^/]+)*)|subvolid=([5-9]|[1-9][0-9]{1,18})")
 """As the kernel tells it, but for the first slash; the number of the whole file system is 5."""
+_PARTS = ("subvol=", "subvolid=")
 _PAGE = 65536
 """Bytes of the largest page; what a tmpfs may have is told in whole ones."""
 NOT_IN_FORCE, BESIDES = "(not in force)", "(not in /etc/fstab)"
@@ -79,6 +80,8 @@ def told(options: Sequence[str], kind: str, live: Collection[str]) -> list[str]:
     if wanted_atime not in ("", atime):
         absent |= {wanted_atime}
         besides += [] if atime == "relatime" else [f"{atime} {BESIDES}"]
+    if kind == "btrfs" and not parts(options):
+        besides += [f"{one} {BESIDES}" for one in live if one.startswith(_PARTS)]
     # Of several sizes the last counts.
     sizes = [one for one in options if one.startswith("size=")]
     absent |= {one for one in options if one not in sizes[:-1] and not _in_place(one, kind, live)}
@@ -118,25 +121,25 @@ def own(options: Collection[str]) -> list[str]:
     return [one for one in _own(options) if one not in _MEANS and one not in ATIMES and not one.endswith(notes)]
 
 
-def part(options: Collection[str]) -> str:
-    """Which part of a btrfs is mounted, in the kernel's words; empty where none is named."""
-    named = [one for one in options if one.startswith(("subvol=", "subvolid="))]
-    return ",".join(re.sub("^subvol=/*", "subvol=/", one) for one in named)
+def parts(options: Collection[str]) -> set[str]:
+    """Which part of a btrfs is mounted, in the kernel's words, of which it has two; nothing where none is named."""
+    named = (one.removesuffix(f" {BESIDES}") for one in options if one.startswith(_PARTS))
+    return {re.sub("^subvol=/*", "subvol=/", one) for one in named}
 
 
 def vague(kind: str, options: Sequence[str]) -> Iterator[tuple[int, str, str]]:
     """Options that can't be compared with what is in force: which one (-1: none of them), why, and what to write."""
-    parts = [index for index, one in enumerate(options) if one.startswith(("subvol=", "subvolid="))]
+    named = [index for index, one in enumerate(options) if one.startswith(_PARTS)]
     for index, one in enumerate(options):
         if one.partition("=")[0] == "x-systemd.automount":
             yield index, "what is mounted when it is first used is not there when it is looked at", "leave it out"
-        elif index in parts and (kind != "btrfs" or not _PART.fullmatch(one)):
+        elif index in named and (kind != "btrfs" or not _PART.fullmatch(one)):
             yield index, "the kernel tells it otherwise", "write `subvol=/folder`, or `subvolid=` with a plain number"
         elif one.startswith("size=0") and one != "size=0":
             yield index, "the kernel takes a number that begins with 0 for an octal one", "write it without the 0"
-    if kind == "btrfs" and len(parts) != 1:
-        why = "of several parts one is meant" if parts else "without `subvol` that is up to the file system"
-        yield parts[1] if parts else -1, why, "name one part: `subvol=/` is the whole file system"
+    if kind == "btrfs" and len(named) != 1:
+        why = "of several parts one is meant" if named else "without `subvol` that is up to the file system"
+        yield named[1] if named else -1, why, "name one part: `subvol=/` is the whole file system"
 
 
 def _own(options: Collection[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts.readings import Reading
+from swarmctl.kinds.host_baseline.mounted import MOUNTED
 
 RECORDS = "/var/lib/swarmctl/baseline"
 LIMIT = 4 * 1024 * 1024
@@ -104,24 +105,20 @@ look_upgrades() {
   printf 'upgrades\t%s\t%s\t%s\t%s\n' "$1" "$timer" "$able" \
     "$(apt-config dump 2>/dev/null | grep -E '^(APT::Periodic::|Unattended-Upgrade::)' | coded)"
 }
-meant() { case $1 in /*) readlink -f -- "$1" 2>/dev/null || printf '%s' "$1" ;; *) printf '%s' "$1" ;; esac; }
+MOUNTED
+# What another baseline has a record of is that one's own place.
+others_have() { :; }
 look_mounts() {
   [ -r /etc/fstab ] || return 0
+  record=$2
   while read -r device path type options _ || [ -n "$device" ]; do
     case ",$options," in *",x-swarmctl.$1,"*) ;; *) continue ;; esac
-    case $device in /*) real=$device ;; *=*) real=$(findfs "$device" 2>/dev/null) ;; *) real=$device ;; esac
-    # What lies uppermost there is what people see.
-    live=$(findmnt -rno SOURCE,FSTYPE,OPTIONS --mountpoint "$path" 2>/dev/null | tail -n 1)
-    # One device may have several names, and what is told is the kernel's: of a btrfs with a folder of it, and of a
-    # file the loop device that is made of it.
-    source=${live%% *}
-    case ${live#* } in 'btrfs '*) source=${source%%'['*} ;; esac
-    if [ "$(meant "$real")" = "$(meant "$source")" ] ||
-      { [ -f "$real" ] && losetup -j "$(meant "$real")" 2>/dev/null | grep -q "^$source:"; }; then
-      real=${live%% *}
-    fi
-    printf 'mount\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(text "$path")" "$(text "$device")" "$(text "$type")" \
-      "$(text "$options")" "$(text "$real")" "$(text "$live")"
+    seen=$(told_of "$path" SOURCE,FSTYPE,OPTIONS)
+    as_said=no whose=theirs
+    ! is_of "$path" "$(real "$device")" || as_said=yes
+    ! mine "$path" || whose=ours
+    printf 'mount\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(text "$path")" "$(text "$device")" "$(text "$type")" \
+      "$(text "$options")" "$as_said" "$(text "$seen")" "$whose"
   done </etc/fstab
 }
 look_swap() {
@@ -148,7 +145,7 @@ for folder in RECORDS/*/*/; do
   esac
 done
 echo end
-""".replace("RECORDS", RECORDS)
+""".replace("RECORDS", RECORDS).replace("\nMOUNTED\n", MOUNTED)
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -168,7 +165,7 @@ class Seen:
 
 FIELDS = {
     **{"record": 1, "package": 3, "before": 3, "kernel": 2, "sysctl": 3, "user": 4},
-    **{"time": 3, "upgrades": 3, "mount": 6, "swap": 3},
+    **{"time": 3, "upgrades": 3, "mount": 7, "swap": 3},
 }
 """How many fields follow the name of the baseline, by the first word of a line."""
 

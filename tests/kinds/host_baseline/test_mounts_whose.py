@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from swarmctl.kinds.host_baseline.aspects.mounts import MOUNTS
 from swarmctl.kinds.host_baseline.reading import RECORDS
 from tests.kinds.host_baseline import machine as machines
 from tests.kinds.host_baseline.test_mounts import applied, inputs, taken_away
-from tests.kinds.host_baseline.test_mounts_kept import disks, machine, refused, sources
+from tests.kinds.host_baseline.test_mounts_kept import BTRFS, disks, machine, refused, sources
 
 __all__ = ["disks", "machine"]
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(machines.missing()), reason=machines.missing())]
@@ -73,3 +74,66 @@ def test_a_mount_without_options_has_a_whole_row(machine: machines.Machine, disk
     machine.sh(f"e2label {disks[0]} old; rm -rf /run/blkid")
     taken_away(machine, "b")
     assert sources(machine) == []
+
+
+def told(machine: machines.Machine, recorded: dict[str, Any], wanted: dict[str, Any] | None) -> str:
+    """What a plan says, by what is on the machine."""
+    observed = MOUNTS.read(machines.OneHost(machine), recorded)  # type: ignore[arg-type]
+    assert observed is not None
+    return MOUNTS.impact_of(observed.inputs, wanted)
+
+
+ANEW = "unmounts /mnt/a and mounts what is declared"
+REFUSED = "what somebody has mounted at /mnt/a is not unmounted: unless that is what is declared, apply is refused"
+
+
+class TestPlans:
+    def test_of_what_somebody_has_put_there(self, machine: machines.Machine, disks: list[str]) -> None:
+        one, two, three = (inputs(("/mnt/a", disk)) for disk in disks[:3])
+        applied(machine, one)
+        machine.sh(f"umount /mnt/a; mount {disks[1]} /mnt/a")
+        assert told(machine, one, two) == "", "it becomes what is declared"
+        assert told(machine, one, three) == REFUSED
+        assert told(machine, one, None) == "what somebody has mounted at /mnt/a stays mounted"
+        taken_away(machine, "b")
+        assert sources(machine) == [f"{disks[1]} /mnt/a"]
+
+    def test_of_a_line_that_somebody_has_changed(self, machine: machines.Machine, disks: list[str]) -> None:
+        one, two, three = (inputs(("/mnt/a", disk)) for disk in disks[:3])
+        applied(machine, one)
+        machine.sh(f"sed -i 's,^{disks[0]},{disks[1]},' /etc/fstab")
+        assert told(machine, one, one) == ""
+        assert told(machine, one, two) == told(machine, one, three) == ANEW
+        applied(machine, three)
+        assert sources(machine) == [f"{disks[2]} /mnt/a"]
+
+    def test_of_what_was_there_before(self, machine: machines.Machine, disks: list[str]) -> None:
+        one, two = (inputs(("/mnt/a", disk)) for disk in disks[:2])
+        machine.sh(f"mkdir /mnt/a; mount {disks[0]} /mnt/a")
+        applied(machine, one)
+        for _ in range(2):
+            assert told(machine, one, one) == ""
+            assert told(machine, one, two) == REFUSED
+            refused(machine, two, "something else is mounted at /mnt/a")
+            machine.sh("umount /mnt/a; mount /mnt/a")  # as a restart does it
+        # What a state has of an earlier reading counts for nothing.
+        machine.sh("umount /mnt/a")
+        applied(machine, {**one, "theirs": ["/mnt/a"]})
+        assert told(machine, {**one, "theirs": ["/mnt/a"]}, two) == ANEW
+        applied(machine, two)
+
+    @pytest.mark.skipif(not BTRFS[0], reason="needs mkfs.btrfs")
+    def test_of_a_btrfs_that_gets_its_first_part(self, machine: machines.Machine) -> None:
+        machine.sh(f"truncate -s 128M /mnt/disk.img; {BTRFS[0]} -q /mnt/disk.img")
+
+        def part(*options: str) -> dict[str, Any]:
+            mount = {"device": "/mnt/disk.img", "type": "btrfs", "options": [*options, "nofail"]}
+            return {**inputs(), "mounts": {"/mnt/a": mount}}
+
+        MOUNTS.create(machines.OneHost(machine), part())  # type: ignore[arg-type]
+        machine.sh("cd /mnt/a; sleep 60 >/dev/null 2>&1 & echo $! >/run/pid")
+        for option in ("subvol=/", "subvolid=5"):
+            assert told(machine, part(), part(option)) == ""
+        assert told(machine, part(), part("subvol=/x")) == ANEW
+        applied(machine, part("subvol=/"))  # it is in use, so unmounting would be an error
+        machine.sh("kill $(cat /run/pid); while ! umount /mnt/a; do sleep 0.1; done")

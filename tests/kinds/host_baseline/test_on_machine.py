@@ -45,7 +45,7 @@ def inputs(baseline: str = "b", **own: Any) -> dict[str, Any]:
 def applied(kind: ResourceType, hosts: machines.OneHost, wanted: Mapping[str, Any]) -> None:
     """Make it so; then it is so, and doing it again runs nothing but the reading."""
     kind.create(hosts, wanted)  # type: ignore[arg-type]
-    assert seen(kind, hosts, wanted) == wanted
+    assert differing(kind, hosts, wanted) == []
     hosts.changed({})
     before = len(hosts.host.calls)
     kind.create(hosts, wanted)  # type: ignore[arg-type]

@@ -100,8 +100,10 @@ def test_of_chrony_all_sources_are_told_and_of_timesyncd_the_last_line() -> None
 
 
 def test_mounts_tell_what_stands_in_their_place() -> None:
-    def row(source: str, kind: str, flags: str, device: str = "LABEL=s", real: str = "/dev/sdb1") -> Seen:
-        fields = ("/s", device, "ext4", "noatime,nofail,x-swarmctl.b", real, f"{source} {kind} {flags}\n")
+    def row(source: str, kind: str, flags: str, whose: str = "ours") -> Seen:
+        as_said = "yes" if source == "/dev/sdb1" else "no"
+        line = "noatime,nofail,x-swarmctl.b"
+        fields = ("/s", "LABEL=s", "ext4", line, as_said, f"{source} {kind} {flags}\n", whose)
         return read("mount\tb\t" + "\t".join(map(coded, fields)))
 
     whole = {"device": "LABEL=s", "type": "ext4", "options": ["noatime", "nofail"]}
@@ -115,7 +117,10 @@ def test_mounts_tell_what_stands_in_their_place() -> None:
     )
     options = MOUNTS.observe(row("/dev/sdb1", "ext4", "rw,relatime"), BASE)["mounts"]["/s"]["options"]
     assert options == ["noatime (not in force)", "nofail"]
-    assert MOUNTS.observe(row("", "", ""), BASE) == {"mounts": {}}
+    assert MOUNTS.observe(row("", "", "", "theirs"), BASE) == {"mounts": {}}
+    theirs = MOUNTS.observe(row("/dev/sdb1", "ext4", "rw,noatime", "theirs"), BASE)
+    assert theirs == {"mounts": {"/s": whole}, "theirs": ["/s"]}
+    assert not MOUNTS.diff({**BASE, **theirs}, {**BASE, "mounts": {"/s": whole}}), "it is as declared"
 
 
 def test_upgrades_are_what_apt_makes_of_all_files() -> None:

@@ -64,7 +64,7 @@ class TestOnMachine:
         hosts.changed({})
         observed = kind.read(hosts, inputs(baseline, **own))  # type: ignore[arg-type]
         assert observed is not None
-        assert observed.inputs == inputs(baseline, **own)
+        assert not kind.diff(observed.inputs, inputs(baseline, **own))
 
     def gone(self, kind: ResourceType, hosts: machines.OneHost, baseline: str) -> None:
         hosts.changed({})

@@ -187,7 +187,8 @@ class Aspect(ABC):
 
     def create(self, hosts: Hosts, inputs: Inputs) -> Mapping[str, Json]:
         """Make it so, where it isn't; what was there before is kept in the record."""
-        if self.read(hosts, inputs) != Observed(inputs, {}):
+        found = self.read(hosts, inputs)
+        if found is None or self.diff(found.inputs, inputs):
             self._carry_out(hosts, inputs, self.setting(inputs), settle=True)
         return {}
 

@@ -7,16 +7,22 @@ they are empty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from swarmctl.graph.model import Json
+from swarmctl.kinds.base import Hosts, Observed, PropertyChange
 from swarmctl.kinds.host_baseline import options
 from swarmctl.kinds.host_baseline.aspects.base import Aspect, Inputs, known
 from swarmctl.kinds.host_baseline.aspects.mounting import LIBRARY
 from swarmctl.kinds.host_baseline.reading import Seen
 
 ELSEWHERE = " in /etc/fstab)"
-"""Ends what is told of a device that is not the line's."""
+"""Ends what is told of a device, or of a type, that is not the line's."""
+THEIRS = "theirs"
+"""Of what is observed: the places where somebody else has mounted what is there. Only a plan's words go by it."""
+
+WHAT = ("device", "type")
 
 
 class MountsType(Aspect):
@@ -27,8 +33,8 @@ class MountsType(Aspect):
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
         """What is mounted and will be after a restart; a place where nothing is, is not there."""
-        found = {}
-        for path, device, kind, line, real, live in seen.of("mount", inputs["baseline"]):
+        found, theirs = {}, []
+        for path, device, kind, line, as_said, live, whose in seen.of("mount", inputs["baseline"]):
             mark = f"x-swarmctl.{inputs['baseline']}"
             source, fstype, flags, *_ = [*live.split(), "", "", ""]
             if not source:
@@ -36,11 +42,20 @@ class MountsType(Aspect):
             # What is there by hand is not what the line says, and with both it is nothing that is declared next.
             same_type = fstype == kind or (kind, fstype) == ("nfs", "nfs4")
             found[path] = {
-                "device": device if source == real else f"{source} ({device}{ELSEWHERE}",
+                "device": device if as_said == "yes" else f"{source} ({device}{ELSEWHERE}",
                 "type": kind if same_type else f"{fstype} ({kind} in /etc/fstab)",
                 "options": options.told([one for one in line.split(",") if one != mark], fstype, flags.split(",")),
             }
-        return {"mounts": found}
+            theirs += [path] if whose != "ours" else []
+        return {"mounts": found, **({THEIRS: sorted(theirs)} if theirs else {})}
+
+    def read(self, hosts: Hosts, inputs: Inputs) -> Observed | None:
+        """Whose they are is told anew each time."""
+        return super().read(hosts, _declared(inputs))
+
+    def diff(self, old: Inputs, new: Inputs) -> Sequence[PropertyChange]:
+        """Whose a mount is makes no difference as long as it is the one that is declared."""
+        return super().diff(_declared(old), _declared(new))
 
     def setting(self, inputs: Inputs) -> str:
         """Mounted first: a line that can't be mounted never gets into the table."""
@@ -84,25 +99,37 @@ reloaded
         """What is not there any more, or for a moment."""
         before = old.get("mounts", {}) if old is not None else {}
         after = new.get("mounts", {}) if new is not None else {}
+        theirs = set(old.get(THEIRS, ())) if old is not None else set()
         gone = [path for path in sorted(before) if path not in after]
         kept = [path for path in sorted(before) if path in after]
-        others = [path for path in kept if str(before[path]["device"]).endswith(ELSEWHERE)]
-        anew = [path for path in kept if path not in others and _what(before[path]) != _what(after[path])]
-        anew = [path for path in kept if path not in others and f"{path}/".startswith(tuple(f"{it}/" for it in anew))]
-        told = [f"unmounts {', '.join(gone)}"] if gone else []
-        told += [f"unmounts {', '.join(anew)} and mounts what is declared"] if anew else []
+        other = [path for path in kept if not _same(before[path], after[path])]
+        anew = tuple(f"{path}/" for path in other if path not in theirs)
+        anew_within = [path for path in kept if f"{path}/".startswith(anew)]
+        unmounted = [path for path in gone if path not in theirs]
+        told = [f"unmounts {', '.join(unmounted)}"] if unmounted else []
+        told += [f"unmounts {', '.join(anew_within)} and mounts what is declared"] if anew else []
+        told += [f"what somebody has mounted at {path} stays mounted" for path in gone if path in theirs]
         told += [
-            f"what somebody has mounted at {path} is not unmounted: apply is refused until it is" for path in others
+            f"what somebody has mounted at {path} is not unmounted: unless that is what is declared, apply is refused"
+            for path in other
+            if path in theirs
         ]
         for path in kept:
-            if path not in anew and path not in others and (left := _left_out(before[path], after[path])):
+            if path not in anew_within and path not in other and (left := _left_out(before[path], after[path])):
                 told.append(f"{', '.join(left)} counts at {path} until it is mounted the next time")
         return ", ".join(told)
 
 
-def _what(mount: Inputs) -> tuple[Json, ...]:
-    """What can't be changed without unmounting."""
-    return mount["device"], mount["type"], options.part(mount["options"])
+def _declared(inputs: Inputs) -> Inputs:
+    return {key: value for key, value in inputs.items() if key != THEIRS}
+
+
+def _same(before: Inputs, after: Inputs) -> bool:
+    """Whether nothing changes that can't be without unmounting: by what is mounted, whatever the table says."""
+    live = [
+        str(before[key]).partition(" (")[0] if str(before[key]).endswith(ELSEWHERE) else before[key] for key in WHAT
+    ]
+    return live == [after[key] for key in WHAT] and options.parts(before["options"]) >= options.parts(after["options"])
 
 
 def _left_out(before: Inputs, after: Inputs) -> list[str]:
