@@ -284,6 +284,26 @@ class TestAsAWhole:
         assert machine.sh("cat /mnt/a/number /mnt/a/c/file") == "1\nwork\n"
         assert machine.sh("ls -d /run/swarmctl-mounts 2>/dev/null || :") == ""
 
+    def test_one_run_waits_for_the_other(self, machine: machines.Machine, disks: list[str]) -> None:
+        applied(machine, inputs(("/mnt/a", disks[0])))
+        inner, other = inputs(("/mnt/a/c", "tmpfs"), baseline="inner"), inputs(("/mnt/k", "tmpfs"), baseline="other")
+        applied(machine, inner)
+        machine.sh("echo work >/mnt/a/c/file")
+        then = inputs(("/mnt/a", disks[1]))
+        whole = MOUNTS.script(then, MOUNTS.setting(then))
+        slow = whole.replace("\ntable '", "\ntouch /run/begun; while [ ! -e /run/go ]; do sleep 0.1; done\ntable '")
+        assert slow != whole
+        machine.sh(f"cat >/run/slow <<'SLOW'\n{slow}\nSLOW\nsh -eu /run/slow >/run/said 2>&1 & "
+                   "while [ ! -e /run/begun ]; do sleep 0.1; done")  # fmt: skip
+        hasty = MOUNTS.script(other, MOUNTS.setting(other)).replace("flock -w 60 8", "flock -w 1 8")
+        said = machine.run(("sh", "-eu", "-s"), stdin=hasty.encode(), check=False)
+        assert (said.returncode, b"something else changes mounts all the time" in said.stderr) == (3, True)
+        machine.sh("(sleep 1; touch /run/go) >/dev/null 2>&1 &")
+        applied(machine, other)
+        assert machine.sh("cat /mnt/a/number /mnt/a/c/file /run/said") == "1\nwork\n"
+        for one in (then, inner):
+            kept(machine, one)
+
     def test_a_systemd_that_does_not_take_the_table_undoes_nothing(
         self, machine: machines.Machine, disks: list[str]
     ) -> None:

@@ -76,6 +76,16 @@ def test_a_mount_without_options_has_a_whole_row(machine: machines.Machine, disk
     assert sources(machine) == []
 
 
+def test_what_serves_a_file_system_as_a_program_keeps_no_other_run_waiting(
+    machine: machines.Machine, disks: list[str]
+) -> None:
+    machine.sh("printf '%s\\n' '#!/bin/sh' 'sleep 120 >/dev/null 2>&1 &' 'exec mount -i -t ext4 \"$@\"' "
+               ">/usr/sbin/mount.ext4; chmod 755 /usr/sbin/mount.ext4")  # fmt: skip
+    applied(machine, inputs(("/mnt/a", disks[0])))
+    assert machine.sh("cat /proc/[0-9]*/comm").split().count("sleep") == 2, "it goes on"
+    machine.sh("flock -n /run true")
+
+
 def told(machine: machines.Machine, recorded: dict[str, Any], wanted: dict[str, Any] | None) -> str:
     """What a plan says, by what is on the machine."""
     observed = MOUNTS.read(machines.OneHost(machine), recorded)  # type: ignore[arg-type]

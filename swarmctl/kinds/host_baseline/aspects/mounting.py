@@ -14,6 +14,13 @@ LIBRARY = (
 mark=x-swarmctl.$baseline hold=/run/swarmctl-mounts
 anew= gone= fresh= turned= rows= let_go= lost= reload=
 set -f
+# All baselines' mounts are one tree, and what makes way is in one folder: one run at a time, also where one goes on
+# whose connection is lost. What serves a file system as a program outlives the run, and must not have the lock.
+alone() {
+  exec 8</run
+  flock -w 60 8 || refuse "something else changes mounts all the time" "apply again when it has ended"
+}
+mount() { command mount "$@" 8<&-; }
 ours() { awk -v path="$1" -v mark=",$mark," '$2 == path && index("," $4 ",", mark)' /etc/fstab 2>/dev/null; }
 drop() {
   [ -z "$(row "$1" "$2")" ] || put "$2" 0600 "$(awk -F '\t' -v path="$1" '$1 != path && NF' "$2")" || :

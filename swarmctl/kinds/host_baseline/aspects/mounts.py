@@ -65,7 +65,7 @@ class MountsType(Aspect):
             f"{it['device']} {path} {it['type']} {_options(inputs, it)} 0 {_pass(it)}\n" for path, it in mounts
         )
         said = [" ".join(map(quote, (path, it["device"], it["type"], ",".join(it["options"])))) for path, it in mounts]
-        lines = [*(f"possible {it}" for it in said), "begin", "all_back", f"others {wanted}"]
+        lines = ["alone", *(f"possible {it}" for it in said), "begin", "all_back", f"others {wanted}"]
         lines += [f"inherit {quote(path)}" for path, _ in mounts]
         lines += [f"found {it}" for it in said]
         lines += [f"in_place {one} {_compared(it)}" for one, (_, it) in zip(said, mounts, strict=True)]
@@ -75,6 +75,7 @@ class MountsType(Aspect):
     def taking_away(self, inputs: Inputs) -> str:
         """Lines of others are what they were, and what they mount is mounted again."""
         return """
+alone
 all_back
 others ' '
 again=$(awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(substr($0, length(prefix) + 1), field); \
