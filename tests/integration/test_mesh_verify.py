@@ -155,7 +155,7 @@ def test_what_is_dropped_one_way(lab: labs.Lab, below: Underlay) -> None:
 
 
 def test_one_packet_in_twenty_lost(lab: labs.Lab, below: Underlay) -> None:
-    with bridge(below, f"ip saddr {below.address(ONE)} numgen random mod 100 < 5 drop"):
+    with bridge(below, f"ip saddr {below.address(ONE)} numgen inc mod 20 < 1 drop"):
         wrong = failed(lab)
     assert list(wrong) == ["loss"], wrong
 
