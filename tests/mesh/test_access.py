@@ -77,12 +77,13 @@ def python(world: World, node: str, text: str, *arguments: object) -> subprocess
 
 
 SEND = """
-import socket, sys
+import socket, sys, time
 address, port, count, size = sys.argv[1], *map(int, sys.argv[2:])
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 with socket.socket(family, socket.SOCK_DGRAM) as s:
     for _ in range(count):
         s.sendto(bytes(size), (address, port))
+        time.sleep(0.02)  # of those that come together wireguard-go makes one for a kernel that takes that (UDP GRO)
 """
 
 
