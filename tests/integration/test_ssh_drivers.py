@@ -123,7 +123,8 @@ def test_each_way_in_which_apt_can_be_broken_is_one_error_and_the_old_driver_goe
     declare(metal, repository, NEW)
     with machines.locked(metal.console("n2").way, 600):
         said = told(metal, "apply", "--yes", code=7)
-    assert runs(metal) == [NEW, OLD, OLD, NEW, OLD, OLD, OLD, f"{OLD} alone"]
+    # Also where the way back failed: what is there agrees with each other, so what ran before runs again.
+    assert runs(metal) == [NEW, OLD, OLD, NEW, OLD, OLD, OLD, OLD]
     for expected in (
         "n2: installing libnvidia-nscq, ",
         " more was not begun: python3 (process ",
