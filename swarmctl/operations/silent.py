@@ -12,6 +12,7 @@ from swarmctl.backends import ways
 from swarmctl.backends.base import NewMachines
 from swarmctl.errors import PlanRefused, SwarmError, WorldUnreadable
 from swarmctl.kinds.base import MACHINE
+from swarmctl.operations import snapshots
 from swarmctl.plans.events import Note
 from swarmctl.plans.model import Plan
 
@@ -49,11 +50,12 @@ def leaving_out(
     from swarmctl.graph.model import Machine
 
     now, more = stack, held
-    looked = _look_at_new(stack, held, told) if ask else NewMachines({}, frozenset())
+    recorded = snapshots.machines(stack.snapshot)
+    looked = _look_at_new(stack, held, told) if ask else NewMachines()
     new = looked.unfit
     for node, why in sorted(new.items()):
         _tell(node, why, emit)
-    if new and new.keys() == stack.nodes and not any(it.type == MACHINE for it in stack.snapshot.resources.values()):
+    if new and new.keys() == stack.nodes and not recorded:
         empty = Plan(stack.identity, (), 0, partial=partial, left_alone=tuple(sorted(new)))
         return empty, stack, held, new
 
@@ -64,7 +66,6 @@ def leaving_out(
         return replace(look(now, more), left_alone=tuple(sorted(silent)))
 
     hosts = {machine.name: machine.host for machine in stack.graph.exported(Machine)}
-    recorded = _recorded(stack)
     ways.absent(stack.identity, [hosts[node] for node in new if node not in looked.ours and node not in recorded])
     # Only while it is looked: afterwards they may be this stack's.
     ways.blank(stack.identity, [hosts[node] for node in looked.blank])
@@ -97,16 +98,11 @@ def _without_absent(stack: Stack) -> Stack:
         return stack
 
 
-def _recorded(stack: Stack) -> dict[str, Mapping[str, Any]]:
-    """The inputs of the machines in the state, by node."""
-    return {str(it.inputs["node"]): it.inputs for it in stack.snapshot.resources.values() if it.type == MACHINE}
-
-
 def _look_at_new(stack: Stack, held: frozenset[str], told: Callable[[Machine], Seen | None]) -> NewMachines:
     """What the declared machines are that nothing is recorded of, and those that stand in another's place."""
     from swarmctl.graph.model import Machine
 
-    known = _recorded(stack)
+    known = snapshots.machines(stack.snapshot)
     inputs: dict[str, list[Mapping[str, Any]]] = {}
     known_by_facts: dict[str, Seen] = {}
     for machine in stack.graph.exported(Machine):

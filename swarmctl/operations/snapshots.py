@@ -34,6 +34,11 @@ def on_node(snapshot: Snapshot) -> Callable[[str, str], Mapping[str, Json] | Non
     return lambda type_, node: found.get((type_, node))
 
 
+def machines(snapshot: Snapshot) -> dict[str, Mapping[str, Json]]:
+    """The inputs of the machines that the state knows, by their names."""
+    return {str(it.inputs["node"]): it.inputs for it in snapshot.resources.values() if it.type == MACHINE}
+
+
 def machines_in(snapshot: Snapshot) -> dict[str, str]:
     """The address of each machine that the state knows, by its name."""
     found = snapshot.resources.items()

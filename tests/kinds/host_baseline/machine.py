@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from swarmctl.backends.base import CommandFailed, Completed, ServiceStatus
 from swarmctl.hosts.readings import Reading
 
@@ -156,3 +158,11 @@ class OneHost:
     def guarded(self, host: Mapping[str, Any], change: Any) -> str:
         """Not for baselines."""
         raise AssertionError(change)
+
+
+def attached(machine: Machine, image: str) -> str:
+    """The loop device that an image of a disk is made. Skips where there are none."""
+    made = machine.run(("losetup", "-f", "--show", image), check=False)
+    if made.returncode:
+        pytest.skip("needs loop devices")
+    return made.text.strip()

@@ -113,11 +113,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[machines.Machi
 @pytest.fixture(scope="module")
 def disk(machine: machines.Machine) -> Iterator[str]:
     machine.sh("truncate -s 8M /run/disk.img; mkfs.ext4 -q /run/disk.img")
-    made = machine.run(("losetup", "-f", "--show", "/run/disk.img"), check=False)
-    if made.returncode:
-        pytest.skip("needs loop devices")
-    yield made.text.strip()
-    machine.sh(f"umount -A {made.text.strip()} 2>/dev/null || :; losetup -d {made.text.strip()}")
+    made = machines.attached(machine, "/run/disk.img")
+    yield made
+    machine.sh(f"umount -A {made} 2>/dev/null || :; losetup -d {made}")
 
 
 def inputs(kind: str, device: str, options: list[str]) -> dict[str, Any]:
