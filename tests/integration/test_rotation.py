@@ -168,10 +168,9 @@ def test_nodes_behind_routers_and_their_relays_lose_nothing(lab: labs.Lab) -> No
     underlay = Underlay.of(lab)
     addresses = {node: underlay.mesh_address(node) for node in underlay.nodes()}
     before = {node: underlay.host(node).run(["wg", "show", "wg0", "public-key"]).text for node in addresses}
-    # A relay whose first handshakes took long counts as dead for both ends or one: until then they may not reach each
-    # other, and what comes back to it later is lost by failover.
-    until(lambda: all("active 1 relay-0" in agent(underlay, node) for node in BEHIND_ROUTERS))
-    settled(lab)
+    # On a busy machine a relay may count as dead for one of the two for a while: then they do not reach each other, and
+    # what comes back to it later is lost by failover.
+    until(lambda: lab("status", code=None).code == 0)
     with Traffic(underlay, addresses) as traffic:
         until(lambda: all("active 1 relay-0" in agent(underlay, node) for node in BEHIND_ROUTERS))
         traffic.measure()

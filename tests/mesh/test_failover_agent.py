@@ -22,6 +22,10 @@ if [ -e "{folder}/left/$address" ]; then
   read -r count <"{folder}/left/$address"
   echo $((count - 1)) >"{folder}/left/$address"
   [ $count -gt 0 ]
+elif [ -e "{folder}/late/$address" ]; then
+  read -r count <"{folder}/late/$address"
+  echo $((count - 1)) >"{folder}/late/$address"
+  [ $count -le 0 ]
 elif [ -e "{folder}/often/$address" ]; then
   read -r count <"{folder}/often/$address"
   echo $((count + 1)) >"{folder}/often/$address"
@@ -65,7 +69,7 @@ class Node:
         self.shell = shell
         (folder / "bin").mkdir()
         (folder / "alive").mkdir()
-        for name in ("rarely", "often", "left"):
+        for name in ("rarely", "often", "left", "late"):
             (folder / name).mkdir()
         words = {"folder": folder, "sleep": shutil.which("sleep"), "python": shutil.which("python3")}
         for name, script in (("ping", PING), ("sleep", SLEEP), ("wg", WG)):
@@ -203,6 +207,27 @@ def test_an_answer_after_two_misses_keeps_a_candidate(node: Node) -> None:
     node.start()
     assert soon(lambda: int(count.read_text() or 0) >= 12)
     assert node.having() == START
+
+
+@pytest.mark.parametrize(("misses", "moved"), [(7, False), (8, True)])
+def test_a_candidate_whose_first_answer_is_late_is_waited_for(node: Node, misses: int, moved: bool) -> None:
+    """As with tunnels whose ends began at once: WireGuard tries again after 5 s."""
+    late = node.folder / "late" / ALL[0]
+    late.write_text(f"{misses}\n")
+    node.start()
+    assert soon(lambda: int(late.read_text() or 0) <= -2)
+    assert ("from hub-0 to hub-1" in node.log()) is moved
+    late.unlink()
+    node.alive(*ALL[1:])
+    assert soon(lambda: node.having() == ON_ONE)
+
+
+def test_one_that_has_answered_is_dead_after_three_misses(node: Node) -> None:
+    left = node.folder / "left" / ALL[0]
+    left.write_text("2\n")
+    node.start()
+    assert soon(lambda: node.having() == ON_ONE)
+    assert -6 < int(left.read_text() or 0) <= -1
 
 
 def test_nine_answers_in_a_row_bring_nothing_back(node: Node) -> None:

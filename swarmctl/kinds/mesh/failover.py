@@ -6,9 +6,11 @@ each with `name`, `publicKey`, `address` (of the mesh, to ping), `allowedIps` an
 `swarm:mesh:Peers` has them. That one, on which this depends, gets the same groups with names only, as `failover`.
 
 Once a second the agent pings every such peer through its tunnel. Three misses in a row, at most four seconds, make one
-dead; its networks go to the next one in order that answers at that moment. One that has answered for ten seconds is
-alive again and gets back what is declared for it. While nobody of a group answers nothing moves: then it is this node
-that is cut off. A run of swarmctl needs not be alive for any of this, and the agent goes on after one that was.
+dead, or eight where it has not answered yet: ends that begin at once may need a second handshake, 5 s later
+(Rekey-Timeout, WireGuard whitepaper 6.1). Its networks go to the next one in order that answers at that moment. One
+that has answered for ten seconds is alive again and gets back what is declared for it. While nobody of a group answers
+nothing moves: then it is this node that is cut off. A run of swarmctl needs not be alive for any of this, and the agent
+goes on after one that was.
 
 Every node judges for itself. When a hub dies, all of them see it within a second or so of each other, and move alike;
 traffic between two of them is lost until both have. When a hub is lost to some nodes only, these go through the next

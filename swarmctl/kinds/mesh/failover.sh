@@ -13,6 +13,7 @@ set -u
 umask 077
 table=$1 state=$2 digest=$3
 DEAD=3  # misses, one a second
+FIRST=8 # of one that has not answered yet: where both ends begin at once, handshakes may come 5 s later
 BACK=10 # answers, one a second
 loaded='' interface='' candidates='' groups='' told=''
 seen=- lists='' # what WireGuard said when it was last looked at closely, and now
@@ -34,7 +35,7 @@ end") ;; *) return ;; esac
         if [ "$word" = candidate ]; then
           candidates="$candidates $number"
           eval "name_$number=\$1 key_$number=\$2 address_$number=\$3 keepalive_$number=\$4 base_$number=\$5"
-          eval "own_$number=\$6 misses_$number=0 lives_$number=0 down_$number=0 known_$number=0"
+          eval "own_$number=\$6 misses_$number=0 lives_$number=0 down_$number=0 known_$number=0 heard_$number=0"
         else
           groups="$groups $number"
           eval "networks_$number=\$1 active_$number= settled_$number="
@@ -49,7 +50,8 @@ EOF
   say "watching $interface"
 }
 
-# Asks every candidate at the same time, and counts: three misses make one dead, ten answers alive again.
+# Asks every candidate at the same time, and counts: three misses make one dead, eight one that has not answered since
+# the table was taken in, and ten answers alive again.
 ask() {
   for c in $candidates; do
     eval "address=\$address_$c"
@@ -57,17 +59,18 @@ ask() {
     eval "pid_$c=\$!"
   done
   for c in $candidates; do
-    eval "pid=\$pid_$c misses=\$misses_$c lives=\$lives_$c down=\$down_$c"
+    eval "pid=\$pid_$c misses=\$misses_$c lives=\$lives_$c down=\$down_$c heard=\$heard_$c"
     if wait "$pid"; then
-      misses=0
+      misses=0 heard=1
       [ "$lives" -ge "$BACK" ] || lives=$((lives + 1))
       [ "$lives" -lt "$BACK" ] || down=0
     else
       lives=0
-      [ "$misses" -ge "$DEAD" ] || misses=$((misses + 1))
-      [ "$misses" -lt "$DEAD" ] || down=1
+      if [ "$heard" = 1 ]; then limit=$DEAD; else limit=$FIRST; fi
+      [ "$misses" -ge "$limit" ] || misses=$((misses + 1))
+      [ "$misses" -lt "$limit" ] || down=1
     fi
-    eval "misses_$c=$misses lives_$c=$lives down_$c=$down"
+    eval "misses_$c=$misses lives_$c=$lives down_$c=$down heard_$c=$heard"
   done
 }
 

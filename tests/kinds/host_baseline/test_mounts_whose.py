@@ -16,13 +16,19 @@ __all__ = ["disks", "machine"]
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(machines.missing()), reason=machines.missing())]
 
 
+def own_label(disks: list[str]) -> str:
+    """A label that no device of another test has: all tests of this machine see the same devices."""
+    return f"own-{disks[0].rpartition('/')[2]}"
+
+
 @pytest.mark.parametrize("destroyed", [False, True], ids=["applied", "destroyed"])
 def test_a_label_that_is_another_device_s_by_now(machine: machines.Machine, disks: list[str], destroyed: bool) -> None:
-    machine.sh(f"e2label {disks[0]} data")
-    wanted = inputs(("/mnt/a", "LABEL=data"))
+    label = own_label(disks)
+    machine.sh(f"e2label {disks[0]} {label}")
+    wanted = inputs(("/mnt/a", f"LABEL={label}"))
     applied(machine, wanted)
     assert sources(machine) == [f"{disks[0]} /mnt/a"]
-    machine.sh(f"e2label {disks[0]} old; e2label {disks[1]} data; rm -rf /run/blkid")
+    machine.sh(f"e2label {disks[0]} old; e2label {disks[1]} {label}; rm -rf /run/blkid")
     if not destroyed:
         applied(machine, wanted)
         assert sources(machine) == [f"{disks[1]} /mnt/a"]
@@ -67,8 +73,9 @@ def test_without_any_row_the_line_says_whose_it_is(machine: machines.Machine, di
 
 
 def test_a_mount_without_options_has_a_whole_row(machine: machines.Machine, disks: list[str]) -> None:
-    machine.sh(f"e2label {disks[0]} data")
-    wanted: dict[str, Any] = inputs(("/mnt/a", "LABEL=data"))
+    label = own_label(disks)
+    machine.sh(f"e2label {disks[0]} {label}")
+    wanted: dict[str, Any] = inputs(("/mnt/a", f"LABEL={label}"))
     wanted["mounts"]["/mnt/a"]["options"] = []
     applied(machine, wanted)
     machine.sh(f"e2label {disks[0]} old; rm -rf /run/blkid")
