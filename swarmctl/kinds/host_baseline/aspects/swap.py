@@ -16,7 +16,19 @@ class SwapType(Aspect):
 
     name = "swap"
     library = r"""
-active() { awk 'NR > 1 { print $1 }' /proc/swaps; }
+turned_off='' reload='' failed=''
+# Area and priority of each that is in use; a name with a blank in it is told with \040.
+active() { awk 'NR > 1 { gsub(/\\040/, " ", $1); gsub(/\\134/, "\\", $1); print $1 "\t" $5 }' /proc/swaps; }
+is_active() { active | cut -f 1 | grep -qxF -e "$1"; }
+# on AREA PRIORITY: what the kernel has chosen itself is less than 0, and no priority that can be asked for.
+on() {
+  if is_active "$1" || [ ! -e "$1" ]; then return 0; fi
+  case ${2-} in
+    '' | -*) swapon "$1" 2>/dev/null || : ;;
+    *) swapon -p "$2" "$1" 2>/dev/null || : ;;
+  esac
+}
+all_on() { while IFS='	' read -r area priority; do [ -z "$area" ] || on "$area" "$priority"; done; }
 table() {
   [ -e /etc/fstab ] || return 0
   one_at_a_time
@@ -28,15 +40,23 @@ table() {
       if (ENVIRON["off"] == "yes" && line !~ /^[ \t]*#/ && field[3] == "swap") line = ENVIRON["prefix"] line
       print line
     }' /etc/fstab && echo x) || unwritten /etc/fstab
-  rewritten /etc/fstab "${text%x}" || { next_one; return 0; }
+  ! rewritten /etc/fstab "${text%x}" || reload=yes
   next_one
-  ! systemd || systemctl daemon-reload
 }
-# What was in use is in use again.
-undone() {
-  [ -z "${turned_off-}" ] || printf '%s\n' "$turned_off" | while read -r area; do swapon "$area" 2>/dev/null || :; done
-}
+# What was in use is in use again, also where only some of it could be turned off.
+refusing() { undone; }
+undone() { [ -z "$turned_off" ] || printf '%s\n' "$turned_off" | all_on; }
 masked() { [ "$(systemctl is-enabled swap.target 2>/dev/null)" = masked ]; }
+# asked COMMAND…: of systemd. That it does not do it is told when all else is done, and no reason to undo anything.
+asked() {
+  said=$(systemctl "$@" 2>&1) && return 0
+  failed="\`systemctl $*\` failed: $(printf '%s' "$said" | head -n 1 | cut -c 1-200)"
+}
+ending() {
+  turned_off=''
+  [ -z "$reload" ] || ! systemd || asked daemon-reload
+  [ -z "$failed" ] || refuse "$failed" "all else is done; see what it prints there"
+}
 """
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
@@ -68,7 +88,8 @@ if [ -n "$turned_off" ]; then
     "free some memory, and apply again"
 fi
 table yes
-if systemd && ! masked; then systemctl mask -q swap.target; fi
+if systemd && ! masked; then asked mask -q swap.target; fi
+ending
 """
 
     def taking_away(self, inputs: Inputs) -> str:
@@ -79,14 +100,10 @@ if [ -n "$(others_have active)" ]; then
   exit 0
 fi
 table no
-if systemd && [ ! -e "$record/masked" ]; then systemctl unmask -q swap.target; fi
-if [ -e "$record/active" ]; then
-  while read -r area; do
-    [ -n "$area" ] || continue
-    active | grep -qxF -e "$area" || [ ! -e "$area" ] || swapon "$area" 2>/dev/null || :
-  done <"$record/active"
-fi
+if systemd && [ ! -e "$record/masked" ]; then asked unmask -q swap.target; fi
+[ ! -e "$record/active" ] || all_on <"$record/active"
 forget
+ending
 """
 
     def items(self, inputs: Inputs) -> dict[str, str]:
