@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-FLAGS = {"ro": "rw", "nosuid": "suid", "nodev": "dev", "noexec": "exec", "nodiratime": "diratime", "sync": "async"}
+FLAGS = {
+    **{"ro": "rw", "nosuid": "suid", "nodev": "dev", "noexec": "exec", "nodiratime": "diratime", "sync": "async"},
+    "nosymfollow": "symfollow",
+}
 """What is told when it is so, and what is so when it is not told."""
 _MEANS = {
     **{told: {told: True} for told in FLAGS},
@@ -23,6 +26,13 @@ ATIMES = ("noatime", "relatime", "strictatime")
 _NO_ATIME = {"atime": "noatime", "norelatime": "relatime", "nostrictatime": "strictatime"}
 _ELSEWHERE = frozenset({"bind", "rbind", "move", "remount"})
 """With these a line does not mean a file system of its own, and its other options do not all count."""
+_NEVER = {
+    **dict.fromkeys(_ELSEWHERE, ("it mounts no file system of its own", "declare the device that has the file system")),
+    "x-systemd.automount": ("what is mounted when it is first used is not there when it is looked at", "leave it out"),
+    "x-systemd.makefs": ("it formats the device when the machine starts", "leave it out: nothing is ever formatted"),
+    "x-mount.mkdir": ("folders that are needed are made, and taken away again, by the baseline", "leave it out"),
+}
+"""What no mount of a baseline has, why, and what to do."""
 _FOR_OTHERS = re.compile(
     r"nofail|defaults|auto|noauto|nouser|user(=.*)?|users|nousers|owner|noowner|group|nogroup|_netdev|comment=.*|[xX]-.*"
     r"|loop(=.*)?|offset=.*|sizelimit=.*|r?bind|move|remount"
@@ -128,11 +138,16 @@ def parts(options: Collection[str]) -> set[str]:
 
 
 def vague(kind: str, options: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-    """Options that can't be compared with what is in force: which one (-1: none of them), why, and what to write."""
+    """Options that can't be a baseline's: which one (-1: none of them), why, and what to write."""
     named = [index for index, one in enumerate(options) if one.startswith(_PARTS)]
     for index, one in enumerate(options):
-        if one.partition("=")[0] == "x-systemd.automount":
-            yield index, "what is mounted when it is first used is not there when it is looked at", "leave it out"
+        name = one.partition("=")[0]
+        if name in _NEVER:
+            yield index, *_NEVER[name]
+        elif name.startswith("x-swarmctl."):
+            yield index, "by this swarmctl knows whose a mount is", "leave it out"
+        elif name == "nr_blocks" and kind == "tmpfs":
+            yield index, "the kernel tells it as a size", "write `size=`"
         elif index in named and (kind != "btrfs" or not _PART.fullmatch(one)):
             yield index, "the kernel tells it otherwise", "write `subvol=/folder`, or `subvolid=` with a plain number"
         elif one.startswith("size=0") and one != "size=0":
@@ -149,6 +164,8 @@ def _own(options: Collection[str]) -> Iterator[str]:
 
 def _named(options: Collection[str]) -> Iterator[str]:
     for flag, wanted in _flags(options).items():
-        yield flag if wanted else FLAGS[flag]
+        # Its contrary is no word that every mount(8) knows; the script says it where it is needed.
+        if wanted or flag != "nosymfollow":
+            yield flag if wanted else FLAGS[flag]
     if _atime(options):
         yield _atime(options)

@@ -42,6 +42,8 @@ def test_what_the_script_looks_for_is_what_is_told(options: list[str], live: set
     [
         (["noatime", "nofail"], "ro,nodev,noatime", ["noatime", "nofail", "ro #", "nodev #"]),
         (["nosuid", "nofail"], "rw,relatime", ["nosuid (not in force)", "nofail"]),
+        (["nosymfollow"], "rw,relatime", ["nosymfollow (not in force)"]),
+        ([], "rw,relatime,nosymfollow", ["nosymfollow #"]),
         (["user", "exec"], "rw,nosuid,nodev,relatime", ["user", "exec"]),
         (["user"], "rw,nosuid,nodev,relatime", ["user", "exec #"]),
         (["rw"], "ro,noatime", ["rw (not in force)", "ro #", "noatime #"]),
@@ -75,6 +77,10 @@ def test_what_is_not_as_the_line_says_has_a_note(options: list[str], live: str, 
         ("nfs", ["x-systemd.automount=yes", "nofail"], [0]),
         ("ext4", ["x-systemd.device-timeout=10s", "nofail"], []),
         ("tmpfs", ["size=010m"], [0]),
+        ("tmpfs", ["nofail", "nr_blocks=100"], [1]),
+        *(("ext4", ["nofail", one], [1]) for one in ("bind", "rbind", "move", "remount", "x-swarmctl.other")),
+        *(("xfs", [one], [0]) for one in ("x-systemd.makefs", "x-mount.mkdir", "x-mount.mkdir=0755")),
+        ("ext4", ["x-systemd.requires=a.service", "x-a.swarmctl"], []),
         ("tmpfs", ["size=0", "size=10m", "size=50%"], []),
     ],
 )
@@ -92,6 +98,8 @@ def test_what_cannot_be_compared_is_told(kind: str, options: list[str], places: 
         ("ext4", ["commit=77", "x-a.b=c", "user", "noatime"], ["commit=30"], ""),
         ("tmpfs", ["size=8M"], ["nosuid"], ""),
         ("tmpfs", ["mode=0700"], ["nosuid"], "mode=0700 counts at /mnt/a until it is mounted the next time"),
+        ("tmpfs", ["mode=0700"], ["mode=0755"], "mode=0755 counts at /mnt/a from when it is mounted the next time"),
+        ("tmpfs", ["uid=7"], ["uid=7", "gid=9"], "gid=9 counts at /mnt/a from when it is mounted the next time"),
         ("ext4", ["nosuid (not in force)", "ro (not in /etc/fstab)"], ["nosuid"], ""),
     ],
 )

@@ -118,6 +118,8 @@ reloaded
         for path in kept:
             if path not in anew_within and path not in other and (left := _left_out(before[path], after[path])):
                 told.append(f"{', '.join(left)} counts at {path} until it is mounted the next time")
+            if path not in anew_within and path not in other and (late := _late(before[path], after[path])):
+                told.append(f"{', '.join(late)} counts at {path} from when it is mounted the next time")
         return ", ".join(told)
 
 
@@ -138,6 +140,12 @@ def _left_out(before: Inputs, after: Inputs) -> list[str]:
     names = {one.partition("=")[0] for one in after["options"]}
     own = [one for one in options.own(before["options"]) if one.partition("=")[0] not in names]
     return [one for one in own if not (before["type"] == "tmpfs" and one.startswith("size="))]
+
+
+def _late(before: Inputs, after: Inputs) -> list[str]:
+    """What is decided when a file system in memory is made: unmounting it for that would lose what is in it."""
+    new = [one for one in after["options"] if one.partition("=")[0] in ("mode", "uid", "gid")]
+    return [one for one in new if after["type"] == "tmpfs" and one not in before["options"]]
 
 
 def _compared(mount: Inputs) -> str:

@@ -57,12 +57,16 @@ Right: `/a` and `/b` in one baseline, `/a/x` and `/b/x` in the other one
 )
 VAGUE = Code(
     "SW3725",
-    "mount option that cannot be compared",
+    "mount option that cannot be compared, or is not a baseline's",
     """What is declared is compared with what is mounted, and what differs is mounted anew. That goes wrong where an
 option leaves open what is mounted, or where the kernel tells it otherwise: a part of a btrfs that is not named, or not
-as the kernel writes it; `x-systemd.automount`, which mounts on first use; a size that begins with 0.
+as the kernel writes it; `x-systemd.automount`, which mounts on first use; a size that begins with 0, or is in
+`nr_blocks`; `bind`, `rbind`, `move` and `remount`, which mount no file system of their own.
 
-Wrong: `{type: btrfs, options: [noatime]}`, `subvol=/data/`, `subvolid=0x100`, `x-systemd.automount`, `size=010m`
+Others are not a baseline's: `x-swarmctl.…` says whose a mount is, `x-systemd.makefs` formats the device with the next
+start, and `x-mount.mkdir` makes folders that nobody takes away again.
+
+Wrong: `{type: btrfs}`, `subvol=/data/`, `subvolid=0x100`, `size=010m`, `bind`, `x-systemd.automount`
 
 Right: `{type: btrfs, options: [subvol=/data, noatime]}`, `subvolid=256`, `size=10m`
 """,
@@ -88,10 +92,11 @@ def check(baseline: Declaration) -> Iterator[Diagnostic]:
                 help="choose a folder of its own, such as `/srv/data`",
             )
         for place, why, mend in vague(mount.type, mount.options):
-            said = f"`{mount.options[place]}` of `{mount.path}` cannot be compared with what is mounted"
             yield Diagnostic(
                 VAGUE,
-                said if place >= 0 else f"nothing says which part of a btrfs is mounted at `{mount.path}`",
+                f"`{mount.options[place]}` cannot be an option of `{mount.path}`"
+                if place >= 0
+                else f"nothing says which part of a btrfs is mounted at `{mount.path}`",
                 baseline.value(*at, *(("options", place) if place >= 0 else ("type",))),
                 label=why,
                 help=mend,
