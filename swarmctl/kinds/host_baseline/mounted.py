@@ -1,7 +1,8 @@
-"""Shell that says what is mounted at a place, and whether a baseline has mounted it.
+"""Shell that says what is mounted at a place, what the table says of it, and whether a baseline has mounted it.
 
-By the record's `did`: the place, what was declared of it, and what the kernel called it then. `there` has what somebody
-else had mounted before. Both reading and setting go by it. Pure: no I/O here.
+By the record's `did`: the place, what was declared of it, what the kernel called it then (`-` for what is made of a
+file) and the file system's UUID. `there` has what somebody else had mounted before. Both reading and setting go by it.
+Pure: no I/O here.
 """
 
 from __future__ import annotations
@@ -16,61 +17,107 @@ real() {
     *) printf '%s' "$1" ;;
   esac
 }
-# What lies uppermost there is what people see.
-told_of() { findmnt -rno "$2" --mountpoint "$1" 2>/dev/null | tail -n 1; }
-source_of() { told_of "$1" SOURCE; }
-type_of() { told_of "$1" FSTYPE; }
-options_of() { told_of "$1" OPTIONS; }
-# Whether it is that device, by any of its names; a file is one that a loop device makes, and of a btrfs the kernel
-# tells the folder, too.
+all_mounted() { findmnt -rno ID,PARENT,MAJ:MIN,TARGET,SOURCE,FSTYPE,FS-OPTIONS,OPTIONS 2>/dev/null; }
+# look PATH: what people see there is in `live_…` afterwards, with `live_super` for the options that all mounts of the
+# file system share, and `live_layers` for how many lie there, one over the other. Where what is mounted there can't be
+# seen, `live_cover` is where what hides it is mounted. From mount to mount, as the kernel walks: its table tells a path
+# of a mount also when that is hidden, and a file system that does not answer must not be asked.
+look() {
+  IFS=' ' read -r live_layers live_cover live_id live_device live_source live_type live_super live_options <<SEEN
+$(all_mounted | awk -F '[ ]' -v path="$1" '
+  { parent[$1] = $2; place[$1] = $4; told[$1] = $1 " " $3 " " ($5 == "" ? "none" : $5) " " $6 " " $7 " " $8 }
+  END {
+    for (one in place) over[(parent[one] in place) && parent[one] != one ? parent[one] : "", place[one]] = one
+    here = ""
+    count = split(path, part, "/")
+    step = "/"
+    for (i = 1; i <= count; i++) {
+      if (i > 1) step = (i > 2 ? step : "") "/" part[i]
+      for (layers = 0; (here, step) in over; layers++) here = over[here, step]
+    }
+    if (layers) print layers " - " told[here]
+    else for (one in place) if (place[one] == path) { print "0 " place[here]; exit }
+  }')
+SEEN
+  live_layers=${live_layers:-0}
+  [ "$live_cover" != - ] || live_cover=
+  # What went read-only by an error is.
+  case ,$live_options, in *,emergency_ro,*) live_options=ro,${live_options#rw,} ;; esac
+}
+there() { look "$1" && [ -n "$live_source" ]; }
+uuid_of() { case $1 in /*) blkid -p -s UUID -o value "$1" 2>/dev/null || : ;; esac; }
+# The device alone: of a btrfs the kernel tells the folder, too.
+live_name() {
+  if [ "$live_type" = btrfs ]; then printf '%s' "${live_source%%"["*}"; else printf '%s' "$live_source"; fi
+}
+# Whether what `look` has found is that device, by any of its names. A file is one that a loop device makes, and a btrfs
+# of several devices is told by one of them.
 is_of() {
-  live=$(source_of "$1")
-  [ "$(type_of "$1")" != btrfs ] || live=${live%%"["*}
-  [ -n "$live" ] || return 1
-  if [ "$(meant "$live")" = "$2" ]; then return 0; fi
-  [ -f "$2" ] && losetup -j "$2" 2>/dev/null | grep -q "^$live:"
+  local name uuid
+  [ -n "$live_source" ] || return 1
+  name=$(live_name)
+  if [ "$(meant "$name")" = "$1" ]; then return 0; fi
+  if [ -f "$1" ]; then
+    losetup -j "$1" 2>/dev/null | grep -q "^$name:"
+  else
+    [ "$live_type" = btrfs ] && uuid=$(uuid_of "$name") && [ -n "$uuid" ] && [ "$uuid" = "$(uuid_of "$1")" ]
+  fi
 }
 # A server tells which version of its protocol it is.
-is_a() {
-  kind=$(type_of "$1")
-  [ "$kind" = "$2" ] || [ "$2 $kind" = "nfs nfs4" ]
-}
+is_a() { [ "$live_type" = "$1" ] || [ "$1 $live_type" = "nfs nfs4" ]; }
 # Which part of a btrfs is mounted is decided when it is.
 rooted() {
-  live=,$(options_of "$1"),
-  for option in $(printf '%s' "$2" | tr , ' '); do
+  local option one
+  for option in $(printf '%s' "$1" | tr , ' '); do
     case $option in
       subvol=*) one=subvol=/$(printf '%s' "${option#subvol=}" | sed 's,^/*,,; s,/*$,,') ;;
       subvolid=*) one=$option ;;
       *) continue ;;
     esac
-    case $live in *",$one,"*) ;; *) return 1 ;; esac
+    case ,$live_options, in *",$one,"*) ;; *) return 1 ;; esac
   done
 }
+# says DEVICE TYPE OPTIONS: whether that is what `look` has found.
+says() { is_of "$(real "$1")" && is_a "$2" && rooted "$3"; }
 # is_said PATH DEVICE TYPE OPTIONS: whether that is what is mounted there.
-is_said() { is_of "$1" "$(real "$2")" && is_a "$1" "$3" && rooted "$1" "$4"; }
-anyones() { awk -v path="$1" '$2 == path && index("," $4, ",x-swarmctl.")' /etc/fstab 2>/dev/null; }
-# By the path, which begins a line of a record's file.
+is_said() { look "$1" && says "$2" "$3" "$4"; }
+# The lines of the table that count, in rows: place, device, type, options. A slash at the end of a place means nothing.
+lines() {
+  awk '$1 !~ /^#/ && NF >= 3 {
+    gsub("/+", "/", $2)
+    if ($2 != "/") sub("/$", "", $2)
+    print $2 "\t" $1 "\t" $3 "\t" (NF > 3 ? $4 : "defaults")
+  }' /etc/fstab 2>/dev/null || :
+}
+# By the path, which begins a row.
 row() { awk -F '\t' -v path="$1" '$1 == path' "$2" 2>/dev/null || :; }
-# What a line of the table, or of a record that has no more than the place, stands for.
-lined() { anyones "$1" | awk '{ print $2 "\t" $1 "\t" $3 "\t" $4 }' | head -n 1; }
+marked() { awk -F '\t' 'index("," $4, ",x-swarmctl.")'; }
+anyones() { lines | row "$1" - | marked; }
+theirs() { lines | row "$1" - | awk -F '\t' '!index("," $4, ",x-swarmctl.")'; }
 # Whether what is mounted there is what a baseline has mounted there: by what is declared, or by what the kernel called
-# it then, since a label may be another device's by now. Without any record of it the line says so. In a shell of its
-# own, for its variables.
+# it then, since a label may be another device's by now; and a name may be another file system's. Without any record of
+# it, and of a record that has no more than the place, the line says so. In a shell of its own, for its variables.
 mine() (
+  look "$1"
+  [ -n "$live_source" ] || exit 1
   {
     row "$1" "$record/did"
     others_have did | while read -r file; do row "$1" "$file"; done
     [ -n "$(row "$1" "$record/did")$(row "$1" "$record/there")" ] || printf '%s\n' "$1"
-  } | while IFS='	' read -r place device type options source; do
+  } | while IFS='	' read -r _ device type options source uuid; do
     if [ -z "$device" ]; then
-      IFS='	' read -r place device type options <<END
-$(lined "$1")
+      IFS='	' read -r _ device type options <<END
+$(anyones "$1" | head -n 1)
 END
     fi
     [ -n "$device" ] || continue
-    if is_said "$1" "$device" "$type" "$options"; then echo yes; fi
-    if [ "$source" = "$(source_of "$1")" ] && is_a "$1" "$type"; then echo yes; fi
+    if says "$device" "$type" "$options"; then echo yes; fi
+    is_a "$type" || continue
+    if [ -n "$uuid" ]; then
+      if [ "$uuid" = "$(uuid_of "$(live_name)")" ] && rooted "$options"; then echo yes; fi
+    elif [ "$source" = "$live_source" ]; then
+      echo yes
+    fi
   done | grep -q yes
 )
 """

@@ -108,18 +108,29 @@ look_upgrades() {
 MOUNTED
 # What another baseline has a record of is that one's own place.
 others_have() { :; }
+row_without_line() {
+  cut -f 1-4 "$record/did" 2>/dev/null | while IFS='	' read -r path device type options; do
+    [ -z "$device" ] || [ -n "$(anyones "$path")$(row "$path" "$record/there")" ] ||
+      printf '%s\t%s\t%s\t%s\tunlisted\n' "$path" "$device" "$type" "$options"
+  done
+}
 look_mounts() {
-  [ -r /etc/fstab ] || return 0
   record=$2
-  while read -r device path type options _ || [ -n "$device" ]; do
-    case ",$options," in *",x-swarmctl.$1,"*) ;; *) continue ;; esac
-    seen=$(told_of "$path" SOURCE,FSTYPE,OPTIONS)
+  # What was mounted by a run that was killed, or of which somebody has made the line a comment, has none.
+  {
+    lines | awk -F '\t' -v mark=",x-swarmctl.$1," 'index("," $4 ",", mark)'
+    row_without_line
+  } | while IFS='	' read -r path device type options odd; do
+    look "$path"
     as_said=no whose=theirs
-    ! is_of "$path" "$(real "$device")" || as_said=yes
+    ! is_of "$(real "$device")" || as_said=yes
     ! mine "$path" || whose=ours
-    printf 'mount\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(text "$path")" "$(text "$device")" "$(text "$type")" \
-      "$(text "$options")" "$as_said" "$(text "$seen")" "$whose"
-  done </etc/fstab
+    if [ -n "$live_cover" ]; then odd=$live_cover; elif [ -n "$(theirs "$path")" ]; then odd=twice; fi
+    [ "$odd $whose" != "unlisted theirs" ] || continue
+    printf 'mount\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$(text "$path")" "$(text "$device")" \
+      "$(text "$type")" "$(text "$options")" "$as_said" "$(text "$live_source $live_type $live_options")" "$whose" \
+      "$(text "$odd")"
+  done
 }
 look_swap() {
   active=$(($(wc -l </proc/swaps) - 1))
@@ -165,7 +176,7 @@ class Seen:
 
 FIELDS = {
     **{"record": 1, "package": 3, "before": 3, "kernel": 2, "sysctl": 3, "user": 4},
-    **{"time": 3, "upgrades": 3, "mount": 7, "swap": 3},
+    **{"time": 3, "upgrades": 3, "mount": 8, "swap": 3},
 }
 """How many fields follow the name of the baseline, by the first word of a line."""
 

@@ -95,7 +95,7 @@ class TestOfOthers:
     ) -> None:
         machine.sh(f"mkdir /mnt/data; mount {disks[0]} /mnt/data")
         applied(machine, inputs(("/mnt/data", disks[0])))
-        cut_off(machine, MOUNTS.script(inputs(), MOUNTS.taking_away(inputs())), "again=")
+        cut_off(machine, MOUNTS.script(inputs(), MOUNTS.taking_away(inputs())), "table ' ' ''")
         taken_away(machine, "b")
         assert sources(machine) == [f"{disks[0]} /mnt/data"]
         assert machine.sh("cat /etc/fstab") == "# theirs\n"

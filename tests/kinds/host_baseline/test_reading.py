@@ -103,7 +103,7 @@ def test_mounts_tell_what_stands_in_their_place() -> None:
     def row(source: str, kind: str, flags: str, whose: str = "ours") -> Seen:
         as_said = "yes" if source == "/dev/sdb1" else "no"
         line = "noatime,nofail,x-swarmctl.b"
-        fields = ("/s", "LABEL=s", "ext4", line, as_said, f"{source} {kind} {flags}\n", whose)
+        fields = ("/s", "LABEL=s", "ext4", line, as_said, f"{source} {kind} {flags}\n", whose, "")
         return read("mount\tb\t" + "\t".join(map(coded, fields)))
 
     whole = {"device": "LABEL=s", "type": "ext4", "options": ["noatime", "nofail"]}

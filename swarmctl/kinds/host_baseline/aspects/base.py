@@ -35,11 +35,11 @@ LONGEST = 400
 PRELUDE = r"""
 export LC_ALL=C
 umask 022
-# What is to be undone before a refusal is told is the aspect's.
+# What is to be undone before a refusal is told is the aspect's; what could not be is in `afterwards` then.
 refusing() { :; }
 refuse() {
   refusing
-  printf '@refused\t%s\t%s\n' "$1" "${2-}" >&2
+  printf '@refused\t%s%s\t%s\n' "$1" "${afterwards-}" "${2-}" >&2
   exit 3
 }
 systemd() { [ -d /run/systemd/system ]; }
@@ -76,6 +76,8 @@ undone() { :; }
 unwritten() {
   rm -f "$(fresh "$1")" 2>/dev/null || :
   undone
+  [ -w "${1%/*}" ] || refuse "$1 cannot be written, so it is as it was: ${1%/*} is read-only" \
+    "see by \`findmnt -T ${1%/*}\` what is mounted there"
   refuse "$1 cannot be written, so it is as it was" "see by \`df ${1%/*}\` whether there is room, and apply again"
 }
 # Whatever else breaks off is undone, too; where that is for want of room, the place is told, since of that no program
@@ -111,7 +113,14 @@ fill() {
   { (umask 077 && printf '%s' "$2" >"$(fresh "$1")") && holds "$(fresh "$1")" "$2"; } 2>/dev/null || unwritten "$1"
 }
 settle() {
-  { chmod "$2" "$(fresh "$1")" && sync "$(fresh "$1")" && mv -fT "$(fresh "$1")" "$1"; } 2>/dev/null || unwritten "$1"
+  { chmod "$2" "$(fresh "$1")" && sync "$(fresh "$1")"; } 2>/dev/null || unwritten "$1"
+  mv -fT "$(fresh "$1")" "$1" 2>/dev/null || {
+    # There was room for it. What keeps it is a mount of the file itself, or what chattr(1) sets.
+    rm -f "$(fresh "$1")"
+    undone
+    refuse "$1 cannot be replaced, so it is as it was" \
+      "see by \`findmnt $1\` and \`lsattr -d $1 ${1%/*}\` what keeps it as it is, and try again without that"
+  }
 }
 # put PATH MODE TEXT: a file of ours, written only where it differs; says whether it did by its status.
 put() {

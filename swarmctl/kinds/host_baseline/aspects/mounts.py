@@ -19,6 +19,8 @@ from swarmctl.kinds.host_baseline.reading import Seen
 
 ELSEWHERE = " in /etc/fstab)"
 """Ends what is told of a device, or of a type, that is not the line's."""
+ODD = {"twice": "beside a line of somebody's", "unlisted": "no line"}
+"""By the word of the reading: what is odd about a mount's line."""
 THEIRS = "theirs"
 """Of what is observed: the places where somebody else has mounted what is there. Only a plan's words go by it."""
 
@@ -33,16 +35,22 @@ class MountsType(Aspect):
 
     def observe(self, seen: Seen, inputs: Inputs) -> dict[str, Json]:
         """What is mounted and will be after a restart; a place where nothing is, is not there."""
-        found, theirs = {}, []
-        for path, device, kind, line, as_said, live, whose in seen.of("mount", inputs["baseline"]):
+        found: dict[str, Json] = {}
+        theirs = []
+        for path, device, kind, line, as_said, live, whose, odd in seen.of("mount", inputs["baseline"]):
             mark = f"x-swarmctl.{inputs['baseline']}"
             source, fstype, flags, *_ = [*live.split(), "", "", ""]
+            if odd.startswith("/"):
+                # Which options it has is not seen.
+                own = [one for one in line.split(",") if one != mark]
+                found[path] = {"device": _device(source, device, False, odd), "type": kind, "options": own}
+                continue
             if not source:
                 continue
             # What is there by hand is not what the line says, and with both it is nothing that is declared next.
             same_type = fstype == kind or (kind, fstype) == ("nfs", "nfs4")
             found[path] = {
-                "device": device if as_said == "yes" else f"{source} ({device}{ELSEWHERE}",
+                "device": _device(source, device, as_said == "yes", odd),
                 "type": kind if same_type else f"{fstype} ({kind} in /etc/fstab)",
                 "options": options.told([one for one in line.split(",") if one != mark], fstype, flags.split(",")),
             }
@@ -65,28 +73,28 @@ class MountsType(Aspect):
             f"{it['device']} {path} {it['type']} {_options(inputs, it)} 0 {_pass(it)}\n" for path, it in mounts
         )
         said = [" ".join(map(quote, (path, it["device"], it["type"], ",".join(it["options"])))) for path, it in mounts]
-        lines = ["alone", *(f"possible {it}" for it in said), "begin", "all_back", f"others {wanted}"]
-        lines += [f"inherit {quote(path)}" for path, _ in mounts]
-        lines += [f"found {it}" for it in said]
-        lines += [f"in_place {one} {_compared(it)}" for one, (_, it) in zip(said, mounts, strict=True)]
-        lines += [f"table {wanted} {quote(rows)}", "written", *(f"is_now {it}" for it in said), "all_back"]
-        return "\n".join([*lines, f"folders {wanted}", "reloaded"])
+        rows_of = [f"{one} {_compared(it)}" for one, (_, it) in zip(said, mounts, strict=True)]
+        lines = ["alone", *(f"possible {it}" for it in rows_of), f"may_leave {wanted}", "begin", "back ''"]
+        lines += ["told_of_back", f"others {wanted}", *(f"inherit {quote(path)}" for path, _ in mounts)]
+        lines += [*(f"found {it}" for it in said), *(f"in_place {it}" for it in rows_of)]
+        lines += [f"table {wanted} {quote(rows)}", "no_way_back", *(f"is_now {it}" for it in said), "given"]
+        return "\n".join([*lines, 'back "$gone"', f"folders {wanted}", "ending"])
 
     def taking_away(self, inputs: Inputs) -> str:
         """Lines of others are what they were, and what they mount is mounted again."""
         return """
 alone
-all_back
+may_leave ' '
+back ''
+told_of_back
 others ' '
-again=$(awk -v prefix="#swarmctl:$baseline# " 'index($0, prefix) == 1 { split(substr($0, length(prefix) + 1), field); \
-print field[2] }' /etc/fstab 2>/dev/null) || :
 table ' ' ''
-written
-for path in $again; do [ -n "$(source_of "$path")" ] || mount "$path" 2>/dev/null || :; done
-all_back
+no_way_back
+given
+back "$gone"
 folders ' '
 forget
-reloaded
+ending
 """
 
     def items(self, inputs: Inputs) -> dict[str, str]:
@@ -123,6 +131,15 @@ reloaded
         return ", ".join(told)
 
 
+def _device(source: str, device: str, as_said: bool, odd: str) -> str:
+    """What is mounted, with what is odd about it: then it is nothing that is declared next."""
+    if odd.startswith("/"):
+        return f"{device} (hidden by what is mounted at {odd})"
+    if odd and as_said:
+        return f"{device} ({ODD.get(odd, odd)}{ELSEWHERE}"
+    return device if as_said else f"{source} ({device}{ELSEWHERE}"
+
+
 def _declared(inputs: Inputs) -> Inputs:
     return {key: value for key, value in inputs.items() if key != THEIRS}
 
@@ -149,9 +166,10 @@ def _late(before: Inputs, after: Inputs) -> list[str]:
 
 
 def _compared(mount: Inputs) -> str:
-    """What of the options can be seen, and what brings it about."""
+    """What of the options can be seen, what brings it about, and which are the file system's own."""
     must, never = options.words(mount["options"])
-    return " ".join(map(quote, (" ".join(must), " ".join(never), options.anew(mount["options"]))))
+    own = " ".join(options.own(mount["options"]))
+    return " ".join(map(quote, (" ".join(must), " ".join(never), options.anew(mount["options"]), own)))
 
 
 def _options(inputs: Inputs, mount: Inputs) -> str:
