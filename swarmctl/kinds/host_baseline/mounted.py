@@ -17,7 +17,20 @@ real() {
     *) printf '%s' "$1" ;;
   esac
 }
-all_mounted() { findmnt -rno ID,PARENT,MAJ:MIN,TARGET,SOURCE,FSTYPE,FS-OPTIONS,OPTIONS 2>/dev/null; }
+# All that is mounted: its number, what it lies in, device, place, source, type, the options of the file system, and these
+# with the ones of the mount. As the kernel tells it (proc_pid_mountinfo(5)): not every findmnt tells what lies in what.
+all_mounted() {
+  awk -F '[ ]' '
+    function own(options) { gsub(/,(rw|ro),/, ",", options); return options }
+    {
+      for (i = 7; $i != "-" && i < NF; i++);
+      source = ($(i + 2) == "" ? "none" : $(i + 2)) ($4 == "/" ? "" : "[" $4 "]")
+      options = (index("," $6 "," $(i + 3) ",", ",ro,") ? "ro" : "rw") own("," $6 ",") own("," $(i + 3) ",")
+      gsub(/,+/, ",", options)
+      sub(/,$/, "", options)
+      print $1, $2, $3, $5, source, $(i + 1), $(i + 3), options
+    }' /proc/self/mountinfo 2>/dev/null
+}
 # look PATH: what people see there is in `live_…` afterwards, with `live_super` for the options that all mounts of the
 # file system share, and `live_layers` for how many lie there, one over the other. Where what is mounted there can't be
 # seen, `live_cover` is where what hides it is mounted. From mount to mount, as the kernel walks: its table tells a path
@@ -25,7 +38,7 @@ all_mounted() { findmnt -rno ID,PARENT,MAJ:MIN,TARGET,SOURCE,FSTYPE,FS-OPTIONS,O
 look() {
   IFS=' ' read -r live_layers live_cover live_id live_device live_source live_type live_super live_options <<SEEN
 $(all_mounted | awk -F '[ ]' -v path="$1" '
-  { parent[$1] = $2; place[$1] = $4; told[$1] = $1 " " $3 " " ($5 == "" ? "none" : $5) " " $6 " " $7 " " $8 }
+  { parent[$1] = $2; place[$1] = $4; told[$1] = $1 " " $3 " " $5 " " $6 " " $7 " " $8 }
   END {
     for (one in place) over[(parent[one] in place) && parent[one] != one ? parent[one] : "", place[one]] = one
     here = ""

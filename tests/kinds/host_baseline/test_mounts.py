@@ -67,6 +67,15 @@ def taken_away(machine: machines.Machine, baseline: str) -> None:
     MOUNTS.delete(hosts, inputs(baseline=baseline))
 
 
+def mounted_by(machine: machines.Machine, file: str) -> None:
+    """Baselines see what a file of the test's own tells to be mounted."""
+    machine.sh(f"""cat >/usr/sbin/awk <<'END'
+#!/bin/bash
+exec /usr/bin/awk "${{@/\\/proc\\/self\\/mountinfo/{file}}}"
+END
+chmod 755 /usr/sbin/awk""")
+
+
 def gone(machine: machines.Machine) -> None:
     taken_away(machine, "b")
     assert machine.sh("cat /etc/fstab") == "# theirs\n"
@@ -238,8 +247,10 @@ def test_the_kernel_tells_which_part_of_a_btrfs_is_mounted(
 ) -> None:
     machine.sh(f"mkdir -p {RECORDS}/b/mounts; printf '#!/bin/sh\\necho /dev/loop7\\n' >/usr/sbin/findfs")
     source, kind, live = told.split()
-    rows = f"1 0 0:1 / none tmpfs rw rw\\n2 1 7:7 /mnt/a {source} {kind} rw {live}\\n"
-    machine.sh(f"printf '%s\\n' '#!/bin/sh' 'printf \"{rows}\"' >/usr/sbin/findmnt; chmod 755 /usr/sbin/find*")
+    disk, part = source.rstrip("]").split("[")
+    rows = f"1 0 0:1 / / rw - tmpfs none rw\\n2 1 7:7 {part} /mnt/a {live.split(',sub')[0]} - {kind} {disk} {live}\\n"
+    machine.sh(f"printf '{rows}' >/run/mountinfo; chmod 755 /usr/sbin/findfs")
+    mounted_by(machine, "/run/mountinfo")
     machine.sh("echo LABEL=x /mnt/a btrfs subvol=one,nofail,x-swarmctl.b 0 0 >>/etc/fstab")
     observed = MOUNTS.read(machines.OneHost(machine), inputs())  # type: ignore[arg-type]
     assert observed is not None
