@@ -3,7 +3,8 @@
 
 BIN := .venv/bin
 LAB := $(BIN)/swarmctl -C stacks/lab
-PYTEST := $(BIN)/python -m pytest -rs --durations=20 --no-loadscope-reorder --dist loadgroup -n 2
+# Tests of labs and hosts wait more than they count: three at a time keep two cores busy.
+PYTEST := $(BIN)/python -m pytest -rs --durations=20 --no-loadscope-reorder --dist loadgroup -n 3
 DATA = "$${XDG_DATA_HOME:-$$HOME/.local/share}/swarmctl"
 LINTS := code format types imports shell
 # Whether the lab of stacks/lab, or what is recorded of it, is on this machine: without it nothing is set up to remove it.

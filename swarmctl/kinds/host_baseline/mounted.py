@@ -17,8 +17,8 @@ real() {
     *) printf '%s' "$1" ;;
   esac
 }
-# All that is mounted: its number, what it lies in, device, place, source, type, the options of the file system, and these
-# with the ones of the mount. As the kernel tells it (proc_pid_mountinfo(5)): not every findmnt tells what lies in what.
+# All that is mounted: its number, what it lies in, device, place, source, type, the options of the file system, and
+# these with the ones of the mount. As the kernel tells it (proc_pid_mountinfo(5)): not every findmnt tells the second.
 all_mounted() {
   awk -F '[ ]' '
     function own(options) { gsub(/,(rw|ro),/, ",", options); return options }

@@ -17,7 +17,7 @@ anew='' fresh_folders='' gone='' spent='' turned='' rows='' lost='' waiting='' u
 alone() {
   exec 8</run
   flock -w 60 8 || refuse "something else changes mounts all the time" "apply again when it has ended"
-  [ -n "$(all_mounted)" ] || refuse "what is mounted cannot be read" "see what \`cat /proc/self/mountinfo\` prints there"
+  [ -n "$(all_mounted)" ] || refuse "what is mounted cannot be read" "see \`cat /proc/self/mountinfo\` there"
 }
 mount() { command mount "$@" 8<&-; }
 drop() {
