@@ -17,18 +17,20 @@ real() {
     *) printf '%s' "$1" ;;
   esac
 }
-# All that is mounted: its number, what it lies in, device, place, source, type, the options of the file system, and
-# these with the ones of the mount. As the kernel tells it (proc_pid_mountinfo(5)): not every findmnt tells the second.
+# All that is mounted: its number, what it lies in, device, place, source, type, the options of the file system, these
+# with the ones of the mount, and the peer group (`-`: none). As the kernel tells it (proc_pid_mountinfo(5)): not every
+# findmnt tells the second.
 all_mounted() {
   awk -F '[ ]' '
     function own(options) { gsub(/,(rw|ro),/, ",", options); return options }
     {
-      for (i = 7; $i != "-" && i < NF; i++);
+      group = "-"
+      for (i = 7; $i != "-" && i < NF; i++) if ($i ~ /^shared:/) group = $i
       source = ($(i + 2) == "" ? "none" : $(i + 2)) ($4 == "/" ? "" : "[" $4 "]")
       options = (index("," $6 "," $(i + 3) ",", ",ro,") ? "ro" : "rw") own("," $6 ",") own("," $(i + 3) ",")
       gsub(/,+/, ",", options)
       sub(/,$/, "", options)
-      print $1, $2, $3, $5, source, $(i + 1), $(i + 3), options
+      print $1, $2, $3, $5, source, $(i + 1), $(i + 3), options, group
     }' /proc/self/mountinfo 2>/dev/null
 }
 # look PATH: what people see there is in `live_…` afterwards, with `live_super` for the options that all mounts of the

@@ -12,7 +12,10 @@ made_comments() {
 }
 # Whether somebody's own line is for the place, now or when it is given back.
 somebodys() {
-  [ -n "$(theirs "$1")" ] || made_comments | awk -v path="$1" '$2 == path { found = 1 } END { exit !found }'
+  [ -n "$(theirs "$1")" ] || made_comments | awk -v path="$1" '
+    { gsub("/+", "/", $2); sub("/$", "", $2) }
+    $2 == path { found = 1 }
+    END { exit !found }'
 }
 # table PLACES LINES: lines of ours go, those that were made comments are what they were, and those for the wanted
 # places become comments; what another baseline has in the table for these is ours from then on. All baselines' lines
@@ -23,13 +26,14 @@ table() {
   one_at_a_time
   [ -e /etc/fstab ] || : >/etc/fstab
   given_back=$(made_comments | wanted=$1 awk '
-    { sub("/+$", "", $2) }
+    { gsub("/+", "/", $2); sub("/$", "", $2) }
     !index(ENVIRON["wanted"], " " $2 " ") && !index("," $4 ",", ",noauto,") && $3 != "swap" { print $2 }')
   text=$(prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk '
-    # Whether a line is for a wanted place; what makes a place one is not the slash at its end.
+    # Whether a line is for a wanted place; more slashes than one, and one at the end, mean nothing.
     function is_wanted(line, field) {
       split(line, field)
-      sub("/+$", "", field[2])
+      gsub("/+", "/", field[2])
+      sub("/$", "", field[2])
       return index(ENVIRON["wanted"], " " field[2] " ")
     }
     {

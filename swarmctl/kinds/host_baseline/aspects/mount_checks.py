@@ -49,7 +49,7 @@ free_place() {
 }
 hidden() {
   look "$1"
-  [ -z "$live_cover" ] || [ -z "$(row "$1" "$record/did")" ] ||
+  [ -z "$live_cover" ] || [ -z "$(row "$1" "$record/did")$(row "$1" "$record/there")" ] ||
     refuse "$1 cannot be reached: it is hidden by what is mounted at $live_cover" "unmount that, and try again"
 }
 # possible PATH DEVICE TYPE OPTIONS MUST NEVER ANEW OWN: refused before anything is touched where it can't be.
@@ -113,29 +113,30 @@ by_line() { anyones "$1" | cut -f 4 | head -n 1; }
 is_due() {
   { [ "$3" = tmpfs ] && sized "$4"; } || [ "$(by_line "$1")" != "$4,$mark" ] || ! in_force "$1" "$5" "$6"
 }
-# Where else the file system is mounted that `look` has found, but for baselines' own places.
+# Where else the file system is mounted that `look` has found, but for baselines' own places, and for copies that the
+# kernel makes of this mount and takes away with it: these are of its peer group.
 elsewhere() {
   local place
-  all_mounted | awk -F '[ ]' -v id="$live_id" -v device="$live_device" -v hold="$hold/" \
-    '$3 == device && $1 != id && index($4, hold) != 1 { print $4 }' | while read -r place; do
-    [ -n "$(anyones "$place")" ] || printf '%s\n' "$place"
-  done | head -n 1
+  all_mounted | awk -F '[ ]' -v id="$live_id" -v device="$live_device" -v hold="$hold/" '
+    $1 == id { same = $5 " " $9; alone = $9 == "-" }
+    $3 == device && $1 != id && index($4, hold) != 1 { place[NR] = $4; of[NR] = $5 " " $9 }
+    END { for (i = 1; i <= NR; i++) if (i in place && (alone || of[i] != same)) print place[i] }' |
+    while read -r place; do
+      [ -n "$(anyones "$place")" ] || printf '%s\n' "$place"
+    done | head -n 1
 }
-# What a file system has in common wherever it is mounted is not changed under somebody's feet.
+# What a file system has in common wherever it is mounted is not changed under somebody's feet. Read-only can be one
+# mount alone, and what is in force, or in somebody's line for the place, does not change; nor which part is mounted.
 not_shared() {
   local place before option turns
   is_due "$@" || return 0
   look "$1"
-  place=$(elsewhere) before=,$(by_line "$1"), turns=
+  place=$(elsewhere) before=,$(by_line "$1"),$(theirs "$1" | cut -f 4 | head -n 1),$live_super, turns=
   [ -n "$place" ] || return 0
-  for option in ro sync; do
-    case " $5 :,$live_super," in
-      *" $option "*:*,"$option",*) ;;
-      *" $option "*:* | *:*,"$option",*) turns="$turns $option" ;;
-    esac
-  done
+  case " $5 :,$live_super," in *" ro "*:*) ;; *:*,ro,*) turns="$turns ro" ;; esac
+  case " $5 :,$live_super," in *" sync "*:*,sync,*) ;; *" sync "*:* | *:*,sync,*) turns="$turns sync" ;; esac
   for option in $8; do
-    case $before in *",$option,"*) ;; *) turns="$turns $option" ;; esac
+    case $option$before in subvol=* | subvolid=* | *",$option,"*) ;; *) turns="$turns $option" ;; esac
   done
   [ -z "$turns" ] || refuse "$2 is mounted at $place, too, and$turns would change there as well" \
     "unmount it there, or leave these options as they are"

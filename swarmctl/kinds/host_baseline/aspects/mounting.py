@@ -26,8 +26,14 @@ remounted() {
   case ,$live_options,:,$2, in *,nosymfollow,*:*,nosymfollow,*) ;; *,nosymfollow,*:*) flags=$flags,symfollow ;; esac
   said=$(mount -o "$flags" "$(live_name)" "$1" 2>&1)
 }
-# as_it_was PATH OPTIONS: mounted with what was told of it then; what is mounted elsewhere, too, has the flags of this
-# mount alone.
+# this_alone FLAGS: of what is mounted elsewhere, too, the flags of this mount are all that is changed.
+this_alone() {
+  if [ -z "$(elsewhere)" ]; then printf '%s' "$1"; return 0; fi
+  printf '%s' "$1" | tr , '\n' | awk '
+    /^(remount|ro|rw|(no)?(suid|dev|exec|atime|diratime|symfollow)|(no)?relatime|(no)?strictatime)$/
+    $0 == "remount" { print "bind" }' | paste -sd, -
+}
+# as_it_was PATH OPTIONS: mounted with what was told of it then.
 as_it_was() {
   local flags atime size option
   flags=remount,rw,suid,dev,exec,diratime,async atime=strictatime size=''
@@ -39,10 +45,9 @@ as_it_was() {
     esac
   done
   look "$1"
-  [ -z "$(elsewhere)" ] || flags=$(printf '%s' "$flags" | sed 's/remount/&,bind/; s/,async//; s/,sync//; s/,lazytime//')
   if [ -z "$size" ] && sized "$live_options"; then size=size=50%; fi
   if [ "$live_type" = tmpfs ] && [ -n "$size" ] && remounted "$1" "$flags,$atime,$size"; then return 0; fi
-  remounted "$1" "$flags,$atime"
+  remounted "$1" "$(this_alone "$flags,$atime")"
 }
 # Folders that another baseline has made are ours to take away with what it has mounted there; what that one has found
 # mounted stays mounted with ours.
@@ -136,7 +141,7 @@ brought() {
 }
 # in_place PATH DEVICE TYPE OPTIONS MUST NEVER ANEW: after it nothing else can be there.
 in_place() {
-  local how
+  local how also
   if there "$1" && ! says "$2" "$3" "$4"; then
     mine "$1" || foreign "$1"
     release "$1"
@@ -145,21 +150,26 @@ in_place() {
   there "$1" || brought "$1" "$2" "$3" "$4"
   is_said "$1" "$2" "$3" "$4" || refuse "$2 is mounted at $1, and told as $live_source ($live_type)" \
     "declare it as \`findmnt\` tells it there"
-  case " $anew" in *" $1 "*) return 0 ;; esac
+  # Of a device that is mounted elsewhere, too, not all options count.
+  case " $anew" in *" $1 "*) ! in_force "$1" "$5" "$6" || return 0 ;; esac
   is_due "$@" || return 0
   how=$7
   # Of a file system in memory no size means half of the memory, and not the one that it had.
   if [ "$3" = tmpfs ] && sized "$(by_line "$1")" && ! sized "$4"; then how=$how,size=50%; fi
   look "$1"
   turned="$1 $live_options$nl$turned"
-  if ! remounted "$1" "$how"; then
+  if ! remounted "$1" "$(this_alone "$how")"; then
     case $said in
       *busy*) refuse "$1 cannot be mounted anew with $4: $(first_of "$said")" "see by \`fuser -vm $1\` who uses it" ;;
       *) refuse "$1 cannot be mounted anew with $4: $(first_of "$said")" \
         "leave out what it does not take, or unmount it by \`umount $1\` first: then it is mounted with them" ;;
     esac
   fi
-  in_force "$1" "$5" "$6" || refuse "$1 is kept mounted with $live_options in place of $4" \
+  in_force "$1" "$5" "$6" && return 0
+  also=$(elsewhere)
+  [ -z "$also" ] || refuse "$2 is mounted at $also, too, and so at $1 with $live_options in place of $4" \
+    "unmount it there, or declare what it has there"
+  refuse "$1 is kept mounted with $live_options in place of $4" \
     "what is read-only is declared \`ro\`; what went read-only by an error is unmounted and checked first"
 }
 others() {
@@ -197,10 +207,11 @@ is_now() {
   rest=$(awk -F '\t' -v path="$1" '$1 != path && NF' "$record/did" 2>/dev/null || :)
   put "$record/did" 0600 "${rest:+$rest$nl}$line" || :
 }
-# What lines of somebody's mount that hold again is mounted, as with the next start.
+# What lines of somebody's mount that hold again is mounted, as with the next start; but for what is not there.
 given() {
   local path
   for path in $given_back; do
+    [ -n "$(real "$(theirs "$path" | cut -f 2 | head -n 1)")" ] || continue
     there "$path" || mount "$path" 2>/dev/null || lost="$lost $path"
   done
 }
