@@ -13,12 +13,15 @@ import jsonschema
 import pytest
 import yaml
 
+from swarmctl.backends.ssh.transport import Limits
 from swarmctl.cli import cli
+from swarmctl.cli.import_ import COMMANDS as IMPORTS
 from swarmctl.operations.explain import codes
 from tests.packaging.test_readme import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+HOSTS = (ROOT / "docs" / "hosts.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"`(swarmctl [^`]+)`")
 TYPED = re.compile(r"^(?:\$ )?(swarmctl .*)$", re.MULTILINE)
@@ -78,6 +81,36 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
     for path in re.findall(r"`((?:bench|tests|swarmctl|scripts|stacks)/[\w./-]+\.\w+)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_limits_of_connections_are_those_in_force() -> None:
+    limits = Limits()
+    told = re.findall(r"^\| (\d+) (commands|logins|connections) \| (on all|on one)?", HOSTS, re.MULTILINE)
+    assert told == [
+        (str(limits.commands), "commands", "on all"),
+        (str(limits.commands_per_host), "commands", "on one"),
+        (str(limits.logins), "logins", ""),
+        (str(limits.connections), "connections", ""),
+    ]
+
+
+def test_figures_of_the_changelog_are_those_that_were_measured() -> None:
+    measured = re.search(
+        r"^\| facts of 1,000 machines, and the first plan of them \| (.+) and (.+?) \|", HOSTS, re.MULTILINE
+    )
+    assert measured is not None
+    told = f"facts in {measured[1]}, the first plan in {measured[2]} on two cores"
+    assert told in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_readme_leads_to_every_page_on_real_machines() -> None:
+    text = (ROOT / "README.md").read_text()
+    chapter = text.partition("\n## Real machines\n")[2].partition("\n## ")[0]
+    for page in ("hosts", "baseline", "gpu", "lifecycle"):
+        assert f"(docs/{page}.md)" in chapter
+    assert "swarmctl import host" in chapter
+    row = next(line for line in text.splitlines() if line.startswith("| `import` |"))
+    assert all(f"`import {name}`" in row for name in IMPORTS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
