@@ -137,20 +137,22 @@ def show_plan(plan: Plan, *, to_stderr: bool) -> None:
 def tell(event: Event) -> None:
     """Print what an operation that shows no progress has to say beside its result, on standard error."""
     from swarmctl.plans.events import Note
-    from swarmctl.reports.console import look, remark
+    from swarmctl.reports.console import look, remark, wrapped
 
     if isinstance(event, Note):
-        color = look(sys.stderr).color
-        click.echo(remark(event.text, warning=event.warning, color=color), err=True, color=color)
+        console = look(sys.stderr)
+        text = remark(event.text, warning=event.warning, color=console.color)
+        click.echo(wrapped(text, console), err=True, color=console.color)
 
 
 def show_run(run: Run, *, nothing: str, done: str) -> None:
     """Print for people what an apply or destroy did; `nothing` and `done` are its words for that."""
-    from swarmctl.reports.console import look
+    from swarmctl.reports.console import look, wrapped
     from swarmctl.reports.outcome import render
 
-    color = look(sys.stdout).color
-    print_out(render(run, color=color, nothing=nothing, done=done), color=color)
+    console = look(sys.stdout)
+    text = render(run, color=console.color, nothing=nothing, done=done)
+    print_out(wrapped(text, console), color=console.color)
 
 
 def ask(question: str) -> str:

@@ -223,6 +223,18 @@ def _batches(nodes: Iterable[str], rollout: Rollout) -> dict[str, int]:
     return dict.fromkeys(ordered[: rollout.canary], 0) | {node: 1 + at // size for at, node in enumerate(after)}
 
 
+def in_words(rollout: Rollout, nodes: int) -> str:
+    """How that many nodes are gone through: `4 nodes: 1 first, then 1 at a time; stopped when any of them fails`."""
+    if nodes == 1:
+        return "1 node"
+    first = min(rollout.canary, nodes)
+    left = nodes - first
+    rest = f"{min(rollout.batch, left)} at a time" if rollout.batch and left else "all at once"
+    how = f"{first} first, then {rest}" if first and left else rest
+    stop = f"more than {rollout.max_failures} of them fail" if rollout.max_failures else "any of them fails"
+    return f"{nodes:,} nodes: {how}; stopped when {stop}"
+
+
 def in_turn(graph: Graph, changing: Collection[Address]) -> Mapping[str, Sequence[Address]]:
     """What of `changing` goes through the pools one after the other, by pool and in that order; empty where that is
     one pool alone."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from swarmctl.backends import ways
 from swarmctl.errors import SwarmError
-from swarmctl.graph.rollout import in_turn
+from swarmctl.graph.rollout import in_turn, in_words
 from swarmctl.kinds.base import MACHINE
 from swarmctl.operations import overdue, silent, strays, targets, unchanged, unfit
 from swarmctl.operations import stack as stacks
@@ -145,11 +145,7 @@ def _rollouts(stack: Stack, plan: Plan) -> Iterator[str]:
         if change.pool in touched:
             touched[change.pool].add(change.node)
     for pool, nodes in sorted(touched.items()):
-        rollout = stack.graph.rollouts[pool]
-        first = f"{rollout.canary} first, then " if rollout.canary else ""
-        batch = f"{rollout.batch} at a time" if rollout.batch else "all at once"
-        limit = f"more than {rollout.max_failures}" if rollout.max_failures else "any"
-        yield f"rollout of {pool}: nodes {len(nodes)}, {first}{batch}; stopped when {limit} of them fails"
+        yield f"rollout of {pool}: {in_words(stack.graph.rollouts[pool], len(nodes))}"
     order = in_turn(stack.graph, [address for address in stack.graph.resources if str(address) in made])
     if order:
         yield (

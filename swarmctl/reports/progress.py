@@ -24,7 +24,7 @@ from swarmctl.plans.events import (
     StepStarted,
 )
 from swarmctl.plans.model import Action
-from swarmctl.reports.console import Console, duration, look, paint, remark, safe
+from swarmctl.reports.console import Console, duration, look, paint, remark, safe, wrapped
 from swarmctl.reports.plan import COLORS
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Progress:
             _log.debug("%s", event)
         with self._lock:
             self._board.take(event, self._clock())
-            line = self._line(event)
+            line = wrapped(self._line(event), self._console)
             if not self._console.live:
                 if line:
                     self._write(line)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmctl.graph.model import Address, Graph, Resource, Rollout
-from swarmctl.graph.rollout import Gate, in_turn
+from swarmctl.graph.rollout import Gate, in_turn, in_words
 
 TYPES = ("machine", "interface", "peers", "firewall")
 
@@ -358,3 +358,19 @@ def test_drivers_that_need_each_other_across_pools_are_refused() -> None:
     graph.resources[first.address] = replace(first, depends_on=(at("driver", "b-0"),))
     with pytest.raises(ValueError, match=r"cycle|needs itself"):
         Gate(graph)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "nodes", "told"),
+    [
+        (Rollout(1, 1), 4, "4 nodes: 1 first, then 1 at a time; stopped when any of them fails"),
+        (Rollout(2, 500, 3), 1200, "1,200 nodes: 2 first, then 500 at a time; stopped when more than 3 of them fail"),
+        (Rollout(1, 10), 4, "4 nodes: 1 first, then 3 at a time; stopped when any of them fails"),
+        (Rollout(1), 4, "4 nodes: 1 first, then all at once; stopped when any of them fails"),
+        (Rollout(0, 2), 4, "4 nodes: 2 at a time; stopped when any of them fails"),
+        (Rollout(5, 2), 4, "4 nodes: all at once; stopped when any of them fails"),
+        (Rollout(1, 1), 1, "1 node"),
+    ],
+)
+def test_how_a_pool_is_gone_through_in_words(rollout: Rollout, nodes: int, told: str) -> None:
+    assert in_words(rollout, nodes) == told

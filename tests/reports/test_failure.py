@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
+from swarmctl.cli.context import tell
 from swarmctl.diagnostics import Code, Diagnostic, Position, Range
 from swarmctl.errors import InvalidDeclaration, SwarmError
 from swarmctl.kinds import secrets
+from swarmctl.plans.events import Note
 from swarmctl.reports.failure import show_bug, show_error, show_system_error
 from swarmctl.reports.logfile import without_secrets
+from swarmctl.reports.progress import Progress
 
 Out = pytest.CaptureFixture[str]
 
@@ -18,6 +24,41 @@ def test_an_error_has_its_reason_its_details_and_its_mend(capsys: Out) -> None:
     assert capsys.readouterr().err == (
         "error: no engine\n  PATH: none\n  cache: \\x1b[2J\nhelp: run `swarmctl engine install`\n"
     )
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_in_a_terminal_no_word_of_an_error_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    said = [
+        "1 of 37 steps failed, and 4 were not begun: one more apply goes on from there",
+        "the rollout of the NodePool metal was stopped: n3 failed, and no node may fail (maxFailures)",
+        "n3: the hook `drain` failed; nothing was begun, and it is as declared again",
+        "mend it there (`swarmctl exec n3 -- …`), and run `swarmctl apply` again after that",
+    ]
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    show_error(SwarmError(said[0], said[3], details=said[1:3]))
+    shown = stream.getvalue()
+    assert max(map(len, shown.splitlines())) <= 60
+    assert len(shown.splitlines()) >= 2 * len(said), "each is longer than the terminal is wide"
+    assert shown.split() == f"error: {said[0]} {said[1]} {said[2]} help: {said[3]}".split()
+
+
+def test_in_a_terminal_no_word_of_a_note_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    note = Note("rollout of metal: 4 nodes, of which 1 first, then 1 at a time; stopped when any of them fails", True)
+    monkeypatch.setattr(sys, "stderr", beside := Terminal())
+    tell(note)
+    with Progress(progress := Terminal()) as shown:
+        shown.emit(note)
+    for text in (beside.getvalue(), progress.getvalue()):
+        assert [len(line) <= 60 for line in text.splitlines()] == [True, True]
+        assert text.split() == f"warning: {note.text}".split()
 
 
 def test_invalid_declarations_are_shown_with_their_place(capsys: Out) -> None:

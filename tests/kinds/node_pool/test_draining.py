@@ -291,6 +291,25 @@ def test_a_plan_says_who_leaves_service_and_who_comes_back(machine: Machine) -> 
     assert DRAIN.impact(drained, None).text == "n1 is drained when it leaves, and stays so"
     changed = machine.inputs("active", timeout=7)
     assert [effect.text for effect in DRAIN.effects(active, changed)] == ["hooks.timeout changes"]
+    senseless = {**active, "state": state(machine, check=["echo", "idle"])}
+    assert DRAIN.impact(senseless, active).text == (
+        "whether n1 is in service is unknown: `check` prints 'idle'; nothing is done there until that is mended"
+    )
+    unsettled = {**machine.inputs("active", check=[]), "state": "unsettled"}
+    assert DRAIN.impact(unsettled, active).text.startswith("n1 is in service: "), "`uncordon` settles it"
+
+
+def test_a_plan_of_a_new_machine_tells_what_is_declared_and_not_that_it_is_so(machine: Machine) -> None:
+    (machine.folder / "state").write_text("drained\n")
+    for wanted, more, told in (
+        ("active", {}, "declared active, so `uncordon` runs where `check` says that it is not"),
+        ("active", {"check": []}, "declared active"),
+        ("cordoned", {}, "declared cordoned"),
+    ):
+        (effect,) = DRAIN.effects(None, machine.inputs(wanted, **more))
+        assert effect.text == f"in and out of service by commands of the pool; {told}"
+    bring(machine, "active")
+    assert machine.log == ["uncordon"], "and that is what apply does"
 
 
 class Now:

@@ -8,13 +8,14 @@ has out of service, such as its driver's, reads as it is declared: that change b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from swarmctl.backends import ways
 from swarmctl.backends.base import HostGone
 from swarmctl.graph.model import Json
 from swarmctl.hosts.states import CORDONED, DRAINED, OUT_OF_SERVICE
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
-from swarmctl.kinds.node_pool.draining.reading import ACTIVE, FOLDER, Seen, reading, suffices
+from swarmctl.kinds.node_pool.draining.reading import ACTIVE, FOLDER, UNSETTLED, Seen, is_known, reading, suffices
 
 REPLACE = {"machine": "it goes away with its machine"}
 _MEANS = {
@@ -88,7 +89,7 @@ class DrainType:
         if new is None:
             return [Effect(ChangeKind.DELETE, "in and out of service by commands of the pool")]
         if old is None:
-            return [Effect(ChangeKind.ADD, f"in and out of service by commands of the pool; now {new['state']}")]
+            return [Effect(ChangeKind.ADD, f"in and out of service by commands of the pool; {_made(new)}")]
         found = [
             Effect(change.kind, f"{'.'.join(change.path)} changes")
             for change in self.diff(old, new)
@@ -105,7 +106,18 @@ class DrainType:
                 return Impact()
             return Impact(f"{old['node']} is {old['state']} when it leaves, and stays so")
         before = old["state"] if old is not None else ACTIVE
+        if not is_known(before) and before != UNSETTLED:
+            return Impact(
+                f"whether {new['node']} is in service is {before}; nothing is done there until that is mended"
+            )
         return Impact() if before == new["state"] else Impact(f"{new['node']} {_MEANS[new['state']]}")
+
+
+def _made(new: Mapping[str, Any]) -> str:
+    """What is declared, and not what is: a new machine is not asked before it is taken over."""
+    if new["state"] == ACTIVE and new["hooks"]["check"]:
+        return "declared active, so `uncordon` runs where `check` says that it is not"
+    return f"declared {new['state']}"
 
 
 def _is_left_to_a_turn(seen: Seen, inputs: Mapping[str, Json]) -> bool:
