@@ -1,7 +1,8 @@
 """PCI devices of a host, from what `lspci -nn -D` prints or from sysfs. Pure.
 
-What a host prints is untrusted: a line that neither can have written is left out, and so is all beyond what a machine
-can have. Names are not taken at all; a card is known by its numbers.
+What a host prints is untrusted: a line that neither can have written is left out. Names are not taken at all; a card is
+known by its numbers. Who reads a host bounds how much it may tell; nothing is cut here, where half of the cards would
+look like all of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from collections.abc import Mapping
 
 from swarmctl.gpu.model import Device
 
-MOST = 4096
-"""Devices of one host that are taken; the largest machines have some hundreds."""
 LONGEST = 1024
 """Characters of a line; `lspci` prints a hundred or two."""
 ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
@@ -29,7 +28,7 @@ def from_lspci(text: str) -> tuple[Device, ...]:
     found: dict[str, Device] = {}
     for line in text.splitlines():
         match = LINE.fullmatch(line) if len(line) <= LONGEST else None
-        if match is not None and len(found) < MOST:
+        if match is not None:
             device = Device(match["address"], match["vendor"], match["device"], match["kind"])
             found.setdefault(device.address, device)
     return tuple(sorted(found.values()))
@@ -38,7 +37,7 @@ def from_lspci(text: str) -> tuple[Device, ...]:
 def from_sysfs(entries: Mapping[str, Mapping[str, str]]) -> tuple[Device, ...]:
     """Devices of `/sys/bus/pci/devices`, by address: for each folder its files `vendor`, `device` and `class`."""
     found = []
-    for address, files in sorted(entries.items())[:MOST]:
+    for address, files in sorted(entries.items()):
         vendor, device, kind = (_number(files.get(name, ""), digits) for name, digits in SYSFS)
         if ADDRESS.fullmatch(address) and vendor and device and kind:
             found.append(Device(address, vendor, device, kind[:4]))

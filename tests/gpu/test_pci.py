@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.gpu.model import Device
-from swarmctl.gpu.pci import LONGEST, MOST, from_lspci, from_sysfs
+from swarmctl.gpu.pci import LONGEST, from_lspci, from_sysfs
 
 COMPOSED = """\
 0000:00:00.0 Host bridge [0600]: Intel Corporation Ice Lake Memory Map/VT-d [8086:09a2] (rev 04)
@@ -46,9 +46,9 @@ def test_noise_and_lies_are_left_out() -> None:
     assert from_lspci("\r\n".join(noise)) == (Device("0000:1c:00.0", "10de", "1eb8", "0302"),)
 
 
-def test_no_host_has_endlessly_many() -> None:
-    lines = (f"{number:08x}:00:00.0 Bridge [0680]: x [10de:22a3]" for number in range(MOST + 10))
-    assert len(from_lspci("\n".join(lines))) == MOST
+def test_no_card_is_cut_off() -> None:
+    lines = [f"{number:08x}:00:00.0 Bridge [0680]: x [10de:22a3]" for number in range(5000)]
+    assert len(from_lspci("\n".join(lines))) == len(lines), "who reads a host says when there are too many"
 
 
 def test_sysfs_tells_the_same() -> None:

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from swarmctl.gpu import pci
 from swarmctl.gpu.model import Device
 from swarmctl.hosts.system.model import Iommu
-from swarmctl.hosts.system.text import MOST, name, number, pci_address, rows, words
+from swarmctl.hosts.system.text import MUCH, TooMany, bounded, name, number, pci_address, rows, words
 
 MELLANOX = "15b3"
 _MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VERSION = re.compile(rf"/sys/module/({_MODULE.pattern})/version:(.*)")
+DEVICES = "PCI devices"
+_CUT_OFF = re.compile(r"(?m)^ended (?:124|137)$")
+"""After `lspci`, when it did not end in time: some cards may be missing."""
 NETWORK = "02"
 """Class of what is part of a network."""
 _FOUND, _NOT_FOUND = "0", ("1", "none")
@@ -20,11 +23,19 @@ _FOUND, _NOT_FOUND = "0", ("1", "none")
 
 
 def devices(parts: Mapping[str, str]) -> tuple[Device, ...] | None:
-    """From `lspci -nn -D` where it told of any, or else from sysfs; None where neither told."""
-    if listed := pci.from_lspci(parts["lspci"]):
+    """From `lspci -nn -D` where it told of any and came to its end, or else from sysfs; None where neither told.
+
+    Raises TooMany.
+    """
+    said = parts["lspci"]
+    if len(said.encode()) >= MUCH:
+        raise TooMany(f"what `lspci` prints in more than {MUCH >> 20} MiB")
+    bounded(said, DEVICES)
+    if not _CUT_OFF.search(said) and (listed := pci.from_lspci(said)):
         return listed
     if not parts["pci"].strip():
         return None
+    bounded(parts["pci"], DEVICES, heading=1)
     return pci.from_sysfs(
         {row[0]: dict(zip(("vendor", "device", "class"), row[1:], strict=True)) for row in rows(parts["pci"], 4)}
     )
@@ -43,13 +54,15 @@ def switch_management(parts: Mapping[str, str], found: tuple[Device, ...] | None
 
 
 def modules(parts: Mapping[str, str]) -> dict[str, str] | None:
-    """Loaded modules → their versions; of what can be built into the kernel also that. None where it was not told."""
+    """Loaded modules → their versions; of what can be built into the kernel also that. None where it was not told.
+    Raises TooMany."""
     lines = parts["modules"].splitlines()
     builtin = [one for one in parts["builtin"].splitlines() if _MODULE.fullmatch(one)]
     versions = {match[1]: words(match[2]) for match in map(_VERSION.fullmatch, parts["versions"].splitlines()) if match}
     if lines[:1] != ["there"]:
         return None
-    loaded = [one for one in lines[1 : MOST + 1] if _MODULE.fullmatch(one)]
+    bounded(parts["modules"], "kernel modules", heading=1)
+    loaded = [one for one in lines[1:] if _MODULE.fullmatch(one)]
     return {one: versions.get(one, "") for one in sorted({*loaded, *builtin})}
 
 
@@ -62,12 +75,13 @@ def nvidia_module(parts: Mapping[str, str]) -> str | None:
 
 
 def iommu(parts: Mapping[str, str]) -> Iommu | None:
-    """From sysfs; None where it could not be looked at."""
+    """From sysfs; None where it could not be looked at. Raises TooMany."""
     lines = parts["iommu"].splitlines()
     if lines[:1] != ["there"]:
         return None
     groups: dict[str, int] = {}
-    for line in parts["groups"].splitlines()[:MOST]:
+    bounded(parts["groups"], "devices in IOMMU groups")
+    for line in parts["groups"].splitlines():
         group, _, address = line.partition("/devices/")
         if pci_address(address) and (which := number(group)) is not None:
             groups.setdefault(address, which)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from swarmctl.hosts.system.model import Cpu, Disk, Memory
-from swarmctl.hosts.system.text import MOST, flag, name, number, pairs, rows, words
+from swarmctl.hosts.system.text import MOST, bounded, flag, name, number, pairs, rows, whole, words
 
 SECTOR = 512
 """Bytes that `/sys/block/*/size` counts in, whatever the disk's own sectors are (Linux, Documentation/ABI)."""
@@ -63,11 +63,12 @@ def memory(parts: Mapping[str, str]) -> Memory:
 
 
 def disks(parts: Mapping[str, str]) -> tuple[Disk, ...] | None:
-    """From `lsblk -J`, or else from /sys/block; None where neither told."""
+    """From `lsblk -J`, or else from /sys/block; None where neither told. Raises TooMany."""
     try:
         listed = json.loads(parts["lsblk"])["blockdevices"]
-        found = [disk for one in listed[:MOST] if (disk := _listed(one)) is not None]
+        found = [disk for one in whole(listed[: MOST + 1], "disks") if (disk := _listed(one)) is not None]
     except (ValueError, RecursionError, KeyError, TypeError):
+        bounded(parts["block"], "disks")
         found = list(_from_sysfs(parts["block"]))
         if not parts["block"].strip():
             return None

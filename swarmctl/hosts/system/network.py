@@ -8,11 +8,12 @@ from ipaddress import ip_interface
 from typing import Any
 
 from swarmctl.hosts.system.model import Nic
-from swarmctl.hosts.system.text import items, name, number, pci_address, rows
+from swarmctl.hosts.system.text import MUCH, TooMany, bounded, items, name, number, pci_address, rows, whole
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5,19}")
 _LINK = re.compile(r"[^\s/:\x00-\x1f\x7f]{1,15}")
 """What the kernel takes as the name of an interface; shown only as far as it is printable."""
+_INTERFACES = "network interfaces"
 _ADDRESSES = 256
 """Of one interface that are taken."""
 
@@ -21,13 +22,17 @@ def nics(parts: Mapping[str, str]) -> tuple[Nic, ...] | None:
     """From `ip -d -j address`, and from sysfs what that does not tell; None where neither told.
 
     In a network namespace sysfs may show another one's interfaces: only what has the same hardware address counts.
+    Raises TooMany.
     """
     behind = {row[0]: row for row in rows(parts["net"], 7)}
     listed = items(parts["link"])
     if listed is None:
+        if len(parts["link"].encode()) >= MUCH:
+            raise TooMany(f"what `ip address` prints in more than {MUCH >> 20} MiB")
+        bounded(parts["net"], _INTERFACES)
         found = [nic for row in behind.values() if (nic := _from_sysfs(row)) is not None]
         return tuple(sorted(found, key=lambda nic: nic.name)) if behind else None
-    found = [nic for one in listed if (nic := _listed(one, behind)) is not None]
+    found = [nic for one in whole(listed, _INTERFACES) if (nic := _listed(one, behind)) is not None]
     return tuple(sorted(found, key=lambda nic: nic.name))
 
 

@@ -10,7 +10,7 @@ from swarmctl.hosts import first_look, readings
 from swarmctl.hosts.first_look import Seen
 from swarmctl.hosts.system import devices, hardware, holds, network, platform, script, tee
 from swarmctl.hosts.system.model import SystemFacts
-from swarmctl.hosts.system.text import name, number, words
+from swarmctl.hosts.system.text import TooMany, name, number, words
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; the parts together have less than half of that."""
@@ -22,8 +22,8 @@ LATER = ("held", "look")
 def parse(output: bytes, host: str) -> SystemFacts:
     """What the script printed on the machine called `host`.
 
-    Raises WorldUnreadable when it broke off, or when even host name, time, kernel or architecture make no sense; all
-    else that makes none is unknown.
+    Raises WorldUnreadable when it broke off, when it tells of more things than are taken, or when even host name, time,
+    kernel or architecture make no sense; all else that makes none is unknown.
     """
     if len(output) > LIMIT:
         raise _unreadable(host, f"it printed more than {LIMIT >> 20} MiB")
@@ -36,7 +36,12 @@ def parse(output: bytes, host: str) -> SystemFacts:
     for what, value in {"host name": hostname, "time": now, "kernel": kernel, "architecture": architecture}.items():
         if not value:
             raise _unreadable(host, f"it told no {what} that makes sense")
-    return _facts(parts, hostname, now or 0, kernel, architecture)
+    try:
+        return _facts(parts, hostname, now or 0, kernel, architecture)
+    except TooMany as error:
+        raise _unreadable(
+            host, f"it tells of {error}", "see what makes so many there, or take the machine out of the declaration"
+        ) from None
 
 
 def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, architecture: str) -> SystemFacts:
@@ -75,8 +80,8 @@ def _seen(parts: Mapping[str, str], now: int, architecture: str) -> Seen | None:
     return first_look.parse(f"arch {architecture}\nclock {now}\n{said}".encode()) if said else None
 
 
-def _unreadable(host: str, why: str) -> WorldUnreadable:
+def _unreadable(host: str, why: str, mend: str = "") -> WorldUnreadable:
     return WorldUnreadable(
         f"the system of {host} cannot be read: {why}",
-        f"see whether `swarmctl exec {host} -- sh -c 'uname -a; date'` prints what it should",
+        mend or f"see whether `swarmctl exec {host} -- sh -c 'uname -a; date'` prints what it should",
     )

@@ -2,8 +2,9 @@
 but those of coreutils, grep and sed. Pure: who runs it is another room.
 
 Starting a program costs a machine more than all that most parts of this read: what the shell can read by itself, it
-does. Lists are bounded by counting, what programs print by `head`, their time by `timeout` where they ask more than the
-kernel, and everything together by whoever reads it. What is missing is left empty: the parsers make "unknown" of that.
+does. Lists are bounded by counting, to one more than is taken, so that it shows; what programs print by `head`, their
+time by `timeout` where they ask more than the kernel, and everything together by whoever reads it. What is missing is
+left empty: the parsers make "unknown" of that.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ part memory; few </proc/meminfo
 part lsblk
 if there lsblk; then timeout 10 lsblk -J -b -e 1,7 -o NAME,TYPE,SIZE,ROTA,TRAN,MODEL,FSTYPE,MOUNTPOINT | much; fi
 part block
-left=4096
+left=4097
 for disk in /sys/block/*; do
   [ -e "$disk/size" ] && [ "$left" -gt 0 ] || continue
   used= left=$((left - 1))
@@ -65,7 +66,7 @@ for disk in /sys/block/*; do
 done
 part link; if there ip; then ip -d -j address | much; fi
 part net
-left=4096
+left=4097
 for link in /sys/class/net/*; do
   [ -e "$link/mtu" ] && [ "$left" -gt 0 ] || continue
   device= driver= left=$((left - 1))
@@ -78,9 +79,9 @@ for link in /sys/class/net/*; do
   printf '%s\t%s\n' "${driver##*/}" "${device##*/}"
 done
 cd /
-part lspci; if there lspci; then timeout 10 lspci -nn -D | much; fi
+part lspci; if there lspci; then { timeout 10 lspci -nn -D || echo "ended $?"; } | much; fi
 part pci
-left=4096
+left=4097
 [ -d /sys/bus/pci/devices ] && echo bus
 for device in /sys/bus/pci/devices/*; do
   [ "$left" -gt 0 ] || break
@@ -108,7 +109,7 @@ wait
 part modules
 if [ -r /proc/modules ] && [ -d /sys/module ]; then
   echo there
-  left=4096
+  left=4097
   for one in /sys/module/*/initstate; do
     [ -e "$one" ] && [ "$left" -gt 0 ] || break
     one=${one%/*} left=$((left - 1))
@@ -140,7 +141,7 @@ if [ -d /sys/kernel/iommu_groups ]; then
   done
 fi
 part groups
-left=4096
+left=4097
 for device in /sys/kernel/iommu_groups/*/devices/*; do
   [ -e "$device" ] && [ "$left" -gt 0 ] || break
   printf '%s\n' "${device#/sys/kernel/iommu_groups/}"; left=$((left - 1))

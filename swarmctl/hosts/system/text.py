@@ -1,17 +1,20 @@
-"""What all parsers here share: untrusted text in small pieces. Pure; nothing here raises."""
+"""What all parsers here share: untrusted text in small pieces. Pure; nothing here raises anything but `TooMany`."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from swarmctl.gpu.pci import ADDRESS
 from swarmctl.hosts.fence import one_line
 
+T = TypeVar("T")
 MOST = 4096
-"""Things of one kind (disks, modules, groups) that are taken of one machine."""
+"""Things of one kind (disks, modules, groups) that are taken of one machine; the script tells one more, if there is."""
+MUCH = 1 << 20
+"""Bytes that the script takes of what a program prints."""
 LARGEST = 2**53
 """Of numbers: whoever reads JSON has them whole; 8 PiB in bytes, and times 1024 it has 64 bits still."""
 WORDS = 200
@@ -19,6 +22,22 @@ WORDS = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,63}")
 _FLAGS = {"Y": True, "1": True, "N": False, "0": False}
 _NUMBER = re.compile(r"[0-9]{1,16}")
+
+
+class TooMany(Exception):
+    """A machine told of more than is taken; half of that would look like the whole."""
+
+
+def whole(things: Sequence[T], what: str) -> Sequence[T]:
+    """The same. Raises TooMany when they are more than `MOST`."""
+    if len(things) > MOST:
+        raise TooMany(f"more than {MOST:,} {what}")
+    return things
+
+
+def bounded(part: str, what: str, *, heading: int = 0) -> None:
+    """Raises TooMany when there are more lines than that, blank ones and `heading` of them left out."""
+    whole([line for line in part.splitlines() if line.strip()][heading:], what)
 
 
 def words(value: object) -> str:
@@ -47,8 +66,8 @@ def flag(value: object) -> bool | None:
 
 
 def rows(part: str, columns: int) -> Iterator[list[str]]:
-    """Lines with that many columns between tabs, the first `MOST` of them."""
-    for line in part.splitlines()[:MOST]:
+    """Lines with that many columns between tabs, the first `MOST` of them below a heading."""
+    for line in part.splitlines()[: MOST + 1]:
         cells = line.split("\t")
         if len(cells) == columns:
             yield cells
@@ -70,7 +89,7 @@ def items(part: str) -> list[Mapping[str, Any]] | None:
         found = json.loads(part)
     except (ValueError, RecursionError):
         return None
-    return [one for one in found[:MOST] if isinstance(one, dict)] if isinstance(found, list) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else None
 
 
 def pci_address(value: str) -> str:

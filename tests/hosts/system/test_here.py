@@ -8,6 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
+from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts.system import READING
 
 
@@ -44,3 +47,30 @@ def test_a_machine_with_nothing_but_a_shell_and_coreutils_is_read(tmp_path: obje
     assert found.kernel == platform.release()
     assert found.cpu.threads == os.sysconf("SC_NPROCESSORS_ONLN")
     assert found.nics is not None
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("seq -f '%04g:00:00.0 3D controller [0302]: N [10de:2330]' 1 5000", "more than 4,096 PCI devices"),
+        ("yes '0000:10:00.0 3D controller [0302]: N [10de:2330]'", "what `lspci` prints in more than 1 MiB"),
+    ],
+    ids=["5,000 cards", "without end"],
+)
+def test_cards_that_are_cut_off_are_told_as_that(tmp_path: Path, program: str, told: str) -> None:
+    (tmp_path / "lspci").write_text(f"#!/bin/sh\nexec {program}\n")
+    (tmp_path / "lspci").chmod(0o755)
+    done = subprocess.run(
+        READING.argv, capture_output=True, check=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    )
+    with pytest.raises(WorldUnreadable, match=told):
+        READING.parse(done.stdout, "here")
+
+
+def test_cards_that_sysfs_has_too_many_of_are_told_as_that(tmp_path: Path) -> None:
+    for number in range(4097):
+        (tmp_path / f"{number:04x}:00:00.0").mkdir()
+    script = READING.argv[-1].replace("/sys/bus/pci/devices", str(tmp_path)).replace("there lspci", "false")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
+    with pytest.raises(WorldUnreadable, match="more than 4,096 PCI devices"):
+        READING.parse(done.stdout, "here")

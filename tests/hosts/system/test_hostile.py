@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts.system import READING, SystemFacts
 from swarmctl.hosts.system.parse import LIMIT, PARTS
-from swarmctl.hosts.system.text import MOST
+from swarmctl.hosts.system.text import MOST, MUCH
 
 from .machines import BARE, MACHINES, output
 
@@ -118,23 +118,60 @@ def test_without_the_least_of_facts_there_are_none(part: str, text: str) -> None
         READING.parse(output(**{part: text}), "n1")
 
 
-def test_there_is_a_limit_to_everything() -> None:
-    many = 3 * MOST
-    found = parsed(
-        output(
-            modules="there\n" + "\n".join(f"m{n}" for n in range(many)),
-            groups="\n".join(f"{n}/devices/{n % 65536:04x}:00:{n // 65536:02x}.0" for n in range(many)),
-            lsblk='{"blockdevices": ['
-            + ",".join(f'{{"name":"d{n}","type":"disk","size":1}}' for n in range(many))
-            + "]}",
-            link="[" + ",".join(f'{{"ifname":"e{n}","mtu":1500}}' for n in range(many)) + "]",
-            lspci="".join(f"{n:04x}:00:00.0 3D controller [0302]: N [10de:2330]\n" for n in range(many)),
-        )
-    )
-    assert found is not None
+def listed(count: int) -> dict[str, dict[str, str]]:
+    """Parts of an answer by what there are so many of in them, by each way in which a machine tells it."""
+    modules = "there\n" + "\n".join(f"m{n}" for n in range(count))
+    groups = "\n".join(f"{n}/devices/{n:04x}:00:00.0" for n in range(count))
+    disks = ",".join(f'{{"name":"d{n}","type":"disk","size":1}}' for n in range(count))
+    links = ",".join(f'{{"ifname":"e{n}","mtu":1500}}' for n in range(count))
+    cards = "".join(f"{n:04x}:00:00.0 3D controller [0302]: N [10de:2330]\n" for n in range(count))
+    sysfs = "bus\n" + "".join(f"{n:04x}:00:00.0\t0x10de\t0x2330\t0x030200\n" for n in range(count))
+    return {
+        "kernel modules": {"modules": modules, "builtin": ""},
+        "devices in IOMMU groups": {"groups": groups},
+        "disks": {"lsblk": f'{{"blockdevices": [{disks}]}}'},
+        "disks by sysfs": {"lsblk": "", "block": "".join(f"d{n}\t8\t0\tx\t\n" for n in range(count))},
+        "network interfaces": {"link": f"[{links}]"},
+        "network interfaces by sysfs": {
+            "link": "",
+            "net": "".join(f"e{n}\t\tup\t1500\t-1\t\t\n" for n in range(count)),
+        },
+        "PCI devices": {"lspci": cards},
+        "PCI devices by sysfs": {"lspci": "", "pci": sysfs},
+    }
+
+
+@pytest.mark.parametrize("what", listed(0))
+def test_what_there_is_too_much_of_is_an_error_and_not_the_half_of_it(what: str) -> None:
+    found = READING.parse(output(**listed(MOST)[what]), "n1")
     assert found.iommu is not None
-    sizes = [len(one or ()) for one in (found.disks, found.nics, found.pci, found.modules, found.iommu.groups)]
-    assert max(sizes) <= MOST + 1  # and what is built into the kernel
+    counts = [len(one or ()) for one in (found.disks, found.nics, found.pci, found.modules, found.iommu.groups)]
+    assert MOST in counts, "so many are told"
+    with pytest.raises(WorldUnreadable) as raised:
+        READING.parse(output(**listed(MOST + 1)[what]), "n1")
+    told = what.removesuffix(" by sysfs")
+    assert raised.value.message == f"the system of n1 cannot be read: it tells of more than 4,096 {told}"
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize(("part", "program"), [("lspci", "lspci"), ("link", "ip address")])
+def test_what_a_program_prints_without_end_is_an_error(part: str, program: str) -> None:
+    endless = "0000:10:00.0 3D controller [0302]: N [10de:2330]\n" * (MUCH // 49 + 1)
+    with pytest.raises(WorldUnreadable) as raised:
+        READING.parse(output(**{part: endless[:MUCH]}), "n1")
+    assert raised.value.message.endswith(f"it tells of what `{program}` prints in more than 1 MiB")
+    assert f"head -c {MUCH};" in READING.argv[-1], "the script takes just so much"
+
+
+def test_an_lspci_that_was_ended_in_time_tells_of_no_card() -> None:
+    sysfs = listed(8)["PCI devices by sysfs"]["pci"]
+    half = listed(3)["PCI devices"]["lspci"]
+    found = READING.parse(output(lspci=f"{half}ended 124\n", pci=sysfs), "n1").pci
+    assert found is not None
+    assert len(found) == 8
+    assert READING.parse(output(lspci=f"{half}ended 124\n", pci=""), "n1").pci is None
+    other = READING.parse(output(lspci=f"{half}ended 1\n", pci=sysfs), "n1").pci
+    assert len(other or ()) == 3, "it came to its end, and did not like something"
 
 
 def test_deep_json_is_no_way_to_end_a_run() -> None:
