@@ -43,6 +43,8 @@ def find(host: Host, wanted: Wanted, catalogue: Catalogue) -> tuple[Found, list[
     spare = [device for device in unknown if wanted.vendor == "amd" and device.kind == VGA and cards]
     counted = tuple(tuple(each for each in cards if is_of(item, each[1])) for item in wanted.cards)
     warnings = [_spare(device, catalogue) for device in spare]
+    if gone := _gone(host, catalogue):
+        warnings.append(Reason("cards", gone, catalogue.sources["id"]))
     others = [card for _, card in cards if not any(is_of(item, card) for item in wanted.cards)]
     if all(counted) and others:
         named = " or ".join(item.model for item in wanted.cards)
@@ -78,8 +80,10 @@ def listed(cards: Iterable[Card]) -> str:
 def _contradictions(host: Host, wanted: Wanted, found: Found, unknown: bool, catalogue: Catalogue) -> list[Refusal]:
     ids = catalogue.sources["id"]
     if not found.cards:
-        return [] if unknown else [_absent(host, wanted, ids)]
+        return [] if unknown else [_absent(host, wanted, catalogue)]
     there = listed(card for _, card in found.cards)
+    left = _gone(host, catalogue)
+    gone = f"; {left}" if left else ""
     refusals = [
         Refusal(
             "cpu-contradicts",
@@ -93,31 +97,42 @@ def _contradictions(host: Host, wanted: Wanted, found: Found, unknown: bool, cat
     ]
     for number, (item, counted) in enumerate(zip(wanted.cards, found.counted, strict=True)):
         if not counted:
-            left = [card for _, card in found.cards if not any(is_of(other, card) for other in wanted.cards)]
-            instead = (left or [card for _, card in found.cards])[0].models[0]
+            others = [card for _, card in found.cards if not any(is_of(other, card) for other in wanted.cards)]
+            instead = (others or [card for _, card in found.cards])[0].models[0]
             mend = f"declare the model {instead}, or take this host out of the pool"
-            if not left and wanted.beside:
+            if not others and wanted.beside:
                 mend = "leave this model out, or take this host out of the pool"
-            reason = f"{item.model} is declared, and by its PCI ids this host has {there}"
+            reason = f"{item.model} is declared, and by its PCI ids this host has {there}{gone}"
             refusals.append(Refusal("model-absent", reason, mend, ids, number, LEFT))
         elif item.count is not None and item.count != len(counted):
             model = f" {item.model}" if item.model else ""
             meant = listed(card for _, card in counted)
-            reason = f"{item.count}{model} are declared, and by its PCI ids this host has {meant}"
+            reason = f"{item.count}{model} are declared, and by its PCI ids this host has {meant}{gone}"
             mend = f"declare {len(counted)}, or look for the card that has left the bus"
             refusals.append(Refusal("count-differs", reason, mend, ids, number, LEFT))
     return refusals
 
 
-def _absent(host: Host, wanted: Wanted, source: str) -> Refusal:
+def _gone(host: Host, catalogue: Catalogue) -> str:
+    """Which of the vendor's cards are listed still, and have left the bus; empty for none."""
+    left = [device.address for device in sorted(host.gone) if device.vendor == catalogue.vendor]
+    if not left:
+        return ""
+    verbs = ("is", "answers") if len(left) == 1 else ("are", "answer")
+    return f"{', '.join(left)} {verbs[0]} listed still, and {verbs[1]} nothing"
+
+
+def _absent(host: Host, wanted: Wanted, catalogue: Catalogue) -> Refusal:
     gpus = [device.vendor for device in host.devices if device.kind in GPU_CLASSES]
     others = sorted({VENDORS[vendor] for vendor in gpus if vendor in VENDORS} - {wanted.vendor})
     beside = f", while there are some of {others[0]}" if others else ""
+    left = _gone(host, catalogue)
+    gone = f"; {left}" if left else ""
     return Refusal(
         "no-cards",
-        f"no PCI device of this host is a GPU of {wanted.vendor}{beside}",
+        f"no PCI device of this host is a GPU of {wanted.vendor}{beside}{gone}",
         "declare the vendor whose cards are there, or take this host out of the pool",
-        source,
+        catalogue.sources["id"],
         there=LEFT,
     )
 

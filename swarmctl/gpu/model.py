@@ -69,6 +69,8 @@ class Host:
     version. What swarmctl holds itself it releases when it changes it."""
     in_tree: tuple[str, ...] = ()
     """Those of `IN_TREE` that are loaded."""
+    gone: tuple[Device, ...] = ()
+    """Devices that the kernel lists still, and that have left the bus; none of `devices`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,12 @@ def from_lspci(text: str) -> tuple[Device, ...]:
     return tuple(sorted(found.values()))
 
 
+def silent(text: str) -> frozenset[str]:
+    """Addresses of those of `lspci -nn -D` that answer nothing: all of their configuration reads as ones."""
+    lines = (line for line in text.splitlines() if len(line) <= LONGEST and line.endswith("(rev ff)"))
+    return frozenset(match["address"] for line in lines if (match := LINE.fullmatch(line)))
+
+
 def from_sysfs(entries: Mapping[str, Mapping[str, str]]) -> tuple[Device, ...]:
     """Devices of `/sys/bus/pci/devices`, by address: for each folder its files `vendor`, `device` and `class`."""
     found = []

@@ -25,7 +25,7 @@ from swarmctl.graph.model import Json
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.paths import cache_home, data_home
 
-VERSION = 1
+VERSION = 2
 """Of the files. Those of another one count as not there; raise it when a field of the facts changes its meaning."""
 LARGEST = 16 << 20
 """Bytes of a file that are read at most."""

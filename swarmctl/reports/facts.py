@@ -137,6 +137,7 @@ def _cards(found: SystemFacts) -> list[str]:
         f"{one.device.address}  {one.device.vendor}:{one.device.device}  {one.card.name if one.card else words.UNKNOWN}"
         for one in there
     ]
+    rows += [f"{one.address}  {one.vendor}:{one.device}  gone from the bus: answers nothing" for one in found.gone]
     return [words.cards(found), *_some(rows)]
 
 

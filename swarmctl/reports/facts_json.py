@@ -110,6 +110,10 @@ def _devices(found: SystemFacts) -> dict[str, Any]:
         else [
             {"address": one.address, "vendor": one.vendor, "device": one.device, "class": one.kind} for one in found.pci
         ],
+        "gone": [
+            {"address": one.address, "vendor": one.vendor, "device": one.device, "class": one.kind}
+            for one in found.gone
+        ],
         "accelerators": [
             {
                 "address": one.device.address,

@@ -82,7 +82,11 @@ def cards(found: SystemFacts) -> str:
     if found.pci is None:
         return UNKNOWN
     there = accelerators(found)
-    return counted(model(one.card) if one.card else f"{one.device.vendor}:{one.device.device}" for one in there) or NONE
+    cards = counted(model(one.card) if one.card else f"{one.device.vendor}:{one.device.device}" for one in there)
+    return (
+        ", ".join(part for part in (cards, f"{len(found.gone)} gone from the bus" if found.gone else "") if part)
+        or NONE
+    )
 
 
 def model(card: Card) -> str:

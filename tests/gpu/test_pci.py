@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmctl.gpu.model import Device
-from swarmctl.gpu.pci import LONGEST, from_lspci, from_sysfs
+from swarmctl.gpu.pci import LONGEST, from_lspci, from_sysfs, silent
 
 COMPOSED = """\
 0000:00:00.0 Host bridge [0600]: Intel Corporation Ice Lake Memory Map/VT-d [8086:09a2] (rev 04)
@@ -44,6 +44,12 @@ def test_noise_and_lies_are_left_out() -> None:
         "0000:1c:00.0 3D controller [0302]: the same place again [10de:2330] (rev a1)",
     ]
     assert from_lspci("\r\n".join(noise)) == (Device("0000:1c:00.0", "10de", "1eb8", "0302"),)
+
+
+def test_a_card_whose_revision_reads_as_ones_has_left_the_bus() -> None:
+    assert silent(COMPOSED) == frozenset()
+    assert silent(COMPOSED.replace("[10de:2330] (rev a1)", "[10de:2330] (rev ff)")) == {"0000:1b:00.0"}
+    assert silent("what somebody says (rev ff)") == frozenset()
 
 
 def test_no_card_is_cut_off() -> None:

@@ -367,3 +367,22 @@ def test_noise_is_never_taken_for_amd_s_driver(noise: bytes) -> None:
     assert all(len(text) < 500 for text in (seen.loaded, seen.failure, seen.answers, *seen.source))
     assert seen.cards == ()
     assert seen.failure.isprintable()
+
+
+def test_a_card_that_is_listed_and_answers_nothing_is_named_where_the_count_differs_and_where_none_is_declared() -> (
+    None
+):
+    whole = host(*["H100"] * 3)
+    there = replace(whole, devices=whole.devices[:2], gone=whole.devices[2:])
+    why = "0000:12:00.0 is listed still, and answers nothing"
+    (refusal,) = refused(there, Wanted("nvidia", "H100", 3))
+    assert (refusal.code, refusal.reason) == (
+        "count-differs",
+        f"3 H100 are declared, and by its PCI ids this host has 2 x H100 SXM5 80GB; {why}",
+    )
+    assert "dmesg" in refusal.there
+    found = decided(there, Wanted("nvidia", "H100"))
+    assert [one.clause for one in found.warnings if one.about == "cards"] == [why]
+    none = replace(whole, devices=(), gone=whole.devices[:2])
+    (refusal,) = refused(none, Wanted("nvidia"))
+    assert refusal.reason.endswith("; 0000:10:00.0, 0000:11:00.0 are listed still, and answer nothing")

@@ -117,7 +117,7 @@ def test_a_damaged_file_counts_as_none(cache: Cache, damage: bytes) -> None:
 def test_a_file_of_another_version_counts_as_none(cache: Cache) -> None:
     cache.put("n1", HOST, FACTS)
     (file,) = cache.folder.iterdir()
-    file.write_bytes(file.read_bytes().replace(b'"version":1', b'"version":2', 1))
+    file.write_bytes(file.read_bytes().replace(b'"version":2', b'"version":1', 1))
     assert cache.get("n1", HOST) is None
 
 

@@ -101,6 +101,14 @@ def test_a_card_that_is_in_no_table_is_told_by_its_id() -> None:
     assert "2 × 10de:ffff" in text
 
 
+def test_a_card_that_has_left_the_bus_is_told_and_not_counted() -> None:
+    found = read(lspci=cards(2, "10de:2330"), gone="0000:11:00.0")
+    assert " H100 SXM5 80GB, 1 gone from the bus " in drawn(NodeFacts("n1", "p", "ssh", found, NOW), width=200)
+    text = drawn(NodeFacts("n1", "p", "ssh", found, NOW), single=True)
+    assert "0000:10:00.0  10de:2330  H100 SXM5 80GB" in text
+    assert "0000:11:00.0  10de:2330  gone from the bus: answers nothing" in text
+
+
 def test_many_disks_are_not_all_listed() -> None:
     import json
 

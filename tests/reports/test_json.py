@@ -264,13 +264,14 @@ def test_facts() -> None:
         *(NodeFacts(name, "p", "ssh", read(**parts), NOW - 5.0) for name, parts in MACHINES.items()),
         NodeFacts("unknown", "p", "ssh", read(**dict.fromkeys(BLANK, ""), cpu="", virtualisation=""), NOW + 5.0),
         NodeFacts("card", "p", "ssh", read(lspci=cards(1, "10de:ffff")), NOW, kept=True),
+        NodeFacts("gone", "p", "ssh", read(lspci=cards(2, "10de:2330"), gone="0000:11:00.0"), NOW + 1.0),
         NodeFacts("dead", "p", "ssh", error=WorldUnreadable("dead does not answer", "see why")),
         NodeFacts("new", "p", "lab"),
     ]
     found = facts_json.to_json(Report("demo", tuple(nodes), NOW + 60.0))
     compare("swarmctl/facts/v1", found)
-    assert [node["state"] for node in found["nodes"]][-4:] == ["read", "kept", "unreadable", "missing"]
-    assert {node["age"] for node in found["nodes"]} == {65, 55, 60, None}
+    assert [node["state"] for node in found["nodes"]][-5:] == ["read", "kept", "read", "unreadable", "missing"]
+    assert {node["age"] for node in found["nodes"]} == {65, 55, 60, 59, None}
 
 
 def test_what_a_host_says_is_printed_so_that_no_terminal_obeys_it_and_read_as_it_was() -> None:

@@ -41,6 +41,20 @@ def devices(parts: Mapping[str, str]) -> tuple[Device, ...] | None:
     )
 
 
+def answering(
+    parts: Mapping[str, str], found: tuple[Device, ...] | None
+) -> tuple[tuple[Device, ...] | None, tuple[Device, ...]]:
+    """Those that are there, and those that are only listed still: they have left the bus, and answer nothing.
+
+    By their configuration space, or by lspci, whose older versions read the revision from it.
+    """
+    if found is None:
+        return None, ()
+    silent = {*parts.get("gone", "").splitlines(), *pci.silent(parts["lspci"])}
+    gone = tuple(device for device in found if device.address in silent)
+    return (tuple(device for device in found if device.address not in silent) if gone else found), gone
+
+
 def switch_management(parts: Mapping[str, str], found: tuple[Device, ...] | None) -> bool | None:
     """Whether a Mellanox card leads to NVLink's switches; None where the VPD of one was not read and none says so."""
     if found is None:

@@ -160,7 +160,7 @@ class SystemFacts:
     nics: tuple[Nic, ...] | None
     """Without the loopback."""
     pci: tuple[Device, ...] | None
-    """By address. Empty on a machine without PCI; None where neither lspci nor sysfs told."""
+    """By address, without `gone`. Empty on a machine without PCI; None where neither lspci nor sysfs told."""
     modules: Mapping[str, str] | None
     """Kernel modules that are loaded → their own version, empty where they have none (the kernel's own mostly)."""
     secure_boot: bool | None
@@ -185,3 +185,5 @@ class SystemFacts:
     """Packages that a GPU driver's version depends on, and that others than swarmctl hold: name → version."""
     seen: Seen | None = None
     """What a stack that takes it over would find; None where it was not asked."""
+    gone: tuple[Device, ...] = ()
+    """PCI devices that the kernel lists still, and that answer nothing: they have left the bus."""

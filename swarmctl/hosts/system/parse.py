@@ -15,7 +15,7 @@ from swarmctl.hosts.system.text import TooMany, name, number, words
 LIMIT = 16 * 1024 * 1024
 """Bytes of a reading; the parts together have less than half of that."""
 PARTS = tuple(re.findall(r"(?m)^part ([a-z]+)", script.SCRIPT))
-LATER = ("held", "look")
+LATER = ("gone", "held", "look")
 """Parts that answers which were recorded earlier don't have; then nothing is known of that."""
 
 
@@ -47,6 +47,7 @@ def parse(output: bytes, host: str) -> SystemFacts:
 def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, architecture: str) -> SystemFacts:
     flags = hardware.flags(parts)
     found = devices.devices(parts)
+    answering, gone = devices.answering(parts, found)
     return SystemFacts(
         hostname=hostname,
         boot_id=platform.boot_id(parts),
@@ -57,7 +58,7 @@ def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, archi
         memory=hardware.memory(parts),
         disks=hardware.disks(parts),
         nics=network.nics(parts),
-        pci=found,
+        pci=answering,
         modules=devices.modules(parts),
         secure_boot=platform.secure_boot(parts),
         iommu=devices.iommu(parts),
@@ -72,6 +73,7 @@ def _facts(parts: Mapping[str, str], hostname: str, now: int, kernel: str, archi
         addresses=network.addresses(parts),
         held=holds.held(parts),
         seen=_seen(parts, now, architecture),
+        gone=gone,
     )
 
 

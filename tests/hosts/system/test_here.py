@@ -74,3 +74,24 @@ def test_cards_that_sysfs_has_too_many_of_are_told_as_that(tmp_path: Path) -> No
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
     with pytest.raises(WorldUnreadable, match="more than 4,096 PCI devices"):
         READING.parse(done.stdout, "here")
+
+
+def test_a_card_that_the_kernel_lists_and_that_answers_nothing_is_gone(tmp_path: Path) -> None:
+    whole = bytes.fromhex("de103023070010 00a1000203".replace(" ", "")).ljust(64, b"\0")
+    for address, vendor, kind, config in (
+        ("0000:10:00.0", "0x10de", "0x030200", whole),
+        ("0000:11:00.0", "0x10de", "0x030200", b"\xff" * 64),
+        ("0000:12:00.0", "0x10de", "0x030200", b"\xff" * 4 + whole[4:]),  # a virtual function
+        ("0000:13:00.0", "0x1002", "0x120000", b"\xff" * 64),
+        ("0000:14:00.0", "0x8086", "0x010802", b"\xff" * 64),  # nobody asks what is no card
+    ):
+        (tmp_path / address).mkdir()
+        (tmp_path / address / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / address / "device").write_text("0x2330\n")
+        (tmp_path / address / "class").write_text(f"{kind}\n")
+        (tmp_path / address / "config").write_bytes(config)
+    script = READING.argv[-1].replace("/sys/bus/pci/devices", str(tmp_path)).replace("there lspci", "false")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]})
+    found = READING.parse(done.stdout, "here")
+    assert [device.address for device in found.gone] == ["0000:11:00.0", "0000:13:00.0"]
+    assert [device.address for device in found.pci or ()] == ["0000:10:00.0", "0000:12:00.0", "0000:14:00.0"]

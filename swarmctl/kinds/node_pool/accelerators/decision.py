@@ -48,6 +48,7 @@ def known(facts: SystemFacts) -> Host | None:
         secure_boot=facts.secure_boot,
         switch_management=facts.switch_management,
         held=facts.held,
+        gone=facts.gone,
         in_tree=tuple(name for name in IN_TREE if name in (facts.modules or {})),
     )
 
