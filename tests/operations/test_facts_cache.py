@@ -43,6 +43,7 @@ def clock() -> Clock:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Cache:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(ways, "_declared", {})  # whatever other tests have declared
     return Cache("s", clock)
 
 
@@ -87,10 +88,7 @@ def test_another_machine_under_the_same_name_is_not_known(cache: Cache, changed:
     assert cache.get("n1", HOST) is None
 
 
-def test_what_says_which_machine_it_is_stands_in_the_declarations(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ways, "_declared", {})
+def test_what_says_which_machine_it_is_stands_in_the_declarations(cache: Cache) -> None:
     name = {"backend": "ssh", "stack": "s", "node": "n1"}
     ways.declare("s", [HOST])
     cache.put("n1", name, FACTS)
