@@ -46,6 +46,8 @@ class Fence:
     """Grows with every run that takes the stack's lease."""
     owner: str
     """`user@host` or the pipeline's run; for people."""
+    destroys: bool = False
+    """Whether the run takes the whole stack away: nobody will declare anything of it once more."""
 
     def lines(self) -> str:
         """As the machine keeps it: identity, token and owner, a line each."""

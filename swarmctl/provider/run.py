@@ -31,4 +31,6 @@ def of(environment: MutableMapping[str, str] = os.environ) -> Run | None:
     if not path:
         return None
     header = runs.decode((Path(path) / "run.json").read_bytes())
-    return Run(Journal(Path(path) / "journal"), Fence(header.stack, header.token, header.owner))
+    return Run(
+        Journal(Path(path) / "journal"), Fence(header.stack, header.token, header.owner, header.operation == "destroy")
+    )

@@ -105,15 +105,17 @@ class World:
         self.repository = repository
         patch.setenv("XDG_DATA_HOME", lab.env["XDG_DATA_HOME"])
 
-    def declare(self, version: str = "", **states: str) -> None:
-        """Both pools, with that driver (empty: with neither driver nor hooks) and these states of nodes."""
+    def declare(self, version: str = "", *, without: str = "", **states: str) -> None:
+        """Both pools, with that driver (empty: with neither driver nor hooks) and these states of nodes; the pool
+        `without` has hooks alone."""
         text = STACK
         for pool, nodes in {"a": ("a-0", "a-1"), "b": ("b-0",)}.items():
             hosts = [
                 f"{{name: {node}{f', state: {state}' if (state := states.get(node.replace('-', ''))) else ''}}}"
                 for node in nodes
             ]
-            text += POOL.replace("NAME", pool).replace("HOSTS", ", ".join(hosts)) + (REST if version else "")
+            rest = REST.partition("  accelerators:")[0] if pool == without else REST
+            text += POOL.replace("NAME", pool).replace("HOSTS", ", ".join(hosts)) + (rest if version else "")
         text = text.replace("VERSION", version).replace("PLACE", PLACE)
         text = text.replace("FINGERPRINT", self.repository.key.fingerprint)
         (self.lab.stack / "stack.yaml").write_text(text)
@@ -267,7 +269,15 @@ def what_a_killed_run_has_left_drained_is_brought_back(world: World) -> None:
     status = world.lab("status", "--format", "json", code=1).json["nodes"]
     reasons = next(it for it in status if it["name"] == "b-0")["reasons"]
     assert "out of service for a change of its driver, which has not ended" in str(reasons)
-    assert "drained by a run that was cut off" in said(world.lab("plan"))
+    assert "drained by a change of it that failed or was cut off" in said(world.lab("plan"))
+    world.declare(NEW, without="b", a1="drained")
+    plan = said(world.lab("plan"))
+    assert "was never verified to work: its change failed or was cut off" in plan
+    assert "b-0 stays out of service" in plan
+    refused = said(world.lab("apply", "--yes", code=1))
+    assert "it is not let go like that; it stays out of service" in refused
+    assert world.sh("b-0", "cat /srv/scheduler/state") == "drained\n", "nobody puts it back into service"
+    world.declare(NEW, a1="drained")
     world.lab("apply", "--yes")
     assert [order.split()[0] for order in world.orders()["b-0"]] == ["cordon", "drain", "drained", "uncordon"]
     assert world.sh("b-0", "cat /srv/scheduler/state; head -n 1 /run/standin/loaded") == f"active\n{NEW}\n"

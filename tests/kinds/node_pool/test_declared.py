@@ -75,10 +75,10 @@ def test_a_driver_comes_after_its_machine_s_state_and_knows_the_way_out_and_back
 
 def test_a_driver_that_a_run_left_with_its_machine_drained_is_a_difference(tmp_path: Path) -> None:
     inputs = compiled(tmp_path, HOOKS, CARDS).resources[at("n1/driver")].inputs
-    left = {**inputs, "drained": "by a run that was cut off"}
+    left = {**inputs, "drained": "by a change of it that failed or was cut off"}
     assert [change.path for change in DRIVER.diff(left, inputs)] == [("drained",)]
     assert [effect.text for effect in DRIVER.effects(left, inputs)] == [
-        "drained by a run that was cut off: what that began is ended first"
+        "drained by a change of it that failed or was cut off: what that began is ended first"
     ]
 
 

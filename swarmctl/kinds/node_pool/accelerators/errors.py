@@ -21,5 +21,9 @@ class DriverBroken(SwarmError):
     """The new one did not work, and going back failed, too."""
 
 
+class DriverUnfinished(SwarmError):
+    """It is not let go: a change of it failed or was cut off, and nobody knows that it works."""
+
+
 class DriverWaits(SwarmError):
     """It is installed, and the restart that it needs is for the next run."""

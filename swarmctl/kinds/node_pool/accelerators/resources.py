@@ -8,14 +8,16 @@ for people and no property of the machine, and `drain`, which says how it leaves
 Measured, too: `loaded` and `answers` (versions that the kernel and the vendor's tool tell), `verified` (whether the
 last change came to its end), `fabricManager` (`version`), `cdi` (version of the libraries that its specification
 names, or the kind of its devices), `startup` (what is wrong with what divides the cards after a restart: see
-`hosts.startup`), `drained` (by what, where a run that was cut off has left it so).
+`hosts.startup`), `drained` (by what, where a change that failed or was cut off has left it so).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from swarmctl.backends import ways
 from swarmctl.backends.base import HostGone
 from swarmctl.gpu.lockstep import upstream
 from swarmctl.graph.model import Json
@@ -41,7 +43,7 @@ from swarmctl.kinds.node_pool.draining.reading import TURNS
 REPLACE = {"machine": "it goes away with its machine"}
 TOLD = ("why", "manual", "drain")
 """Inputs that are no property of the machine: words for people, and how the change is made."""
-CUT_OFF = "by a run that was cut off"
+UNENDED = "by a change of it that failed or was cut off"
 
 
 class DriverType:
@@ -57,11 +59,14 @@ class DriverType:
 
     def create(self, hosts: Hosts, inputs: Mapping[str, Json]) -> Mapping[str, Json]:
         """Bring it there, or find it so. Raises the errors of `errors`, `PackagesFailed` and `DrainFailed`."""
+        from swarmctl.kinds.node_pool.accelerators import unfinished
         from swarmctl.kinds.node_pool.accelerators.turn import bring
         from swarmctl.kinds.node_pool.draining.turn import Turn
 
         try:
-            bring(hosts, inputs, Turn(hosts, inputs, _turn(inputs)))
+            bring(hosts, inputs, Turn(hosts, inputs, turn_of(inputs)))
+            if not inputs.get("drain"):
+                unfinished.hooks_are_gone(hosts, inputs)
         finally:
             hosts.changed(inputs["host"])
         return {}
@@ -83,10 +88,19 @@ class DriverType:
         return Observed({**observed(inputs, there, seen), **left}, {})
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
-        """Let it go: it stays installed and goes on, and is nobody's. The files of ours are removed."""
+        """Let it go: it stays installed and goes on, and is nobody's. The files of ours are removed.
+
+        Raises DriverUnfinished where a change of it failed or was cut off, and changes nothing then: whoever puts the
+        machine into service again has to find the note that its driver does not work.
+        """
+        from swarmctl.kinds.node_pool.accelerators import unfinished
+
         try:
             host = hosts.open(inputs["host"])
-            host.remove(f"{TURNS}/{_turn(inputs)}")
+            if unfinished.on(hosts, inputs):
+                unfinished.let_go(hosts, inputs)
+            else:
+                host.remove(f"{TURNS}/{turn_of(inputs)}")
             there = hosts.look(inputs["host"], packages.READING)
             if names := sorted(set(inputs["held"]) & there.held):
                 packages.carry_out(host, packages.by(there).unhold(names))
@@ -99,8 +113,7 @@ class DriverType:
     def effects(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Sequence[Effect]:
         """What is decided and why when it comes; what differs when it changes."""
         if new is None:
-            text = f"driver {old['version']} stays installed, and is held no more" if old else ""
-            return [Effect(ChangeKind.DELETE, text)] if old else []
+            return [Effect(ChangeKind.DELETE, text) for text in (_stays(old) if old else ())]
         if old is None:
             return [Effect(ChangeKind.ADD, text) for text in _decision(new)]
         changed = [
@@ -121,6 +134,8 @@ class DriverType:
 
     def impact(self, old: Mapping[str, Json] | None, new: Mapping[str, Json] | None) -> Impact:
         """Whether programs on the cards are in the way."""
+        if old is not None and new is None and _is_unfinished(old) and not ways.is_lost(old["host"]):
+            return Impact(f"{old['node']} stays out of service") if old.get("drain") else Impact()
         if old is None or new is None:
             return Impact()
         paths = {change.path[0] for change in self.diff(old, new)}
@@ -179,7 +194,7 @@ def observed(inputs: Mapping[str, Any], there: Packages, seen: Seen) -> dict[str
     }
 
 
-def _turn(inputs: Mapping[str, Any]) -> str:
+def turn_of(inputs: Mapping[str, Any]) -> str:
     """Under which name the change has the machine out of service."""
     return "driver" if inputs["vendor"] == "nvidia" else f"driver-{inputs['vendor']}"
 
@@ -189,7 +204,25 @@ def _left_drained(hosts: Hosts, inputs: Mapping[str, Any]) -> dict[str, str]:
     if not inputs.get("drain"):
         return {}
     left = hosts.look(inputs["host"], draining.reading(inputs["drain"]["hooks"]["check"])).turns
-    return {"drained": CUT_OFF if _turn(inputs) in left else ""}
+    return {"drained": UNENDED if turn_of(inputs) in left else ""}
+
+
+def _is_unfinished(found: Mapping[str, Json]) -> bool:
+    """Whether a change of it failed or was cut off, as the machine was found."""
+    return not found.get("verified", True) or bool(found.get("drained"))
+
+
+def _stays(old: Mapping[str, Any]) -> list[str]:
+    """What becomes of a driver that nobody declares any more."""
+    if not _is_unfinished(old):
+        return [f"driver {old['version']} stays installed, and is held no more"]
+    versions = Counter(version for version in old["packages"].values() if version)
+    there = versions.most_common(1)[0][0] if versions else old["version"]
+    return [
+        f"driver {there} was never verified to work: its change failed or was cut off",
+        "it is not let go like that: declare it once more and apply, then take it out",
+        "only `destroy` lets it go as it is, and puts no machine back into service",
+    ]
 
 
 def _measured(inputs: Mapping[str, Json]) -> dict[str, Json]:

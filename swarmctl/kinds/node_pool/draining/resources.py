@@ -15,7 +15,16 @@ from swarmctl.backends.base import HostGone
 from swarmctl.graph.model import Json
 from swarmctl.hosts.states import CORDONED, DRAINED, OUT_OF_SERVICE
 from swarmctl.kinds.base import ChangeKind, Effect, Hosts, Impact, Observed, PropertyChange, differences
-from swarmctl.kinds.node_pool.draining.reading import ACTIVE, FOLDER, UNSETTLED, Seen, is_known, reading, suffices
+from swarmctl.kinds.node_pool.draining.reading import (
+    ACTIVE,
+    CHANGING,
+    FOLDER,
+    UNSETTLED,
+    Seen,
+    is_known,
+    reading,
+    suffices,
+)
 
 REPLACE = {"machine": "it goes away with its machine"}
 _MEANS = {
@@ -70,13 +79,22 @@ class DrainType:
         return bool(seen.mark or seen.turns) or seen.state in OUT_OF_SERVICE
 
     def delete(self, hosts: Hosts, inputs: Mapping[str, Json]) -> None:
-        """Forget it. What was declared out of service stays so; what only a change that was cut off has left so is
-        brought back first. Raises DrainFailed."""
-        from swarmctl.kinds.node_pool.draining.service import Service
+        """Forget it. What was declared out of service stays so; what is out of it for a change that was not begun yet
+        is brought back first. In the middle of one nobody knows that the machine works: how it comes back is not
+        forgotten then, unless the whole stack goes; it stays out of service in any case. Raises DrainFailed."""
+        from swarmctl.kinds.node_pool.draining.service import DrainFailed, Service
 
         try:
             service = Service(hosts, inputs)
-            if _is_left_to_a_turn(service.seen(), inputs):
+            seen = service.seen()
+            if open_ := sorted(name for name, stage in seen.turns.items() if stage == CHANGING):
+                if not (hosts.fence and hosts.fence.destroys):
+                    raise DrainFailed(
+                        f"{service.name}: it is out of service for a change ({', '.join(open_)}) that failed or was "
+                        "cut off: nobody knows that it works, so `drain` is not taken away yet",
+                        "declare `drain` and what was changed once more and apply, then take it out",
+                    )
+            elif _is_left_to_a_turn(seen, inputs):
                 service.bring(ACTIVE)
             hosts.open(inputs["host"]).remove(FOLDER)
         except HostGone:
