@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from swarmctl.hosts.packages import Packages, PackagesFailed, Work
-from swarmctl.kinds.node_pool.accelerators import turn, verify
+from swarmctl.kinds.node_pool.accelerators import manifest, turn, verify
 from swarmctl.kinds.node_pool.accelerators.errors import DriverBroken, DriverRolledBack, DriverUnverified
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
@@ -146,7 +146,7 @@ def test_what_is_no_record_of_before_leads_nowhere_back(world: World, version: s
 def test_a_record_of_before_names_whatever_came_along(world: World) -> None:
     there = {"g++": "4:12.2.0-3", "libnvidia-compute-595:i386": "", "kmod-nvidia-open-dkms": "3:595.91.07-1.el9_5^a~b"}
     lines = "".join(f"{name}={version}\n" for name, version in there.items())
-    found = turn._before(f"{OLD}\n{lines}dkms=3.0.10-8 held\n".encode())
+    found = manifest.parse(f"{OLD}\n{lines}dkms=3.0.10-8 held\n".encode())
     assert found == (OLD, {**there, "dkms": "3.0.10-8"}, ["dkms"])
 
 

@@ -18,13 +18,14 @@ from swarmctl.gpu.amd import CORE, DKMS, FIRMWARE, ORIGIN, packaged
 from swarmctl.gpu.amd import built as built_by
 from swarmctl.hosts import packages, readings
 from swarmctl.hosts.readings import Reading
-from swarmctl.kinds.node_pool.accelerators import signing
+from swarmctl.kinds.node_pool.accelerators import bounded, signing
 from swarmctl.kinds.node_pool.accelerators.places import AMD, same
 from swarmctl.kinds.node_pool.accelerators.reading import (
     SHOWN,
     VERSION,
     Card,
     Seen,
+    ended,
     fingerprints,
     is_unverified,
     modules,
@@ -45,6 +46,7 @@ MOST = 256
 SCRIPT = f"""
 {TOOLS}
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
+{bounded.SCRIPT}
 has() {{
   if {packages.BY_APT}; then dpkg-query -W -f '${{Version}}\\n' "$1" 2>/dev/null
   else rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' "$1" 2>/dev/null | grep -v ' '; fi
@@ -57,8 +59,8 @@ part package; has {DKMS}
 part firmware; has {FIRMWARE}
 part rocm; has {CORE}
 if command -v amd-smi >/dev/null; then
-  part version; timeout 30 amd-smi version --json 2>&1; printf '@ %s\\n' "$?"
-  part list; timeout 30 amd-smi list --json 2>&1; printf '@ %s\\n' "$?"
+  part version; said=$(bounded {bounded.SECONDS} amd-smi version --json); printf '%s\\n' "$said"
+  case $said in *'@ 124' | *'@ 137') ;; *) part list; bounded {bounded.SECONDS} amd-smi list --json ;; esac
 fi
 part cdi; grep -o '"amd\\.com/gpu"' {AMD.cdi} 2>/dev/null | head -n 1
 part sources; cat {AMD.sources} {AMD.yum} 2>/dev/null
@@ -85,11 +87,13 @@ def parse(output: bytes, host: str) -> Seen:
     built = parts.get("built", "")
     is_built = version == module and bool(built) and parts.get("source", "") == built
     cards, failure = _cards(parts, version, release if is_built else version)
+    asked = [ended(parts[name])[1] for name in ("version", "list") if name in parts]
     return Seen(
         loaded=release if is_built else version,
         flavour="open" if version else OWN if parts.get("state") == "live" else "",
         cards=cards,
         failure=failure,
+        hangs=any(status in bounded.HUNG for status in asked),
         cdi="amd.com/gpu" if parts.get("cdi") == '"amd.com/gpu"' else "",
         source=tuple(it["apt"] or same(it["dnf"]) for it in SOURCE.finditer(parts.get("sources", "")[:9999])),
         origin=ORIGIN if parts.get("preferences", "") == preferences(ORIGIN).strip("\n") else "",
@@ -113,7 +117,7 @@ def _cards(parts: dict[str, str], loaded: str, release: str) -> tuple[tuple[Card
     if "version" not in parts:
         return (), ""
     versions, failure = _answer(parts["version"])
-    listed, other = _answer(parts.get("list", ""))
+    listed, other = ([], "") if failure else _answer(parts.get("list", ""))
     if failure or other:
         return (), failure or other
     first = versions[0] if versions else {}
@@ -133,10 +137,11 @@ def _cards(parts: dict[str, str], loaded: str, release: str) -> tuple[tuple[Card
 
 def _answer(text: str) -> tuple[list[dict[str, Any]], str]:
     """The list of objects that it printed, warnings before it left out; or what it said where it failed."""
-    body, _, status = text.rpartition("@ ")
+    body, status = ended(text)
     lines = body.strip().splitlines()
-    if status.strip() != "0":
-        return [], plain(" ".join(lines[-1].split())) if lines else "it gave no reason"
+    if status != "0":
+        said = plain(" ".join(lines[-1].split())) if lines else ""
+        return [], bounded.failure("amd-smi", said, status)
     begins = re.search(r"\[\s*[{\]]", body)
     try:
         found, _ = json.JSONDecoder().raw_decode(body[begins.start() if begins else 0 :])
@@ -178,14 +183,14 @@ echo loaded
 
 def cdi() -> str:
     """Write the CDI specification anew."""
-    return f"mkdir -p {AMD.cdi.rpartition('/')[0]}\ntimeout 60 amd-ctk cdi generate --output={AMD.cdi} >&2\n"
+    return f"mkdir -p {AMD.cdi.rpartition('/')[0]}\ntimeout -k 5 60 amd-ctk cdi generate --output={AMD.cdi} >&2\n"
 
 
 def diagnose(cards: int) -> str:
     """Whether programs of ROCm find all cards: what the kernel's interface for computing tells goes through it."""
     return f"""
 {TOOLS}
-said=$(timeout 120 rocminfo 2>&1) || {{ status=$?; printf '%s\\n' "$said" | tail -n 3; exit "$status"; }}
+said=$(timeout -k 5 120 rocminfo 2>&1) || {{ status=$?; printf '%s\\n' "$said" | tail -n 3; exit "$status"; }}
 seen=$(printf '%s\\n' "$said" | grep -c '^ *Device Type: *GPU *$') || :
 [ "$seen" -ge {cards} ] || {{ echo "rocminfo fails to see all cards: $seen of {cards}"; exit 1; }}
 """

@@ -54,12 +54,12 @@ say() { printf '%s\n' "$*" >&2; }
 if [ -e UNVERIFIED ] || [ -e OLD ]; then say 'the driver is not verified: the cards are left as they are'; exit 0; fi
 # The instances of the card at a PCI address, sorted, each with a space behind it.
 has() {
-  cards=$(timeout 60 nvidia-smi LIST) || return 1
+  cards=$(timeout -k 5 60 nvidia-smi LIST) || return 1
   number=$(printf '%s\n' "$cards" | awk -F ', ' -v at="$1" '
     function bare(text) { sub("^0+", "", text); return tolower(text) }
     bare($2) == bare(at) { print $1 }')
   [ -n "$number" ] || return 1
-  listed=$(timeout 60 nvidia-smi -L) || return 1
+  listed=$(timeout -k 5 60 nvidia-smi -L) || return 1
   printf '%s\n' "$listed" | awk -v number="$number:" '
     $1 == "GPU" { here = $2 == number }
     here && $1 == "MIG" { print $2 }' | sort | tr '\n' ' '

@@ -13,7 +13,7 @@ from swarmctl.errors import WorldUnreadable
 from swarmctl.hosts import readings, startup
 from swarmctl.hosts.packages import openpgp
 from swarmctl.hosts.readings import Reading
-from swarmctl.kinds.node_pool.accelerators import at_start, signing
+from swarmctl.kinds.node_pool.accelerators import at_start, bounded, signing
 from swarmctl.kinds.node_pool.accelerators.places import NVIDIA, Places, same
 from swarmctl.kinds.node_pool.accelerators.scripts import LIST
 from swarmctl.kinds.node_pool.accelerators.services import COUNTERS, DAEMONS, STATES
@@ -32,15 +32,17 @@ def is_unverified(parts: Mapping[str, str]) -> bool:
 
 SCRIPT = f"""
 part() {{ printf '\\n@@ %s\\n' "$1"; }}
+{bounded.SCRIPT}
 part loaded; cat /sys/module/nvidia/version 2>/dev/null
 part module; cat /proc/driver/nvidia/version 2>/dev/null
-part smi
 if command -v nvidia-smi >/dev/null; then
-  timeout 20 nvidia-smi {LIST} 2>&1
-  printf '@ %s\\n' "$?"
+  part smi; said=$(bounded {bounded.SECONDS} nvidia-smi {LIST}); printf '%s\\n' "$said"
+  # Where it hangs, asking once more would only take the same time.
+  case $said in *'@ 124' | *'@ 137') ;; *) part instances; bounded {bounded.SECONDS} nvidia-smi -L ;; esac
 fi
-part instances; timeout 20 nvidia-smi -L 2>/dev/null
-part fabric; ! command -v nv-fabricmanager >/dev/null || timeout 10 nv-fabricmanager --version 2>/dev/null
+if command -v nv-fabricmanager >/dev/null; then
+  part fabric; bounded 10 sh -c 'exec nv-fabricmanager --version 2>/dev/null'
+fi
 part units; {STATES}
 part cdi; grep -o 'libcuda\\.so\\.[0-9][0-9.]*' {NVIDIA.cdi} 2>/dev/null | head -n 1
 part startup; {at_start.READ}
@@ -79,6 +81,8 @@ class Seen:
     cards: tuple[Card, ...] = ()
     failure: str = ""
     """What the tool says instead; empty when it answers, or is not there."""
+    hangs: bool = False
+    """Whether it says nothing at all, in time: so does one that waits for a card."""
     instances: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """PCI address → MIG profile → how many."""
     fabric: str = ""
@@ -119,12 +123,13 @@ def parse(output: bytes, host: str) -> Seen:
     parts = {name: text.strip("\n") for name, text in found.items()}
     if "end" not in parts:
         raise WorldUnreadable(f"{host}: what driver runs there can't be read", "see whether `nvidia-smi` hangs there")
-    cards, failure = _cards(parts.get("smi", ""))
+    cards, failure, hangs = _cards(parts.get("smi", ""))
     return Seen(
         loaded=_version(parts.get("loaded", "")),
         flavour=_flavour(parts.get("module", "")),
         cards=cards,
         failure=failure,
+        hangs=hangs,
         instances=_instances(parts.get("instances", ""), cards),
         fabric=_version(parts.get("fabric", "")),
         running=frozenset(parts.get("units", "").split()) & DAEMONS.keys(),
@@ -164,15 +169,21 @@ def _flavour(text: str) -> str:
     return "open" if " Open Kernel Module " in text.partition("\n")[0] else "proprietary"
 
 
-def _cards(text: str) -> tuple[tuple[Card, ...], str]:
-    """Lines such as `0, 00000000:17:00.0, 595.91.07, Disabled`, and what it said where it failed."""
+def ended(text: str) -> tuple[str, str]:
+    """What a program printed that `bounded` has asked, and its status; empty where that is missing."""
+    body, at, status = f"\n{text.rstrip()}".rpartition("\n@ ")
+    return (body.strip("\n"), status) if at and status.isdecimal() else (text, "")
+
+
+def _cards(text: str) -> tuple[tuple[Card, ...], str, bool]:
+    """Lines such as `0, 00000000:17:00.0, 595.91.07, Disabled`, what it said where it failed, and whether it hangs."""
     if not text:
-        return (), ""
-    body, _, status = text.rpartition("@ ")
+        return (), "", False
+    body, status = ended(text)
     lines = body.strip().splitlines()
-    if status.strip() != "0":
-        said = " ".join(lines[0].split())[:SHOWN] if lines else "it gave no reason"
-        return (), plain(said)
+    if status != "0":
+        said = plain(" ".join(lines[0].split())) if lines else ""
+        return (), bounded.failure("nvidia-smi", said, status), status in bounded.HUNG
     found = []
     for line in lines[:256]:
         match = re.fullmatch(
@@ -182,7 +193,7 @@ def _cards(text: str) -> tuple[tuple[Card, ...], str]:
         if match:
             pci = f"{int(match[2], 16):04x}:{match[3].lower()}"
             found.append(Card(int(match[1]), pci, match[4], match[5] == "Enabled"))
-    return tuple(found), "" if found else "it sees no card"
+    return tuple(found), "" if found else "it sees no card", False
 
 
 def _instances(text: str, cards: tuple[Card, ...]) -> Mapping[str, Mapping[str, int]]:

@@ -75,7 +75,7 @@ def busy() -> str:
     another version, those that have a card open and are none of the driver's own daemons."""
     own = "|".join(sorted(quote(daemon.comm) for daemon in DAEMONS.values() if daemon.comm))
     return f"""
-timeout 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null && exit 0
+timeout -k 2 20 nvidia-smi --query-compute-apps=pid,name --format=csv,noheader 2>/dev/null && exit 0
 find /proc/[0-9]*/fd -maxdepth 1 -lname '/dev/nvidia[0-9]*' -printf '%h\\n' 2>/dev/null | sort -u | while read -r at; do
   at=${{at%/fd}}
   read -r comm 2>/dev/null <"$at/comm" || continue
@@ -128,7 +128,7 @@ def _give_way() -> str:
 def divide(mig: Mapping[str, Mapping[str, int]], cards: Sequence[str]) -> str:
     """Divide each of `cards` (PCI addresses) as `mig` says, or not at all. Says `pending ADDRESS…` where that needs a
     restart: all cards have been asked for their mode then, so that one restart does for all of them."""
-    lines = ['said() { timeout 60 nvidia-smi "$@" >&2; }', "pending=''"]
+    lines = ['said() { timeout -k 5 60 nvidia-smi "$@" >&2; }', "pending=''"]
     for card in cards:
         at = quote(card)
         # What is divided is put together again first: instances must be gone before the mode or the layout changes.
@@ -137,7 +137,9 @@ def divide(mig: Mapping[str, Mapping[str, int]], cards: Sequence[str]) -> str:
             f"said mig -dgi -i {at} || :",
             f"said -i {at} -mig {int(bool(mig.get(card)))}",
         ]
-        query = f"timeout 20 nvidia-smi -i {at} --query-gpu=mig.mode.current,mig.mode.pending --format=csv,noheader"
+        query = (
+            f"timeout -k 2 20 nvidia-smi -i {at} --query-gpu=mig.mode.current,mig.mode.pending --format=csv,noheader"
+        )
         lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || said --gpu-reset -i {at} || :')
         lines.append(f'mode=$({query}); [ "${{mode%%,*}}" = "${{mode##*, }}" ] || pending="$pending "{at}')
     lines.append('[ -z "$pending" ] || { echo "pending$pending"; exit 0; }')
@@ -152,13 +154,13 @@ def cdi() -> str:
     """Write the CDI specification anew, by the service that keeps it where there is one."""
     return f"""
 if [ -d /run/systemd/system ]; then systemctl restart {CDI}
-else mkdir -p {NVIDIA.cdi.rpartition("/")[0]}; timeout 60 nvidia-ctk cdi generate --output={NVIDIA.cdi} >&2; fi
+else mkdir -p {NVIDIA.cdi.rpartition("/")[0]}; timeout -k 5 60 nvidia-ctk cdi generate --output={NVIDIA.cdi} >&2; fi
 """
 
 
 def diagnose() -> str:
     """DCGM's diagnostics of level 1: it looks at software and settings, and takes seconds."""
-    return "timeout 300 dcgmi diag -r 1 2>&1\n"
+    return "timeout -k 5 300 dcgmi diag -r 1 2>&1\n"
 
 
 def keep(at: Places) -> str:

@@ -7,7 +7,6 @@ the next one, which knows from that file what to go back to.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from swarmctl.gpu.lockstep import contrary, mismatches, upstream
 from swarmctl.hosts import packages
 from swarmctl.hosts.packages import dnf
 from swarmctl.kinds.base import Hosts
-from swarmctl.kinds.node_pool.accelerators import dividing, headers, scripts, verify
+from swarmctl.kinds.node_pool.accelerators import dividing, headers, manifest, scripts, verify
 from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverBroken,
     DriverImpossible,
@@ -27,17 +26,11 @@ from swarmctl.kinds.node_pool.accelerators.errors import (
     DriverWaits,
 )
 from swarmctl.kinds.node_pool.accelerators.machine import RESTART, Machine, is_file_of
-from swarmctl.kinds.node_pool.accelerators.reading import VERSION, plain
+from swarmctl.kinds.node_pool.accelerators.reading import plain
 from swarmctl.kinds.node_pool.accelerators.services import DAEMONS, EXPORTER, counters_script
 from swarmctl.kinds.node_pool.accelerators.verify import Problem
 from swarmctl.kinds.node_pool.draining.service import DrainFailed
 from swarmctl.kinds.node_pool.draining.turn import Turn
-
-HELD = " held"
-"""Behind a line of the manifest."""
-NAMED = r"[A-Za-z0-9](?:[A-Za-z0-9+._:-]{0,160}(?:[A-Za-z0-9]|\+\+))?"
-LINE = re.compile(rf"({NAMED})=([A-Za-z0-9.+~^:_-]{{0,220}})({HELD})?")
-"""Of the manifest: a package, its version, and whether it was held."""
 
 
 def bring(hosts: Hosts, inputs: Mapping[str, Any], service: Turn) -> None:
@@ -61,6 +54,9 @@ def bring(hosts: Hosts, inputs: Mapping[str, Any], service: Turn) -> None:
 
 
 def _bring(machine: Machine, inputs: Mapping[str, Any], service: Turn) -> None:
+    if (seen := machine.seen()).hangs:
+        # Whatever talks to the card hangs next, unloading its module included: a restart alone mends that.
+        raise DriverImpossible(f"{machine.name}: {seen.failure}; its driver is left as it is", verify.HANGS)
     _mend(machine)
     if inputs["repository"]:
         machine.alone(inputs["repository"])
@@ -232,7 +228,7 @@ def _fetch(machine: Machine, moves: list[packages.Move]) -> str:
             "put the old packages back into the repository; nothing was changed",
         ) from None
     held = machine.installed().held
-    lines = "".join(f"{move.name}={move.before}{HELD if move.name in held else ''}\n" for move in moves)
+    lines = "".join(f"{move.name}={move.before}{manifest.HELD if move.name in held else ''}\n" for move in moves)
     return f"{seen.answers}\n{lines}"
 
 
@@ -302,7 +298,7 @@ def _loaded(machine: Machine, version: str, flavour: str, modules: list[str]) ->
 def _back(machine: Machine, inputs: Mapping[str, Any], problem: Problem, ran: Sequence[str]) -> None:
     """Bring the old driver back, and say what happened; `ran` are units that ran before. Always raises."""
     new = f"{inputs['vendor']} driver {inputs['version']}"
-    before = _before(machine.host.get(machine.places.manifest) or b"")
+    before = manifest.parse(machine.host.get(machine.places.manifest) or b"")
     if before is None:
         goes_on = _goes_on(machine, ran)
         raise DriverUnverified(
@@ -346,17 +342,6 @@ def _goes_on(machine: Machine, ran: Sequence[str]) -> str:
     return f"; {seen.loaded} is loaded and answers, so that what ran beside it runs again"
 
 
-def _before(manifest: bytes) -> tuple[str, dict[str, str], list[str]] | None:
-    """The driver's version, all packages with theirs, and those that were held, as a manifest has them; None for what
-    is none: root of the machine may have written anything there."""
-    version, *lines = manifest.decode("utf-8", "replace").splitlines() or [""]
-    found = [LINE.fullmatch(line) for line in lines]
-    rows = [match for match in found if match is not None]
-    if not VERSION.fullmatch(version) or len(rows) < len(found):
-        return None
-    return version, {row[1]: row[2] for row in rows}, [row[1] for row in rows if row[3]]
-
-
 def _restore(
     machine: Machine, inputs: Mapping[str, Any], version: str, before: Mapping[str, str], held: Sequence[str]
 ) -> None:
@@ -377,7 +362,7 @@ def _restore(
     # What was held, and no more: a package that is held and that nobody names is in the way of every later driver.
     if held:
         machine.work(machine.tools.hold(held))
-    load(machine, version, _flavour_before(before, inputs), inputs["modules"])
+    load(machine, version, manifest.flavour(before) or inputs["kernelModule"], inputs["modules"])
     machine.start([unit for unit in inputs["services"] if _has(machine, unit)])
     if inputs["cdi"]:
         machine.script(machine.vendor.cdi())
@@ -389,14 +374,6 @@ def _restore(
     machine.divide_at_start(inputs["mig"])
     at = machine.places
     machine.script(f"mkdir -p {at.current}\nrm -rf {at.old} {at.new} {at.unverified}\n")
-
-
-def _flavour_before(before: Mapping[str, str], inputs: Mapping[str, Any]) -> str:
-    """Which module the old packages have: the name of the one with DKMS tells."""
-    modules = [name for name, was in before.items() if was and "dkms" in name and name != "dkms"]
-    if not modules:
-        return str(inputs["kernelModule"])
-    return "open" if any("open" in name for name in modules) else "proprietary"
 
 
 def _has(machine: Machine, unit: str) -> bool:

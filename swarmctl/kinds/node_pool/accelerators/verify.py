@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swarmctl.kinds.node_pool.accelerators import amd, scripts
+from swarmctl.kinds.node_pool.accelerators import amd, bounded, scripts
 from swarmctl.kinds.node_pool.accelerators.machine import Machine
 from swarmctl.kinds.node_pool.accelerators.reading import Seen, plain
 from swarmctl.kinds.node_pool.accelerators.services import FABRIC, HOSTENGINE
+
+HANGS = "look for XID in `dmesg` there, take the machine out of service and restart it; then apply again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ def problem(machine: Machine, inputs: Mapping[str, Any]) -> Problem | None:
 
 def _answers(machine: Machine, seen: Seen, inputs: Mapping[str, Any]) -> Problem | None:
     version, tool = inputs["version"], machine.vendor.tool
+    if seen.hangs:
+        return Problem(seen.failure, HANGS)
     if seen.failure:
         return Problem(f"{tool} says: {seen.failure}")
     if seen.loaded != version:
@@ -63,6 +67,8 @@ def _diagnosed(machine: Machine, seen: Seen, inputs: Mapping[str, Any]) -> Probl
     done = machine.script(script, timeout=330, check=False)
     if done.returncode == 0:
         return None
+    if str(done.returncode) in bounded.HUNG:
+        return Problem(f"{what}: no answer in time: a card hangs", HANGS)
     lines = [" ".join(line.split()) for line in done.text.splitlines()]
     telling = [line for line in lines if any(word in line.lower() for word in ("fail", "xid", "not loaded", "error"))]
     return Problem(f"{what}: {plain((telling or [f'status {done.returncode}'])[0])}", f"see {where} there")
