@@ -133,8 +133,9 @@ def _on_card(layout: str | Mapping[str, int], card: Card, catalogue: Catalogue) 
         reason = f"{foreign[0][:40]!r} is no profile of {card.name}{_whose(foreign[0], catalogue)}"
         return Refusal("mig-profile", reason, f"declare some of {names}", source)
     for profile, number in layout.items():
-        if not 1 <= number <= table.profiles[profile]:
-            reason = f"{number} of {profile} on one {card.name}: it has room for 1 to {table.profiles[profile]}"
+        if not 1 <= number <= (most := table.profiles[profile]):
+            room = f"it has room for {'one' if most == 1 else f'1 to {most}'}"
+            reason = f"{number} of {profile} on one {card.name}: {room}"
             return Refusal("mig-count", reason, f"declare at most {table.profiles[profile]} per card", source)
     if not layout:
         return Refusal("mig-layout", "an empty layout divides no card", "leave `mig` out, or name profiles", source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,10 +20,11 @@ from swarmctl.hosts import packages
 from swarmctl.hosts.system import SystemFacts
 from swarmctl.kinds.node_pool.accelerators import decision, unfit
 from swarmctl.kinds.node_pool.accelerators.reading import Seen
-from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, is_there, observed
+from swarmctl.kinds.node_pool.accelerators.resources import DRIVER, UNENDED, is_there, observed, turn_of
 from swarmctl.kinds.node_pool.accelerators.rules import by_vendor
 from swarmctl.kinds.node_pool.accelerators.spec import Accelerator
 from swarmctl.kinds.node_pool.accelerators.vendors import VENDORS
+from swarmctl.kinds.node_pool.draining import reading as draining
 from swarmctl.operations.exec import open_machine
 from swarmctl.operations.facts import accelerators, report
 from swarmctl.operations.facts_cache import Cache
@@ -57,6 +59,8 @@ class Driver:
     warnings: tuple[str, ...] = ()
     """What is unwise or unsure about the decision, as a plan notes it; it makes no machine unhealthy."""
     runs: Seen | None = None
+    held: bool = False
+    """Whether swarmctl keeps the machine out of service until this driver works."""
     differences: tuple[str, ...] = ()
     """In what it runs otherwise, as a plan would say it."""
     todo: tuple[str, ...] = ()
@@ -72,6 +76,8 @@ class Node:
     """PCI address → model, or the id of one that is not known."""
     drivers: tuple[Driver, ...] = ()
     """One for each vendor whose cards are there or declared."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """PCI address → what the card is called in labels, where its id means several models."""
     error: SwarmError | None = None
 
     @property
@@ -86,7 +92,8 @@ class Node:
 
     @property
     def healthy(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether there is nothing to do: all cards answer, by the driver that is decided, which was verified. What the
+        hardware counts (ECC, remapped rows, XID) is not asked."""
         return not self.todo and self.error is None
 
     @property
@@ -95,9 +102,10 @@ class Node:
         if not self.cards:
             return {}
         # Cards that are not known, by their ids, are left out of account where others are there.
-        cards = [model for model in self.cards.values() if ":" not in model] or list(self.cards.values())
+        known = {pci: model for pci, model in self.cards.items() if ":" not in model} or self.cards
+        cards = [self.called.get(pci, model) for pci, model in known.items()]
         found = {
-            "model": "_".join(sorted({*cards})),
+            "model": _models(sorted({*cards})),
             "count": str(len(cards)),
             "driver": "_".join(it.runs.answers for it in self.drivers if it.runs and it.runs.answers),
             "driver-wanted": "_".join(it.should["version"] for it in self.drivers if it.should),
@@ -207,7 +215,9 @@ def node(
         )
         for vendor in vendors
     ]
-    return Node(machine.name, machine.pool, cards, tuple(drivers))
+    declared_as = {_label(item.model) for vendor in items.values() for item in vendor.values() if item.model}
+    called = {it.device.address: _called(it.card.models, declared_as) for it in there if it.card}
+    return Node(machine.name, machine.pool, cards, tuple(drivers), called)
 
 
 def _driver(
@@ -232,14 +242,17 @@ def _driver(
     there = open_(machine)
     seen = look(there, VENDORS[vendor].reading)
     installed = look(there, packages.READING)
+    turns = look(there, draining.reading([])).turns
+    held = turn_of({"vendor": vendor}) in turns
     if is_there(outcome, installed, seen):
-        effects = [effect.text for effect in DRIVER.effects(observed(outcome, installed, seen), outcome)]
+        found = {**observed(outcome, installed, seen), "drained": UNENDED if held else ""}
+        effects = [effect.text for effect in DRIVER.effects(found, outcome)]
     else:
         effects = [f"driver nothing → {outcome['version']}: neither package nor kernel module of it is there"]
     lost = _lost(machine.name, vendor, outcome, seen)
-    rest = _todo(machine.name, vendor, bool(says), models, effects, seen)
+    rest = _todo(machine.name, vendor, bool(says), models, effects, seen, held=held)
     doubts = decision.warnings(host, *items)
-    return Driver(vendor, bool(says), outcome, (), doubts, seen, tuple(effects), (*rest, *lost))
+    return Driver(vendor, bool(says), outcome, (), doubts, seen, held, tuple(effects), (*rest, *lost))
 
 
 def _mend(name: str, refusal: gpu.Refusal, *, alone: bool, unsure: bool) -> str:
@@ -261,8 +274,13 @@ def _lost(name: str, vendor: str, outcome: Mapping[str, Any], seen: Seen) -> lis
 
 
 def _todo(
-    name: str, vendor: str, says: bool, models: Mapping[str, int], effects: Sequence[str], seen: Seen
+    name: str, vendor: str, says: bool, models: Mapping[str, int], effects: Sequence[str], seen: Seen, *, held: bool
 ) -> list[str]:
+    if seen.hangs:
+        return [
+            f"by hand on {name}: look for XID in `dmesg`, take the machine out of service and restart it; then "
+            f"`swarmctl gpu doctor {name}` again"
+        ]
     if not effects:
         return []
     if not says:
@@ -271,10 +289,45 @@ def _todo(
         )
         return [f"declare `accelerators: [{written}]` in its pool, then run `swarmctl apply`"]
     found = []
+    if seen.unverified:
+        # Whether it failed or was cut off, no note says; another apply mends the second alone.
+        ask = "`rocminfo`" if vendor == "amd" else "`dcgmi diag -r 1`"
+        found.append(
+            f"by hand on {name}: see what fails there ({ask}; XID in `dmesg`): where a card does, no apply mends that"
+        )
     if seen.signing.enrolled is False and not seen.loaded:
         found.append(seen.signing.by_hand(name))
-    return [*found, "run `swarmctl apply`"]
+    back = f": when the driver is verified, {name} comes back into service" if held else ""
+    return [*found, f"run `swarmctl apply`{back}"]
+
+
+LONGEST = 63
+"""Characters that a label's value may have."""
+
+
+def _called(models: Sequence[str], declared_as: Collection[str]) -> str:
+    """A card whose id means several models: the one that is declared, else what they have in common, else all."""
+    for model in models:
+        if _label(model) in declared_as:
+            return model
+    common = list(
+        itertools.takewhile(lambda words: len({*words}) == 1, zip(*(it.split() for it in models), strict=False))
+    )
+    return " ".join(words[0] for words in common) or "-or-".join(models)
+
+
+def _models(names: Sequence[str]) -> str:
+    """As many of them as a label holds, none of them cut, and how many more there are."""
+    labels = [_label(name) for name in names]
+    for number in range(len(labels), 0, -1):
+        more = f"_and-{len(labels) - number}-more" if number < len(labels) else ""
+        if len(text := "_".join(labels[:number]) + more) <= LONGEST:
+            return text
+    return labels[0]
 
 
 def _label(value: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", value)[:63].strip("-._")
+    text = re.sub(r"[^A-Za-z0-9._-]+", "-", value)
+    if len(text) > LONGEST:
+        text = re.sub(r"[-_][^-_]*$", "", text[: LONGEST + 1])[:LONGEST]  # whole words alone
+    return text.strip("-._")

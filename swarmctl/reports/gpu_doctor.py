@@ -58,6 +58,10 @@ def _driver(driver: Driver) -> Iterator[str]:
         module = f"{driver.runs.loaded} {driver.runs.flavour}".strip() or "no kernel module"
         said = driver.runs.failure or driver.runs.answers or "nothing"
         yield f"  runs    {module}; {VENDORS[driver.vendor].tool} answers: {said}"
+        if driver.runs.unverified:
+            yield "  state   its last change failed or was cut off: what is installed was never verified to work"
+        if driver.held:
+            yield "  state   swarmctl holds the machine out of service until the driver works"
         yield from (f"  differs {text}" for text in driver.differences if " → " in text)
 
 
@@ -97,8 +101,10 @@ def _told(driver: Driver) -> dict[str, Any]:
             "answers": runs.answers or None,
             "failure": runs.failure or None,
             "fabricManager": runs.fabric or None,
+            "verified": not runs.unverified,
         }
         if runs
         else None,
+        "outOfService": driver.held,
         "differences": list(driver.differences),
     }

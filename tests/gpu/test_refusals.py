@@ -148,6 +148,13 @@ CASES: Mapping[str, tuple[Host, Wanted, str, str, str]] = {
         "8 of 1g.10gb on one H100 SXM5 80GB: it has room for 1 to 7",
         "declare at most 7 per card",
     ),
+    "more of the profile that a card has once": (
+        host("H100"),
+        Wanted("nvidia", mig={"4g.40gb": 2}),
+        "mig-count",
+        "2 of 4g.40gb on one H100 SXM5 80GB: it has room for one",
+        "declare at most 1 per card",
+    ),
     "profiles that have no room together": (
         host("H100"),
         Wanted("nvidia", mig={"3g.40gb": 2, "1g.10gb": 1}),

@@ -5,6 +5,7 @@ dpkg and apt are real; NVIDIA's programs, the bus and the kernel's files are sta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,4 +157,31 @@ def test_drivers_come_and_go_up_and_back(lab: labs.Lab, repository: Repository) 
     lab.edit("stack.yaml", BROKEN, NEW)
     lab("apply", "--yes")
     assert answers(lab) == {NEW}
+    lab("plan", "--detailed-exitcode", code=0)
+    a_card_that_hangs_is_named_and_leaves_no_process(lab)
+
+
+HANGS = "no answer of nvidia-smi within 20 s: a card hangs"
+
+
+def a_card_that_hangs_is_named_and_leaves_no_process(lab: labs.Lab) -> None:
+    """`nvidia-smi` ends by KILL alone there."""
+    stuck = "#!/bin/sh\\ntrap : TERM\\nwhile :; do sleep 1; done\\n"
+    lab.on("gpu-1", f"cp -a /usr/bin/nvidia-smi /srv/smi; printf '{stuck}' >/usr/bin/nvidia-smi")
+    begun = time.monotonic()
+    doctor = " ".join(lab("gpu", "doctor", "gpu-1", code=1).out.split())
+    assert time.monotonic() - begun < 60
+    assert f"should run {NEW}" in doctor
+    assert f"nvidia-smi answers: {HANGS}" in doctor
+    assert "by hand on gpu-1: look for XID in `dmesg`" in doctor
+    begun = time.monotonic()
+    drift = lab("drift", "--format", "json", code=21).json["drift"]
+    assert time.monotonic() - begun < 60
+    assert {it["address"] for it in drift} == {"nodepool/gpu[1/driver]"}
+    assert HANGS in str(drift)
+    failed = lab("apply", "--yes", code=1)
+    said = " ".join((failed.out + failed.err).split())
+    assert f"gpu-1: {HANGS}; its driver is left as it is" in said
+    assert lab.on("gpu-1", "pgrep -x nvidia-smi || echo none") == "none\n"
+    lab.on("gpu-1", "cp -a /srv/smi /usr/bin/nvidia-smi")
     lab("plan", "--detailed-exitcode", code=0)
