@@ -33,6 +33,12 @@ class Notes:
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._send(urn, text), self._loop)
 
+    async def told(self, urn: str, text: str) -> None:
+        """On the event loop: the same, once it has arrived. What is said at the end of a run's last step arrives in no
+        other way: the engine ends when that has."""
+        if self._loop is not None:
+            await self._send(urn, text)
+
     async def _send(self, urn: str, text: str) -> None:
         if self._stub is None:
             self._stub = engine_pb2_grpc.EngineStub(grpc.aio.insecure_channel(self._address, options=OPTIONS))

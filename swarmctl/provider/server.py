@@ -155,7 +155,7 @@ class Provider:
                 observed = None
             # Whoever only looks is told; the run that follows would say it again.
             for said in clocks.take(str(inputs.get("node", ""))) if self._hosts.fence is None else ():
-                self._notes.tell(request.urn, said)
+                await self._notes.told(request.urn, said)
             if observed is None:
                 return provider_pb2.ReadResponse()
             same = observed.inputs == inputs

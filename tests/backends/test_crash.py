@@ -105,3 +105,23 @@ def test_a_lab_outlives_the_process_group_and_terminal_that_made_it(lab: None) -
         for name in os.listdir(f"/proc/{process_.pid}/fd"):
             assert os.stat(f"/proc/{process_.pid}/fd/{name}").st_rdev == os.stat("/dev/null").st_rdev
     assert marks.Lab(labs.STACK).folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_killed_run_has_begun_ends_before_the_next_begins(tmp_path: Path) -> None:
+    """As `ip` goes on that takes a bridge away: what the next run makes must not be what it removes."""
+    script = (
+        "import sys; from pathlib import Path; from swarmctl.backends.lab import marks, network\n"
+        "with marks.locked(Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    network.call(['sh', '-c', 'echo >begun; sleep 1; echo >ended'], 'tag', [], b'')\n"
+    )
+    (tmp_path / "lab").mkdir()
+    command = [sys.executable, "-c", script, str(tmp_path / "lab")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as process:
+        assert labs.soon(lambda: (tmp_path / "begun").exists())
+        process.kill()
+    with marks.locked(tmp_path / "lab") as there:
+        assert there
+        assert (tmp_path / "ended").exists()
+    assert marks.held() == []

@@ -314,7 +314,7 @@ printf 'n1\033[31m\302\233' >/proc/sys/kernel/hostname
 cat >/usr/local/bin/lspci <<'END'
 #!/bin/sh
 printf '0000:01:00.0 3D controller \033[31m[0302]: \302\233 [10de:2330]\n'
-head -c 20000000 /dev/zero | tr '\0' C
+head -c "$(cat /srv/much 2>/dev/null || echo 500000)" /dev/zero | tr '\0' C
 END
 chmod +x /usr/local/bin/lspci
 """
@@ -358,6 +358,7 @@ def test_machines_that_answer_with_anything_at_all_harm_nobody_else(metal: Fleet
 
 
 def test_a_machine_that_lies_about_what_it_is_is_kept_apart_and_shown_in_plain_letters(metal: Fleet) -> None:
+    told(metal, "apply", "--yes", code=0)
     before = metal("facts", "n1", "--format", "json").json["nodes"]
     metal.inside("n2", LIES)
     try:
@@ -375,6 +376,13 @@ def test_a_machine_that_lies_about_what_it_is_is_kept_apart_and_shown_in_plain_l
         assert nodes["n2"]["os"] == {"id": "", "versionId": "", "codename": "", "name": ""}
         assert not [one for one in nodes["n2"]["pci"] if one["vendor"] == "10de"]
         assert "Nothing to change" in told(metal, "apply", "--yes", code=0)
+        metal.inside("n2", "echo 20000000 >/srv/much")
+        run = metal("facts", "--refresh", code=8)
+        assert "CCCC" not in run.out
+        assert "n2 cannot be read: it tells of what `lspci` prints in more than 1 MiB" in " ".join(run.out.split())
+        assert "Nothing to change" in told(metal, "apply", "--yes", code=0), "what it is makes no difference here"
     finally:
-        metal.inside("n2", "rm /etc/os-release /usr/local/bin/lspci; ln -s ../usr/lib/os-release /etc/os-release")
+        metal.inside(
+            "n2", "rm -f /srv/much /etc/os-release /usr/local/bin/lspci; ln -s ../usr/lib/os-release /etc/os-release"
+        )
         metal.inside("n2", "echo n2 >/proc/sys/kernel/hostname")

@@ -131,7 +131,11 @@ def test_a_clock_that_was_seen_to_be_wrong_is_told_of_the_machine_that_is_read(
     provider: Any, kind: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, str]] = []
-    monkeypatch.setattr(Notes, "tell", lambda self, urn, text: told.append((urn, text)))
+
+    async def arrived(self: Notes, urn: str, text: str) -> None:
+        told.append((urn, text))
+
+    monkeypatch.setattr(Notes, "told", arrived)
     clocks.take()
     for node in ("workers-0", "workers-1"):
         clocks.see(node, time.time() + 7200)

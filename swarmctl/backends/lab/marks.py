@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -102,10 +103,30 @@ def locked(folder: Path, *, create: bool = False, timeout: float = 120.0) -> Ite
         try:
             _wait_for_lock(descriptor, folder, deadline)
             if _same(descriptor, folder):  # not removed by the one who held it before
-                yield True
+                with _holding(descriptor):
+                    yield True
                 return
         finally:
             os.close(descriptor)
+
+
+def held() -> list[int]:
+    """Descriptors of the folders that this thread holds. A program that gets them holds these folders as well until it
+    ends: of a run that is killed it goes on, and the next run must not begin beside it."""
+    return list(getattr(_mine, "descriptors", ()))
+
+
+_mine = threading.local()
+
+
+@contextmanager
+def _holding(descriptor: int) -> Iterator[None]:
+    before = held()
+    _mine.descriptors = [*before, descriptor]
+    try:
+        yield
+    finally:
+        _mine.descriptors = before
 
 
 def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from typing import Any
 
-from swarmctl.backends.lab import launch
+from swarmctl.backends.lab import launch, marks
 from swarmctl.backends.lab.launch import LabBroken
 from swarmctl.processes import Process
 
@@ -203,7 +203,7 @@ def call(argv: list[str], tag: str, descriptors: list[int], stdin: bytes) -> sub
             input=stdin,
             capture_output=True,
             env=launch.environment(tag),
-            pass_fds=descriptors,
+            pass_fds=[*descriptors, *marks.held()],
             timeout=30,
             check=False,
         )
