@@ -61,7 +61,7 @@ ALL = [pytest.param(*POINTS[at], id=at, marks=() if at in OFTEN else pytest.mark
 
 @pytest.mark.parametrize(("victim", "moment"), ALL)
 def test_kill_9_at_a_chosen_point_heals(stack: Stack, victim: str, moment: Moment) -> None:
-    stack.declare(web={"count": THINGS, "slow": 10})
+    stack.declare(web={"count": THINGS, "slow": 100})
     run = stack.watch("apply", "--yes")
     run.until(moment)
     run.kill(victim)
