@@ -96,12 +96,13 @@ rooted() {
 says() { is_of "$(real "$1")" && is_a "$2" && rooted "$3"; }
 # is_said PATH DEVICE TYPE OPTIONS: whether that is what is mounted there.
 is_said() { look "$1" && says "$2" "$3" "$4"; }
-# The lines of the table that count, in rows: place, device, type, options. A slash at the end of a place means nothing.
+# For awk: a place as it is declared. More slashes than one, and one at the end, mean nothing.
+place_of='function place_of(text) { gsub("/+", "/", text); if (text != "/") sub("/$", "", text); return text }'
+# The lines of the table that count, in rows: place, device, type, options.
 lines() {
-  awk '$1 !~ /^#/ && NF >= 3 {
-    gsub("/+", "/", $2)
-    if ($2 != "/") sub("/$", "", $2)
-    print $2 "\t" $1 "\t" $3 "\t" (NF > 3 ? $4 : "defaults")
+  awk "$place_of"'
+  $1 !~ /^#/ && NF >= 3 {
+    print place_of($2) "\t" $1 "\t" $3 "\t" (NF > 3 ? $4 : "defaults")
   }' /etc/fstab 2>/dev/null || :
 }
 # By the path, which begins a row.

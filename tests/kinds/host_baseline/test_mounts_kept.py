@@ -62,6 +62,16 @@ def cut_off(machine: machines.Machine, script: str, before: str) -> None:
     assert machine.run(("sh", "-eu", "-s"), stdin=cut.encode(), check=False).returncode != 0
 
 
+def cut_off_with_one_aside(machine: machines.Machine, disks: list[str]) -> dict[str, Any]:
+    """Killed while another baseline's inner mount, in memory, makes way for a change; what was to be is returned."""
+    applied(machine, inputs(("/mnt/a", disks[0])))
+    applied(machine, inputs(("/mnt/a/c", "tmpfs"), baseline="inner"))
+    machine.sh("echo work >/mnt/a/c/file")
+    then = inputs(("/mnt/a", disks[1]))
+    cut_off(machine, MOUNTS.script(then, MOUNTS.setting(then)), "table ' /mnt/a '")
+    return then
+
+
 class TestOfOthers:
     @pytest.mark.parametrize("line", [False, True], ids=["by hand", "by a line"])
     @pytest.mark.parametrize("destroyed", [False, True], ids=["left out", "destroyed"])
@@ -271,11 +281,7 @@ class TestAsAWhole:
     def test_what_made_way_when_it_was_cut_off_is_back_with_the_next_apply(
         self, machine: machines.Machine, disks: list[str]
     ) -> None:
-        applied(machine, inputs(("/mnt/a", disks[0])))
-        applied(machine, inputs(("/mnt/a/c", "tmpfs"), baseline="inner"))
-        machine.sh("echo work >/mnt/a/c/file")
-        then = inputs(("/mnt/a", disks[1]))
-        cut_off(machine, MOUNTS.script(then, MOUNTS.setting(then)), "table ' /mnt/a '")
+        then = cut_off_with_one_aside(machine, disks)
         assert places(machine) == ["/mnt/a"]
         applied(machine, then)
         assert machine.sh("cat /mnt/a/number /mnt/a/c/file") == "1\nwork\n"

@@ -11,7 +11,15 @@ from swarmctl.kinds.host_baseline.aspects.mounts import MOUNTS
 from swarmctl.kinds.host_baseline.reading import RECORDS
 from tests.kinds.host_baseline import machine as machines
 from tests.kinds.host_baseline.test_mounts import applied, inputs, kept, taken_away
-from tests.kinds.host_baseline.test_mounts_kept import BTRFS, cut_off, disks, machine, refused, sources
+from tests.kinds.host_baseline.test_mounts_kept import (
+    BTRFS,
+    cut_off,
+    cut_off_with_one_aside,
+    disks,
+    machine,
+    refused,
+    sources,
+)
 from tests.kinds.host_baseline.test_mounts_whose import own_label
 
 __all__ = ["disks", "machine"]
@@ -118,11 +126,7 @@ class TestKilled:
         self, machine: machines.Machine, disks: list[str]
     ) -> None:
         """As a systemd does it that starts the unit of the inner mount again."""
-        applied(machine, inputs(("/mnt/a", disks[0])))
-        applied(machine, inputs(("/mnt/a/c", "tmpfs"), baseline="inner"))
-        machine.sh("echo work >/mnt/a/c/file")
-        then = inputs(("/mnt/a", disks[1]))
-        cut_off(machine, MOUNTS.script(then, MOUNTS.setting(then)), "table ' /mnt/a '")
+        then = cut_off_with_one_aside(machine, disks)
         machine.sh("mkdir -p /mnt/a/c; mount -t tmpfs tmpfs /mnt/a/c")
         message = refused(machine, then, "something else is mounted at /mnt/a/c, and what was there is kept at ")
         assert "all else is done" not in message

@@ -12,9 +12,8 @@ made_comments() {
 }
 # Whether somebody's own line is for the place, now or when it is given back.
 somebodys() {
-  [ -n "$(theirs "$1")" ] || made_comments | awk -v path="$1" '
-    { gsub("/+", "/", $2); sub("/$", "", $2) }
-    $2 == path { found = 1 }
+  [ -n "$(theirs "$1")" ] || made_comments | awk -v path="$1" "$place_of"'
+    place_of($2) == path { found = 1 }
     END { exit !found }'
 }
 # table PLACES LINES: lines of ours go, those that were made comments are what they were, and those for the wanted
@@ -25,16 +24,13 @@ table() {
   local text marked_lines
   one_at_a_time
   [ -e /etc/fstab ] || : >/etc/fstab
-  given_back=$(made_comments | wanted=$1 awk '
-    { gsub("/+", "/", $2); sub("/$", "", $2) }
+  given_back=$(made_comments | wanted=$1 awk "$place_of"'
+    { $2 = place_of($2) }
     !index(ENVIRON["wanted"], " " $2 " ") && !index("," $4 ",", ",noauto,") && $3 != "swap" { print $2 }')
-  text=$(prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk '
-    # Whether a line is for a wanted place; more slashes than one, and one at the end, mean nothing.
+  text=$(prefix="#swarmctl:$baseline# " mark=",$mark," wanted=$1 awk "$place_of"'
     function is_wanted(line, field) {
       split(line, field)
-      gsub("/+", "/", field[2])
-      sub("/$", "", field[2])
-      return index(ENVIRON["wanted"], " " field[2] " ")
+      return index(ENVIRON["wanted"], " " place_of(field[2]) " ")
     }
     {
       line = $0
